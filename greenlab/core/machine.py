@@ -56,11 +56,19 @@ def memory_limit_bytes(cgroup: Path = _CGROUP) -> int:
 
 
 def available_memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Memory that is still free to this process [B]: what the machine has free, at most what the group's limit leaves."""
+    """Memory still free to this process [B]: what the machine has free, at most what the group's limit leaves.
+
+    A group's usage counts the page cache too. Its inactive part goes as soon as memory is asked for, so it is free.
+    """
     free = psutil.virtual_memory().available
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used, stat, cache in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
         if _read(cgroup / limit).isdigit() and _read(cgroup / used).isdigit():
-            return max(0, min(free, int(_read(cgroup / limit)) - int(_read(cgroup / used))))
+            counts = dict(line.split(" ", 1) for line in _read(cgroup / stat).splitlines())
+            held = int(_read(cgroup / used)) - int(counts.get(cache, 0))
+            return max(0, min(free, int(_read(cgroup / limit)) - held))
     return free
 
 

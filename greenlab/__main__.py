@@ -1,0 +1,61 @@
+"""The doctor: ``python -m greenlab`` says on one screen whether this machine is ready, and what to type next.
+
+An instructor runs it before class. Nothing is changed, nothing is fetched, nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+
+import greenlab
+from greenlab.core import assets, machine, meter
+
+PACKAGES = ("torch", "transformers", "peft", "altair", "ipywidgets", "jupyterlab", "numpy", "pandas")
+NEEDED_BYTES = 1.6e9  # the chapters that run SmolLM2
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "MISSING"
+
+
+def report() -> tuple[list[str], bool]:
+    """Return the lines of the screen, and whether everything is ready."""
+    versions = {package: _version(package) for package in PACKAGES}
+    cores, free = machine.available_cores(), machine.available_memory_bytes()
+    lines = [
+        f"greenlab {greenlab.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "packages  " + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {machine.memory_limit_bytes() / 1e9:.1f} GB memory free"
+        + ("" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"),
+        f"assets    in {assets.assets_folder()}",
+    ]
+    broken = []
+    for name in assets.SPECS:
+        found = assets.problems(name, thorough=True)
+        broken += found
+        lines.append(f"  {name:9} " + ("; ".join(found) if found else f"verified: {assets.spec(name).what}"))
+    lines.append("energy    " + meter.what_will_be_reported())
+    for counter in meter.available_counters():
+        lines.append(f"  {counter.name:9} " + ("can be read" if counter.readable else counter.reason))
+    ready = not broken and "MISSING" not in versions.values()
+    if "MISSING" in versions.values():
+        lines.append("next      make setup")
+    else:
+        lines.append("next      " + ("make lab" if ready else "python -m greenlab.core.assets"))
+    return lines, ready
+
+
+def main() -> int:
+    """Print the screen; the exit code is 0 when everything is ready."""
+    lines, ready = report()
+    print("\n".join(lines))
+    return 0 if ready else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""How fast is it, side by side? Two pieces of work are timed in turn, A B A B, so that a drifting machine treats them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def prefill(model: Any, input_ids: Tensor) -> Tensor:
+    """Read tokens ``(B, S)`` in one pass without a cache; return logits ``(B, S, vocab)``."""
+    return model(input_ids, use_cache=False).logits
+
+
+@torch.no_grad()
+def decode(model: Any, input_ids: Tensor, n_new_tokens: int) -> Tensor:
+    """Write ``n_new_tokens`` likeliest tokens one by one with the KV cache; return the whole ``(B, S + n_new_tokens)``.
+
+    A bare loop: what it takes is the model's own time, not that of a generation framework.
+    """
+    if n_new_tokens < 1:
+        raise ValueError(f"n_new_tokens={n_new_tokens}: expected at least 1 token to write")
+    output = model(input_ids, use_cache=True, logits_to_keep=1)
+    written = [input_ids, output.logits[:, -1:].argmax(-1)]
+    for _ in range(n_new_tokens - 1):
+        output = model(written[-1], past_key_values=output.past_key_values, use_cache=True)
+        written.append(output.logits[:, -1:].argmax(-1))
+    return torch.cat(written, dim=1)
+
+
+def interleave(works: Mapping[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> pd.DataFrame:
+    """Time each work once a round, in turn.
+
+    Returns:
+        One row per work and round: work, round, time_s.
+    """
+    if rounds < 1 or not works:
+        raise ValueError(f"rounds={rounds} and {len(works)} works: expected at least one of each")
+    rows = []
+    for i in range(-warmup, rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if i >= 0:
+                rows.append({"work": name, "round": i, "time_s": time.perf_counter() - start})
+    return pd.DataFrame(rows)
+
+
+def ratios(times: pd.DataFrame, base: str) -> pd.Series:
+    """Return how many times faster each work is than ``base``: the median over rounds of the ratio within a round."""
+    table = times.pivot(index="round", columns="work", values="time_s")
+    if base not in table:
+        raise ValueError(f"base={base!r}: expected one of {', '.join(table.columns)}")
+    return (1 / table.div(table[base], axis=0)).median()
