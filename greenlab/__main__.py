@@ -31,7 +31,9 @@ def report() -> tuple[list[str], bool]:
         f"greenlab {greenlab.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "packages  " + ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {machine.memory_limit_bytes() / 1e9:.1f} GB memory free"
-        + ("" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"),
+        + (
+            "" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"
+        ),
         f"assets    in {assets.assets_folder()}",
     ]
     broken = []
@@ -41,7 +43,7 @@ def report() -> tuple[list[str], bool]:
         lines.append(f"  {name:9} " + ("; ".join(found) if found else f"verified: {assets.spec(name).what}"))
     lines.append("energy    " + meter.what_will_be_reported())
     for counter in meter.available_counters():
-        lines.append(f"  {counter.name:9} " + ("can be read" if counter.readable else counter.reason))
+        lines.append(f"  {counter.name}: {counter.reason}")
     ready = not broken and "MISSING" not in versions.values()
     if "MISSING" in versions.values():
         lines.append("next      make setup")
