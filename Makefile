@@ -13,7 +13,7 @@ lab: assets
 
 test: $(VENV)/.dev assets
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	GREENLAB_STATE=$$(mktemp -d) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		--nbval-cell-timeout 120 -p no:doctest notebooks $(PYTEST_ARGS)
 
 check: $(VENV)/.dev

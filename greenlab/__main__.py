@@ -26,14 +26,12 @@ def _version(package: str) -> str:
 def report() -> tuple[list[str], bool]:
     """Return the lines of the screen, and whether everything is ready."""
     versions = {package: _version(package) for package in PACKAGES}
-    cores, free = machine.available_cores(), machine.available_memory_bytes()
+    cores, free, limit = machine.available_cores(), machine.available_memory_bytes(), machine.memory_limit_bytes()
+    short = "" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"
     lines = [
         f"greenlab {greenlab.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "packages  " + ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {machine.memory_limit_bytes() / 1e9:.1f} GB memory free"
-        + (
-            "" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"
-        ),
+        f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {limit / 1e9:.1f} GB memory free{short}",
         f"assets    in {assets.assets_folder()}",
     ]
     broken = []

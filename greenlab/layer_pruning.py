@@ -9,46 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from greenlab.core.decoder import check_input_ids, decoder_layers, keep_layers
-
-
-@contextmanager
-def _capture(model: nn.Module, states: list[Tensor], last: Tensor | None) -> Iterator[None]:
-    """Append the input of every block, then the raw output of the last one, as unit vectors ``(T, d_model)``.
-
-    Hooks, because ``output_hidden_states`` applies the final norm to its last entry and keeps every token of every layer.
-    With ``last`` (the position of each row's last token) only these are kept: one vector a row, however long the text.
-    """
-
-    def keep(x: Tensor) -> None:  # x: (B, S, d_model)
-        x = x.detach()
-        x = x.flatten(0, 1) if last is None else x[torch.arange(len(x), device=x.device), last.to(x.device)]
-        states.append(
-            nn.functional.normalize(x.double(), dim=-1).cpu()
-        )  # in float32, arccos cannot tell angles under 4e-4 from 0
-
-    def before(_: nn.Module, args: tuple, kwargs: dict) -> None:
-        keep(args[0] if args else kwargs["hidden_states"])
-
-    def after(_: nn.Module, args: tuple, output: Any) -> None:
-        keep(output[0] if isinstance(output, tuple) else output)
-
-    layers = decoder_layers(model)
-    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
-    hooks.append(layers[-1].register_forward_hook(after))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+from greenlab.core.decoder import captured_states, check_input_ids, decoder_layers, keep_layers
 
 
 def _cosines(model: nn.Module, input_ids: Tensor, tokens: str, attention_mask: Tensor | None) -> Iterator[Tensor]:
@@ -59,8 +27,11 @@ def _cosines(model: nn.Module, input_ids: Tensor, tokens: str, attention_mask: T
         mask = torch.ones_like(ids) if attention_mask is None else attention_mask[i]
         ids = ids[mask.bool()][None].to(model.device)  # padding is cut off, so it costs nothing and changes nothing
         states: list[Tensor] = []
-        with _capture(model, states, torch.tensor([ids.shape[1] - 1]) if tokens == "last" else None), torch.no_grad():
-            model.base_model(ids, use_cache=False)  # no output head: nobody asks for the next word
+        with (
+            captured_states(model, states, torch.tensor([ids.shape[1] - 1]) if tokens == "last" else None),
+            torch.no_grad(),
+        ):
+            cast(nn.Module, model.base_model)(ids, use_cache=False)  # no output head: nobody asks for the next word
         x = torch.stack(states, dim=1)  # [T, L+1, d_model]
         yield (x @ x.mT).clamp(-1, 1).permute(1, 2, 0)  # rounding may leave [-1, 1], where arccos is NaN
 
@@ -125,7 +96,9 @@ def best_block(distances: Tensor, n: int) -> int:
 
 def _check_n(n: int, n_layers: int) -> None:
     if not 1 <= n < n_layers:
-        raise ValueError(f"n={n}: expected 1 to {n_layers - 1} layers to drop, as the model has {n_layers} and must keep one")
+        raise ValueError(
+            f"n={n}: expected 1 to {n_layers - 1} layers to drop, as the model has {n_layers} and must keep one"
+        )
 
 
 def drop_layers(model: Any, start: int, n: int) -> Any:
@@ -144,7 +117,9 @@ def drop_layers(model: Any, start: int, n: int) -> Any:
     return keep_layers(model, [i for i in range(n_layers) if not start <= i < start + n])
 
 
-def layers_to_drop(method: str, n: int, *, distances: Tensor, influence: Tensor | None = None, seed: int = 0) -> list[int]:
+def layers_to_drop(
+    method: str, n: int, *, distances: Tensor, influence: Tensor | None = None, seed: int = 0
+) -> list[int]:
     """Name the ``n`` layers that a method would drop, in increasing order.
 
     Args:
@@ -219,16 +194,22 @@ def heal(
     import peft  # takes a second: only who heals waits for it
 
     torch.manual_seed(config.seed)  # the adapters' first values
-    everything = keep_layers(model, range(len(decoder_layers(model))))  # adapters are put into this one, never into `model`
+    everything = keep_layers(
+        model, range(len(decoder_layers(model)))
+    )  # adapters are put into this one, never into `model`
     lora = peft.LoraConfig(
         r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear", task_type="CAUSAL_LM", bias="none"
     )
     student = peft.get_peft_model(everything, lora).train()
     weights = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
+    )
     losses = []
-    for batch in tqdm(_batches(input_ids, config), total=config.steps, desc="healing", disable=not progress, leave=False):
+    for batch in tqdm(
+        _batches(input_ids, config), total=config.steps, desc="healing", disable=not progress, leave=False
+    ):
         ids = batch.to(model.device)
         logits = student(ids, use_cache=False).logits[:, :-1]  # [B, S-1, vocab]
         if teacher is None:
@@ -236,7 +217,10 @@ def heal(
         else:
             with torch.no_grad():
                 target = teacher(ids, use_cache=False).logits[:, :-1].log_softmax(-1)
-            loss = nn.functional.kl_div(logits.log_softmax(-1), target, log_target=True, reduction="sum") / ids[:, 1:].numel()
+            loss = (
+                nn.functional.kl_div(logits.log_softmax(-1), target, log_target=True, reduction="sum")
+                / ids[:, 1:].numel()
+            )
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

@@ -101,6 +101,15 @@ SHAPES = st.builds(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small only wait for each other on more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def name_of(config):
     return f"{config.model_type}-{config.hidden_size}"
 

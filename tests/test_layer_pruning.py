@@ -1,6 +1,7 @@
 """Chapter 6: the distances against a naive loop over transformers' own states, the choices by hand, healing on a tiny model."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ def model(request):
 def naive_states(model, ids):
     """Inputs of every layer as transformers reports them; the raw output of the last layer by calling it ourselves."""
     states, raw = [], {}
-    hook = model.model.layers[-1].register_forward_hook(lambda m, a, o: raw.update(x=o[0] if isinstance(o, tuple) else o))
+    hook = model.model.layers[-1].register_forward_hook(
+        lambda m, a, o: raw.update(x=o[0] if isinstance(o, tuple) else o)
+    )
     with torch.no_grad():
         states = list(model(ids, output_hidden_states=True, use_cache=False).hidden_states[:-1])
     hook.remove()
@@ -49,11 +52,16 @@ def test_every_distance_equals_the_naive_loop(model, tokens):
             elif n == 0:
                 assert distances[start, n] == 0
             else:
-                assert distances[start, n].item() == pytest.approx(naive_distance(states[start], states[start + n]), abs=1e-6)
+                assert distances[start, n].item() == pytest.approx(
+                    naive_distance(states[start], states[start + n]), abs=1e-6
+                )
 
 
 def test_every_row_passes_the_model_exactly_once(model):
-    calls, hooks = [], lambda: [(len(layer._forward_pre_hooks), len(layer._forward_hooks)) for layer in model.model.layers]
+    calls, hooks = (
+        [],
+        lambda: [(len(layer._forward_pre_hooks), len(layer._forward_hooks)) for layer in model.model.layers],
+    )
     before = hooks()  # transformers may keep some of its own
     hook = model.model.register_forward_hook(lambda *a: calls.append(1))
     lp.block_distances(model, IDS)
@@ -88,11 +96,15 @@ def test_a_layer_that_does_nothing_has_distance_zero():
 
 def test_block_influence_equals_its_definition(model):
     states = [s.flatten(0, 1).double() for s in naive_states(model, IDS)]
-    expected = [1 - torch.cosine_similarity(a, b, dim=-1).mean().item() for a, b in zip(states[:-1], states[1:], strict=True)]
+    expected = [1 - torch.cosine_similarity(a, b, dim=-1).mean().item() for a, b in pairwise(states)]
     assert lp.block_influence(model, IDS).tolist() == pytest.approx(expected, abs=1e-9)
 
 
-@given(n=st.integers(1, 5), seed=st.integers(0, 99), method=st.sampled_from(["angular", "block_influence", "deepest", "random"]))
+@given(
+    n=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    method=st.sampled_from(["angular", "block_influence", "deepest", "random"]),
+)
 @settings(max_examples=60, deadline=None)
 def test_each_method_names_n_different_layers_in_order(n, seed, method):
     generator = torch.Generator().manual_seed(seed)
@@ -110,7 +122,10 @@ def test_each_method_names_n_different_layers_in_order(n, seed, method):
         assert influence[layers].max() <= min((influence[i] for i in range(6) if i not in layers), default=math.inf)
 
 
-@pytest.mark.parametrize(("start", "n", "words"), [(0, 6, r"n=6: expected 1 to 5"), (0, 0, r"n=0"), (-1, 2, r"start=-1.*0 to 4"), (5, 2, r"start=5.*0 to 4")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "n", "words"),
+    [(0, 6, r"n=6: expected 1 to 5"), (0, 0, r"n=0"), (-1, 2, r"start=-1.*0 to 4"), (5, 2, r"start=5.*0 to 4")],
+)
 def test_a_block_outside_the_model_is_refused(start, n, words):
     with pytest.raises(ValueError, match=words):
         lp.drop_layers(FAMILIES["llama"](), start, n)
@@ -126,11 +141,11 @@ def test_an_empty_text_and_an_unknown_choice_are_refused():
     model = FAMILIES["llama"]()
     with pytest.raises(ValueError, match=r"shape \(1, 0\).*empty text"):
         lp.block_distances(model, torch.zeros(1, 0, dtype=torch.long))
-    with pytest.raises(ValueError, match="tokens='first'.*'last' or 'all'"):
+    with pytest.raises(ValueError, match=r"tokens='first'.*'last' or 'all'"):
         lp.block_distances(model, IDS, tokens="first")
     with pytest.raises(ValueError, match="method='best'"):
         lp.layers_to_drop("best", 1, distances=torch.zeros(6, 7))
-    with pytest.raises(ValueError, match="method='block_influence'.*with influence="):
+    with pytest.raises(ValueError, match=r"method='block_influence'.*with influence="):
         lp.layers_to_drop("block_influence", 1, distances=torch.zeros(6, 7))
 
 
@@ -161,7 +176,9 @@ def test_healing_lowers_the_loss_and_leaves_the_pruned_model_alone(trained, with
     assert len(losses) == 40
     assert repaired < 0.7 * cut
     assert all(torch.equal(v, before[k]) for k, v in pruned.state_dict().items())
-    assert {k: v.shape for k, v in healed.state_dict().items()} == {k: v.shape for k, v in before.items()}, "adapters not merged"
+    assert {k: v.shape for k, v in healed.state_dict().items()} == {k: v.shape for k, v in before.items()}, (
+        "adapters not merged"
+    )
 
 
 def test_healing_with_one_seed_twice_gives_the_same_weights(trained):

@@ -118,7 +118,8 @@ def fetch(name: str, *, progress: bool = False, source: str | Path | None = None
     except OSError as error:
         raise AssetError(
             f"{name}: writing in {assets_folder()} failed ({error.strerror or error}): "
-            f"free {asset.disk_bytes / 1e6:,.0f} MB there, or set GREENLAB_ASSETS to a folder with more room; nothing half-written was left"
+            f"free {asset.disk_bytes / 1e6:,.0f} MB there, or set GREENLAB_ASSETS to a folder with more room; "
+            "nothing half-written was left"
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

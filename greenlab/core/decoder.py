@@ -6,7 +6,8 @@ Works on any decoder of transformers that keeps its blocks in ``model.model.laye
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,6 +49,37 @@ def check_input_ids(input_ids: Tensor) -> Tensor:
             "an empty text has none, so give it a sentence"
         )
     return input_ids
+
+
+@contextmanager
+def captured_states(model: nn.Module, states: list[Tensor], last: Tensor | None) -> Iterator[None]:
+    """Append the input of every block, then the raw output of the last one, as unit vectors ``(T, d_model)``.
+
+    Hooks, because ``output_hidden_states`` applies the final norm to its last entry and keeps every token of every layer.
+    With ``last`` (the position of each row's last token) only these are kept: one vector a row, however long the text.
+    """
+
+    def keep(x: Tensor) -> None:  # x: (B, S, d_model)
+        x = x.detach()
+        x = x.flatten(0, 1) if last is None else x[torch.arange(len(x), device=x.device), last.to(x.device)]
+        states.append(
+            nn.functional.normalize(x.double(), dim=-1).cpu()
+        )  # in float32, arccos cannot tell angles under 4e-4 from 0
+
+    def before(_: nn.Module, args: tuple, kwargs: dict) -> None:
+        keep(args[0] if args else kwargs["hidden_states"])
+
+    def after(_: nn.Module, args: tuple, output: Any) -> None:
+        keep(output[0] if isinstance(output, tuple) else output)
+
+    layers = decoder_layers(model)
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    hooks.append(layers[-1].register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def keep_layers(model: Any, kept: Sequence[int]) -> Any:

@@ -82,8 +82,8 @@ def option_log_probabilities(
         head = tokenizer(prompt).input_ids
         for j, choice in enumerate(choices):
             tail = tokenizer(" " + choice, add_special_tokens=False).input_ids
-            row = needed.setdefault((*head, *tail[:-1]), [])
-            row += [(i, j, len(head) - 1 + k, token) for k, token in enumerate(tail)]
+            asked = needed.setdefault((*head, *tail[:-1]), [])
+            asked += [(i, j, len(head) - 1 + k, token) for k, token in enumerate(tail)]
     total = torch.zeros(len(prompts), len(options[0]), dtype=torch.float64)
     rows = sorted(needed, key=len)  # rows of one length together: little padding
     for start in range(0, len(rows), 32):

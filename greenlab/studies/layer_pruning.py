@@ -7,6 +7,7 @@ committed tables. Quality is measured on the real model; energy is what the mete
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from greenlab.core import assets, cost, scoring, speed
 from greenlab.core.decoder import decoder_layers, keep_layers
 from greenlab.core.machine import available_cores
 from greenlab.studies import record
+from greenlab.studies.layer_pruning_tables import distance_table, figures
 from greenlab.studies.layer_pruning_text import windows, write_text
 
 CHAPTER = "layer_pruning"
@@ -33,18 +35,19 @@ class Config:
     """Everything that the tables depend on."""
 
     removed: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
-    healed: tuple[int, ...] = (4, 6, 8, 10)
+    healed: tuple[int, ...] = (4, 6, 8)
     random_seeds: tuple[int, ...] = (0, 1, 2)
     calibration_window: int = 64
     evaluation_window: int = 256
+    evaluation_windows: int = 6
     text_batches: int = 6  # of 40 texts each, written by the unpruned model
     text_tokens: int = 128
     temperature: float = 1.0
     heal_window: int = 128
     heal_batch: int = 4
-    heal_steps: int = 150
+    heal_steps: int = 70
     heal_rank: int = 32
-    heal_learning_rate: float = 1e-3
+    heal_learning_rate: float = 2e-3
     seed: int = 0
 
 
@@ -67,7 +70,9 @@ def prepare(config: Config) -> Material:
     return Material(
         model,
         tokenizer,
-        scoring.token_windows(tokenizer, scoring.held_out_text("evaluation"), config.evaluation_window),
+        scoring.token_windows(tokenizer, scoring.held_out_text("evaluation"), config.evaluation_window)[
+            : config.evaluation_windows
+        ],
         scoring.load_cloze(),
         layer_pruning.block_distances(model, calibration),
         layer_pruning.block_influence(model, calibration),
@@ -86,7 +91,9 @@ def score(material: Material, model: Any) -> dict[str, Any]:
 
 def cut(material: Material, method: str, n: int, seed: int = 0) -> dict[str, Any]:
     """Drop ``n`` layers by one method and score what is left."""
-    dropped = layer_pruning.layers_to_drop(method, n, distances=material.distances, influence=material.influence, seed=seed)
+    dropped = layer_pruning.layers_to_drop(
+        method, n, distances=material.distances, influence=material.influence, seed=seed
+    )
     kept = [i for i in range(len(decoder_layers(material.model))) if i not in dropped]
     return {"dropped": dropped, **score(material, keep_layers(material.model, kept))}
 
@@ -135,14 +142,20 @@ def time_models(material: Material, config: Config, rounds: int = 5) -> pd.DataF
         ("prefill", lambda m: speed.prefill(m, page), page.shape[1]),
         ("decode", lambda m: speed.decode(m, prompt, 32), 48),  # 32 tokens read, 32 written: 48 on average
     ):
-        times = speed.interleave({str(n): lambda m=m, work=work: work(m) for n, m in models.items()}, rounds=rounds)
+        times = speed.interleave({str(n): partial(work, m) for n, m in models.items()}, rounds=rounds)
         measured = speed.ratios(times, "0")
         tokens = page.numel() if phase == "prefill" else 32
         for n in models:
             per_s = tokens / times.loc[times["work"] == str(n), "time_s"].median()
             predicted = cost.predicted_speedup(shape, n, phase=phase, n_tokens=context)
             frames.append(
-                {"phase": phase, "n_removed": n, "tokens_per_s": per_s, "speedup": measured[str(n)], "predicted": predicted}
+                {
+                    "phase": phase,
+                    "n_removed": n,
+                    "tokens_per_s": per_s,
+                    "speedup": measured[str(n)],
+                    "predicted": predicted,
+                }
             )
     return pd.DataFrame(frames)
 
@@ -161,15 +174,24 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         for n in config.removed
         for s in config.random_seeds
     ]
-    for method, n, seed in tqdm([p for p in plan if p[0] == "random" or p[2] == config.random_seeds[0]], desc="cutting"):
-        found = steps.run(f"cut_{method}_{n}_{seed}", lambda m=method, n=n, s=seed: cut(material, m, n, s))
+    for method, n, seed in tqdm(
+        [p for p in plan if p[0] == "random" or p[2] == config.random_seeds[0]], desc="cutting"
+    ):
+        found = steps.run(f"cut_{method}_{n}_{seed}", partial(cut, material, method, n, seed))
         curve.append({"method": method, "n_removed": n, "seed": seed, "healing": "none"} | found)
-    written = [t for b in range(config.text_batches) for t in steps.run(f"texts_{b}", lambda b=b: texts(material, config, b))]
+    written = [
+        t for b in range(config.text_batches) for t in steps.run(f"texts_{b}", partial(texts, material, config, b))
+    ]
+    written.append(
+        material.tokenizer(scoring.held_out_text("calibration")).input_ids
+    )  # some human prose among the model's own
     losses, samples = [], [("none", 0, says(material, material.model))]
     for loss, n in [("teacher", n) for n in config.healed] + [("cross_entropy", 6)]:
-        found = steps.run(f"heal_{loss}_{n}", lambda loss=loss, n=n: heal(material, config, n, loss, written))
+        found = steps.run(f"heal_{loss}_{n}", partial(heal, material, config, n, loss, written))
         curve.append({"method": "angular", "n_removed": n, "seed": config.seed, "healing": loss} | found)
-        losses += [{"healing": loss, "n_removed": n, "step": i, "train_loss": x} for i, x in enumerate(found["train_loss"])]
+        losses += [
+            {"healing": loss, "n_removed": n, "step": i, "train_loss": x} for i, x in enumerate(found["train_loss"])
+        ]
         samples.append((loss, n, found["says"]))
         pruned = layer_pruning.drop_layers(material.model, layer_pruning.best_block(material.distances, n), n)
         if loss == "teacher":
@@ -184,40 +206,6 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         "steps": steps.receipts(),
     }
     return tables | {"figures": figures(tables)}
-
-
-def distance_table(distances: torch.Tensor) -> pd.DataFrame:
-    """Tidy form of the distances: start, n, distance; only blocks that lie inside the model."""
-    n_layers = len(distances)
-    rows = [(start, n, float(distances[start, n])) for start in range(n_layers) for n in range(1, n_layers - start + 1)]
-    return pd.DataFrame(rows, columns=["start", "n", "distance"])
-
-
-def recovered(curve: pd.DataFrame, n: int, healing: str) -> float:
-    """Share of the lost loss that healing gave back: ``(pruned - healed) / (pruned - full)``."""
-    full = curve.loc[curve["n_removed"] == 0, "loss"].iloc[0]
-    rows = curve[(curve["method"] == "angular") & (curve["n_removed"] == n)].set_index("healing")["loss"]
-    return float((rows["none"] - rows[healing]) / (rows["none"] - full))
-
-
-def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
-    curve, timing = tables["curve"], tables["speed"]
-    rows = []
-    for _, r in curve[curve["method"].isin(["none", "angular"])].iterrows():
-        tag = f"{r['n_removed']}" + ("" if r["healing"] == "none" else f"-healed-{r['healing'].replace('_', '-')}")
-        rows.append((f"loss-{tag}", r["loss"], "nats/token", "measured", "evaluation text"))
-        rows.append((f"accuracy-{tag}", 100 * r["accuracy"], "%", "measured", f"cloze, {r['n_items']} items"))
-        if r["healing"] != "none":
-            share = 100 * recovered(curve, r["n_removed"], r["healing"])
-            rows.append((f"recovered-{tag}", share, "%", "measured", "of the lost loss"))
-    for _, r in timing.iterrows():
-        rows.append((f"{r['phase']}-speedup-{r['n_removed']}", r["speedup"], "x", "measured", "against the full model"))
-        rows.append((f"{r['phase']}-predicted-{r['n_removed']}", r["predicted"], "x", "modelled", "core.cost"))
-    steps = tables["steps"]
-    rows.append(("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "measured", "the whole study"))
-    rows.append(("energy", steps["energy_j"].sum() / 1e3, "kJ", steps["basis"].iloc[0], "the whole study"))
-    return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
 
 
 def load(*names: str) -> dict[str, pd.DataFrame]:

@@ -64,7 +64,9 @@ def write_text(
         for row, mask in zip(rows.tolist(), prompt.attention_mask, strict=True):
             row = row[int((mask == 0).sum()) :]  # without the padding on the left
             end = (
-                row.index(tokenizer.eos_token_id, int(mask.sum())) if tokenizer.eos_token_id in row[int(mask.sum()) :] else None
+                row.index(tokenizer.eos_token_id, int(mask.sum()))
+                if tokenizer.eos_token_id in row[int(mask.sum()) :]
+                else None
             )
             texts.append(row[: None if end is None else end + 1])
     return texts

@@ -47,7 +47,9 @@ class Steps:
         if not path.exists():
             with measure(name, region="DE") as meter:
                 result = work()
-            receipt = {key: getattr(meter.receipt, key) for key in ("energy_j", "low_j", "high_j", "time_s", "cpu_s", "basis")}
+            receipt = {
+                key: getattr(meter.receipt, key) for key in ("energy_j", "low_j", "high_j", "time_s", "cpu_s", "basis")
+            }
             partial = path.with_suffix(".partial")
             partial.write_text(json.dumps({"result": result, "receipt": receipt}))
             partial.replace(path)
@@ -55,7 +57,10 @@ class Steps:
 
     def receipts(self) -> pd.DataFrame:
         """What each step cost: step, energy_j, low_j, high_j, time_s, cpu_s, basis."""
-        rows = [{"step": path.stem, **json.loads(path.read_text())["receipt"]} for path in sorted(self.folder.glob("*.json"))]
+        rows = [
+            {"step": path.stem, **json.loads(path.read_text())["receipt"]}
+            for path in sorted(self.folder.glob("*.json"))
+        ]
         return pd.DataFrame(rows)
 
 
@@ -87,6 +92,37 @@ def save(chapter: str, config: Any, tables: dict[str, pd.DataFrame], receipts: p
         "tables": sorted(tables),
     }
     (target / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    (STUDIES / "README.md").write_text(readme())
+
+
+def readme() -> str:
+    """Return data/studies/README.md: every figure that prose quotes, each with an anchor, and how its study was run."""
+    lines = [
+        "# Studies",
+        "",
+        "Made by `make study NAME=...`; do not edit. Prose links to the figures below, and a test compares the digits.",
+        "",
+    ]
+    for path in sorted(STUDIES.glob("*/run.json")):
+        chapter, run = path.parent.name, json.loads(path.read_text())
+        energy, versions, name = run["energy"], run["versions"], chapter.replace("_", "-")
+        lines += [
+            f"## {name}",
+            "",
+            f"Run on {run['date']} ({run['device']}; torch {versions['torch']}, transformers {versions['transformers']}): "
+            f"{energy['cpu_s'] / 60:.0f} CPU-minutes, {energy['energy_j'] / 1e3:.1f} kJ "
+            f"({energy['low_j'] / 1e3:.1f} to {energy['high_j'] / 1e3:.1f}), {energy['basis']}.",
+            "",
+            "| figure | value | unit | basis | note |",
+            "|---|---|---|---|---|",
+        ]
+        for row in load(chapter, "figures")["figures"].itertuples():
+            anchor = f"{name}.{row.name}"
+            lines.append(
+                f'| <a id="{anchor}"></a>{row.name} | {row.value:.4g} | {row.unit} | {row.basis} | {row.note} |'
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def load(chapter: str, *names: str) -> dict[str, pd.DataFrame]:

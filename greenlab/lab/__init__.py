@@ -1,0 +1,21 @@
+"""What the reader sees: charts, widgets, receipts, predictions, exercises and the book's ledger.
+
+A chapter starts with ``from greenlab.lab import setup; setup()`` and then takes what it needs from here:
+
+* ``predict`` and ``reveal``: commit to a number before seeing it (``predictions``)
+* ``check``: the exercises, with hints (``exercises``)
+* ``show_source`` and ``show_receipt``: the package's code, and what a run cost (``source``, ``receipts``)
+* ``ledger``: what each chapter saved, and how the savings stack (``ledger``)
+
+Charts (``charts``) and explorers (``widgets``) are used by the chapters' own files in this package. This is the only
+place of greenlab that displays anything.
+"""
+
+from greenlab.lab import ledger
+from greenlab.lab.environment import setup
+from greenlab.lab.exercises import check
+from greenlab.lab.predictions import calibration, predict, reveal
+from greenlab.lab.receipts import show_receipt
+from greenlab.lab.source import show_source
+
+__all__ = ["calibration", "check", "ledger", "predict", "reveal", "setup", "show_receipt", "show_source"]

@@ -1,0 +1,133 @@
+"""Bars: amounts that start at zero, each with its range, and energy split into components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from greenlab.lab.charts.frames import require_basis, require_columns, require_finite, require_unique
+from greenlab.lab.charts.parts import COMPONENTS, NUMBER, Goal, basis_opacity, finish, goal_line, number_tooltip
+from greenlab.lab.charts.slider import Slider, span
+from greenlab.lab.theme import INK, WIDTH
+
+BAR_STEP = alt.Step(36)  # pixels from one bar to the next
+
+
+def bars_with_range(
+    data: pd.DataFrame,
+    label: str,
+    value: str,
+    *,
+    title: str,
+    description: str,
+    x_title: str,
+    band: tuple[str, str] | None = None,
+    basis: str | None = None,
+    goal: Goal | None = None,
+    slider: Slider | None = None,
+    value_format: str = NUMBER,
+    subtitle: str | None = None,
+    width: int = WIDTH,
+) -> alt.LayerChart:
+    """Draw one horizontal bar per row, from zero, with a line for its range and the value in figures.
+
+    Args:
+        data: one row per bar, in the order to draw them.
+        label: column with the words beside each bar.
+        value: column with the length of each bar.
+        title: the finding, as a sentence.
+        description: what the chart shows, for readers who do not see it.
+        x_title: what the length is, with its unit.
+        band: columns with the low and the high end of each value's range.
+        basis: column saying measured or modelled; modelled bars are pale.
+        goal: a value on the axis and its words, drawn as a dashed line.
+        slider: lets the reader choose one value of a further column (the axes stay as they are).
+        value_format: d3 format of the figures at the bars.
+        subtitle: how to read the chart, or what it was measured on.
+        width: of the plot [px].
+
+    Raises:
+        ValueError: if a column is missing, a value is missing or infinite, a label occurs twice, a basis is unknown.
+    """
+    require_columns(data, label, value, *(band or ()), *([basis] if basis else []))
+    require_finite(data, value, *(band or ()))
+    require_unique(data, label, *([slider.column] if slider else []))
+    tooltip = [alt.Tooltip(f"{label}:N"), number_tooltip(value, x_title)]
+    tooltip += [number_tooltip(column, end) for column, end in zip(band or (), ("low", "high"), strict=False)]
+    y_axis = alt.Y(f"{label}:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
+    base = alt.Chart(data).encode(y=y_axis)
+    bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.7}).encode(
+        x=alt.X(f"{value}:Q", title=x_title)
+        .scale(domain=span(data, value, *(band or ()), zero=True), nice=True)
+        .axis(format="~s", tickCount=6)
+    )
+    if basis:
+        require_basis(data, basis)
+        bars = bars.encode(opacity=basis_opacity(basis))
+        tooltip.append(alt.Tooltip(f"{basis}:N"))
+    layers: list[Any] = [bars.encode(tooltip=tooltip)]
+    if band:
+        at = [alt.X(f"{end}:Q", title=x_title) for end in band]
+        layers.append(base.mark_rule(strokeWidth=2).encode(x=at[0], x2=f"{band[1]}:Q"))
+        layers += [base.mark_tick(thickness=2, size=9, color=INK).encode(x=end) for end in at]
+    figure = base.mark_text(align="left", dx=7).encode(
+        x=alt.X(f"{band[1] if band else value}:Q", title=x_title), text=alt.Text(f"{value}:Q", format=value_format)
+    )
+    return finish(
+        [*layers, figure, *goal_line(goal, "x", x_title)],
+        data,
+        title=title,
+        description=description,
+        subtitle=subtitle,
+        slider=slider,
+        width=width,
+        height=BAR_STEP,
+    )
+
+
+def energy_bars(
+    energy: pd.DataFrame, *, title: str, description: str, subtitle: str | None = None, width: int = WIDTH
+) -> alt.LayerChart:
+    """Compare runs by energy: one bar per run, stacked by component; modelled joules are pale.
+
+    Args:
+        energy: one row per run and component, with the columns run, component, basis, energy_j [J].
+        title: the finding, as a sentence.
+        description: what the chart shows, for readers who do not see it.
+        subtitle: how to read the chart, or what it was measured on.
+        width: of the plot [px].
+
+    Raises:
+        ValueError: if a column is missing, a run lists a component twice, or a component or a basis is unknown.
+    """
+    require_columns(energy, "run", "component", "basis", "energy_j")
+    require_unique(energy, "run", "component")  # else repeats would silently stack up
+    require_finite(energy, "energy_j")
+    require_basis(energy, "basis")
+    if unknown := sorted(set(energy["component"]) - set(COMPONENTS)):
+        raise ValueError(f"column component has {', '.join(unknown)}; use {', '.join(COMPONENTS)}")
+    used = [component for component in COMPONENTS if component in set(energy["component"])]
+    bars = (
+        alt.Chart(energy)
+        .mark_bar(height={"band": 0.7}, stroke="white", strokeWidth=1)
+        .encode(
+            x=alt.X("energy_j:Q", title="Energy [J]").axis(format="~s", tickCount=6),
+            y=alt.Y("run:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8),
+            color=alt.Color("component:N", title="Component").scale(domain=used),
+            order=alt.Order("component:O"),
+            opacity=basis_opacity("basis"),
+            tooltip=["run:N", "component:N", "basis:N", number_tooltip("energy_j", "Energy [J]")],
+        )
+    )
+    return finish(
+        [bars],
+        energy,
+        title=title,
+        description=description,
+        subtitle=subtitle,
+        slider=None,
+        width=width,
+        height=BAR_STEP,
+    )

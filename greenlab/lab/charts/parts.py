@@ -1,0 +1,63 @@
+"""What all charts are put together from: titles, tooltips, a goal line, and pale marks for modelled values."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+
+from greenlab.lab.charts.frames import BASES
+from greenlab.lab.charts.slider import Slider, with_slider
+from greenlab.lab.theme import INK
+
+NUMBER = ",.4~g"  # d3: four significant digits, thousands separated
+COMPONENTS = ["cpu", "dram", "gpu"]  # a fixed order keeps colours equal in all chapters
+Goal = tuple[float, str]  # a value on an axis and the words written beside it
+
+
+def finish(
+    layers: list[Any],
+    data: pd.DataFrame,
+    *,
+    title: str,
+    description: str,
+    subtitle: str | list[str] | None,
+    slider: Slider | None,
+    width: int,
+    height: int | alt.Step,
+) -> alt.LayerChart:
+    """Layer the marks and give the chart its words, its size and its slider; ValueError if the words are missing."""
+    for name, text in (("title", title), ("description", description)):
+        if not text.strip():
+            raise ValueError(
+                f"{name} is empty; the title states the finding, the description tells it to a screen reader"
+            )
+    heading = alt.Title(title, subtitle=subtitle) if subtitle else alt.Title(title)
+    chart: alt.LayerChart = with_slider(alt.layer(*layers), data, slider)
+    return chart.properties(title=heading, description=description, width=width, height=height)
+
+
+def number_tooltip(column: str, title: str) -> alt.Tooltip:
+    """A line of the tooltip with a number in it."""
+    return alt.Tooltip(f"{column}:Q", format=NUMBER, title=title)
+
+
+def basis_opacity(column: str) -> alt.Opacity:
+    """Measured marks are solid, modelled ones pale."""
+    return alt.Opacity(f"{column}:O", title="Basis", sort=BASES).scale(domain=BASES, range=[1.0, 0.4])
+
+
+def goal_line(goal: Goal | None, axis: Literal["x", "y"], title: str) -> list[alt.Chart]:
+    """A dashed line across the chart with its words: what counts as good is part of the picture."""
+    if goal is None:
+        return []
+    value, words = goal
+    base = alt.Chart(pd.DataFrame({"goal": [value], "words": [words]}))
+    if axis == "y":
+        base = base.encode(alt.Y("goal:Q", title=title))
+        text = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3).encode(x=alt.value("width"))
+    else:
+        base = base.encode(alt.X("goal:Q", title=title))
+        text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2).encode(y=alt.value(0))
+    return [base.mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=INK), text.encode(alt.Text("words:N"))]

@@ -1,0 +1,127 @@
+"""A receipt as the reader sees it: joules and grams with their ranges, measured or modelled, and what that is like."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING
+
+from IPython.display import display
+
+if TYPE_CHECKING:
+    from greenlab.core.meter import Receipt
+
+LAMP_W = 10.0  # a household LED lamp of about 800 lumens; its label says so
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
+ROWS = ("Energy", "Range", "Carbon", "Range", "Time", "Basis", "Source", "Grid", "That is")
+
+
+def _significant(value: float, digits: int = 3) -> str:
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e" in text else text
+
+
+def quantity(value: float, unit: str) -> str:
+    """A quantity with three significant digits and the prefix that keeps it readable.
+
+    >>> quantity(12.34, "J"), quantity(0.00051, "g"), quantity(3.6e6, "J"), quantity(999.9, "J"), quantity(0.0, "J")
+    ('12.3 J', '510 µg', '3.6 MJ', '1 kJ', '0 J')
+    """
+    size = float(f"{abs(value):.3g}")
+    if size == 0 or not math.isfinite(size):
+        return f"{value:g} {unit}"
+    factor, prefix = next((pair for pair in _PREFIXES if size >= pair[0]), _PREFIXES[-1])
+    return f"{_significant(value / factor)} {prefix}{unit}"
+
+
+def duration(time_s: float) -> str:
+    """A time as people say it.
+
+    >>> duration(0.0042), duration(2.5), duration(90), duration(7200), duration(259200)
+    ('4.2 ms', '2.5 s', '1.5 min', '2 h', '3 days')
+    """
+    for seconds, unit in _TIMES:
+        if time_s >= seconds:
+            return f"{_significant(time_s / seconds)} {unit}"
+    return quantity(time_s, "s")
+
+
+def comparison(energy_j: float) -> str:
+    """The same energy as time of a 10 W LED lamp: arithmetic that a reader can do in their head.
+
+    >>> comparison(45.0), comparison(0.0)
+    ('a 10 W LED lamp for 4.5 s', 'nothing that could be counted')
+    """
+    return (
+        f"a {LAMP_W:g} W LED lamp for {duration(energy_j / LAMP_W)}"
+        if energy_j > 0
+        else "nothing that could be counted"
+    )
+
+
+def _cells(receipt: Receipt) -> list[str]:
+    runs = "" if receipt.runs == 1 else f", mean of {receipt.runs} runs"
+    return [
+        quantity(receipt.energy_j, "J"),
+        f"{quantity(receipt.low_j, 'J')} to {quantity(receipt.high_j, 'J')}",
+        f"{quantity(receipt.carbon_g, 'g')} CO2e",
+        f"{quantity(receipt.carbon_low_g, 'g')} to {quantity(receipt.carbon_high_g, 'g')} CO2e",
+        f"{duration(receipt.time_s)} (CPU {duration(receipt.cpu_s)}){runs}",
+        receipt.basis.upper(),
+        receipt.source,
+        f"{receipt.region}, {receipt.intensity_g_per_kwh:.3g} g CO2e/kWh",
+        comparison(receipt.energy_j),
+    ]
+
+
+def show_receipt(*receipts: Receipt) -> None:
+    """Display receipts side by side: energy and carbon with their ranges, time, basis, grid, and a comparison.
+
+    Args:
+        receipts: one or more, as ``measure(...)`` gives them; each is one column under its label.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not receipts:
+        raise ValueError("no receipt was given; pass at least one, such as m.receipt after `with measure(...) as m:`")
+    columns = [_cells(receipt) for receipt in receipts]
+    labels = [receipt.label for receipt in receipts]
+    display({"text/html": _table(labels, columns), "text/plain": _plain(labels, columns)}, raw=True)
+
+
+def _plain(labels: list[str], columns: list[list[str]]) -> str:
+    widths = [max(map(len, (label, *cells))) for label, cells in zip(labels, columns, strict=True)]
+    lines = [" " * 9 + "  ".join(f"{label:<{width}}" for label, width in zip(labels, widths, strict=True))]
+    for row, name in enumerate(ROWS):
+        cells = (f"{cells[row]:<{width}}" for cells, width in zip(columns, widths, strict=True))
+        lines.append(f"{name:<9}" + "  ".join(cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _table(labels: list[str], columns: list[list[str]]) -> str:
+    """An HTML table with real header cells. Colours come from Lab's theme, so that it is legible in the dark one too."""
+    line = "1px solid var(--jp-border-color1, #bdbdbd)"
+    cell = "text-align:left;vertical-align:top;padding:3px 22px 3px 0"
+    head = "".join(f'<th scope="col" style="{cell};border-bottom:{line}">{html.escape(label)}</th>' for label in labels)
+    body = []
+    for row, name in enumerate(ROWS):
+        style = cell + (";font-size:1.15em;font-weight:600" if name in ("Energy", "Carbon") else "")
+        values = "".join(f'<td style="{style}">{_value(name, cells[row])}</td>' for cells in columns)
+        body.append(
+            f'<tr style="background:none"><th scope="row" style="{cell};font-weight:400">{name}</th>{values}</tr>'
+        )
+    return (
+        f'<table style="border-collapse:collapse;border-top:2px solid #009E73;border-bottom:{line};margin:8px 0">'
+        f'<caption style="text-align:left;font-weight:600;padding:4px 0">Receipt</caption>'
+        f'<thead><tr><th style="{cell};border-bottom:{line}"></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    )
+
+
+def _value(name: str, text: str) -> str:
+    if name != "Basis":
+        return html.escape(text)
+    # solid or dashed frame beside the word: the two differ without colour
+    frame = "2px solid" if text == "MEASURED" else "2px dashed"
+    return f'<span style="border:{frame} currentColor;border-radius:4px;padding:0 6px;font-weight:600">{text}</span>'

@@ -1,0 +1,182 @@
+"""Charts and widgets in a real JupyterLab with no network: the renderer, the explorer, the slider inside a chart."""
+
+import nbformat
+import pytest
+
+SETUP = """
+import pandas as pd
+import ipywidgets as W
+from greenlab.lab import setup, predict, reveal
+from greenlab.lab.charts import Slider, bars_with_range, energy_bars, heatmap, lines, points
+from greenlab.lab.widgets import Explorer
+setup()
+words = dict(title="The line rises", description="A rising line")
+frame = pd.DataFrame({"x": [0, 1, 2, 3], "y": [0.0, 1.0, 4.0, 9.0]})
+"""
+PLAIN = 'lines(frame, "x", "y", x_title="x", y_title="y [J]", **words)'
+EXPLORER = """
+calls = []
+def draw(k):
+    calls.append(k)
+    return lines(frame.assign(y=frame.y * k), "x", "y", x_title="x", y_title="y [J]", **words)
+def say(k):
+    if k == 9:
+        raise RuntimeError("nine is not allowed")
+    return f"At k = {k} the line ends at {9 * k}."
+explorer = Explorer({"k": W.IntSlider(value=1, min=1, max=10, description="k")}, draw, say,
+                    goal=lambda k: k >= 3, goal_text="get the end above 20 J")
+explorer
+"""
+TWIN = """
+grid = pd.concat([frame.assign(y=frame.y * k, k=k) for k in range(1, 11)])
+lines(grid, "x", "y", x_title="x", y_title="y [J]", slider=Slider("k", "k"), **words)
+"""
+PARAMS = """
+import altair as alt
+shift = alt.param(name="shift", value=0)
+base = alt.Chart(frame, description="points").mark_point().add_params(shift).transform_calculate(z="datum.y + shift")
+base = base.encode(x="x:Q", y=alt.Y("z:Q").scale(domain=[0, 20]))
+Explorer({"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base)
+"""
+PREDICT = 'predict("browser-test", "How many?", low=0, high=10, unit="layers")'
+SPREAD = 'reveal("browser-test", 7, unit="layers")'
+BUILDERS = {
+    "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y", x_title="Energy [J]",'
+    ' band=("lo", "hi"), goal=(5, "goal"), **words)',
+    "basis": 'bars_with_range(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "n", "y", x_title="Energy [J]",'
+    ' basis="b", **words)',
+    "energy": 'energy_bars(pd.DataFrame({"run": ["a", "a", "b"], "component": ["cpu", "dram", "cpu"], '
+    '"basis": ["measured", "modelled", "measured"], "energy_j": [3.0, 1.0, 2.0]}), **words)',
+    "heatmap": 'heatmap(pd.DataFrame([(i, j, i * j) for i in range(4) for j in range(3)], columns=["i", "j", "v"]), "i", "j",'
+    ' "v", x_title="i", y_title="j", value_title="v [J]", label_format="d", **words)',
+    "points": 'points(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "x", "y", x_title="x", y_title="y [J]",'
+    ' label="n", color="b", basis="b", goal=(4, "goal"), **words)',
+    "log": 'points(frame.assign(x=[1, 10, 100, 1000], y=1.5), "x", "y", x_title="x", y_title="y", log_x=True, **words)',
+    "band": 'lines(pd.concat([frame.assign(m=m, lo=frame.y - 1, hi=frame.y + 1) for m in "ab"]), "x", "y", x_title="x",'
+    ' y_title="y [J]", color="m", band=("lo", "hi"), goal=(4, "goal"), **words)',
+    "dashes": 'lines(pd.concat([frame.assign(m=m) for m in "ab"]), "x", "y", x_title="x", y_title="y", color="m",'
+    " marks=False, **words)",
+    "time": 'lines(frame.assign(x=pd.date_range("2020-01-01", periods=4, freq="h")), "x", "y", x_title="Time (UTC)",'
+    ' y_title="y [J]", **words)',
+    "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y", x_title="y [J]",'
+    ' slider=Slider("k", "k"), **words)',
+}
+
+
+def write(server, name, *sources):
+    """A notebook below the server's root, one code cell per source."""
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+    kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
+    nbformat.write(notebook, server.root / name)
+    return name
+
+
+def test_plain_chart_widget_and_vega_slider_work_offline(lab_page, lab_server):
+    """What every chapter needs: a chart is drawn, an ipywidgets slider and a Vega slider each change one."""
+    lab_page.open_notebook(
+        write(lab_server, "basics.ipynb", SETUP, PLAIN, EXPLORER, TWIN, "print(explorer.text, calls)")
+    )
+    assert lab_page.run_all() == []
+    lab_page.chart(1)
+    for cell in (1, 2):
+        assert lab_page.cell(cell).locator("[role='graphics-document'][aria-label='A rising line']").count() == 1
+
+    before = lab_page.fingerprint(2)
+    lab_page.press_slider(2, "ArrowRight")
+    changed = lab_page.wait_for_change(2, before)
+    message = lab_page.cell(2).get_by_role("status")
+    assert "At k = 2 the line ends at 18." in message.inner_text()
+    assert "not yet reached" in message.inner_text()
+    lab_page.press_slider(2, "ArrowRight")
+    lab_page.wait_for_change(2, changed)
+    lab_page.page.wait_for_function("e => /Goal: .*: reached/.test(e.innerText)", arg=message.element_handle())
+
+    before = lab_page.fingerprint(3)
+    lab_page.press_vega_slider(3, "PageUp")
+    lab_page.wait_for_change(3, before)
+
+
+def test_a_failing_setting_is_said_and_the_widget_goes_on(lab_page, lab_server):
+    """An exception in a callback is visible in the page, the chart stays, and the next setting works."""
+    lab_page.open_notebook(write(lab_server, "failing.ipynb", SETUP, EXPLORER))
+    assert lab_page.run_all() == []
+    message = lab_page.cell(1).get_by_role("status")
+    lab_page.press_slider(1, "End")
+    message.get_by_text("At k = 10 the line ends at 90.").wait_for(timeout=10_000)
+    before = lab_page.fingerprint(1)
+    lab_page.press_slider(1, "ArrowLeft")
+    message.get_by_text("RuntimeError: nine is not allowed").wait_for(timeout=10_000)
+    assert lab_page.fingerprint(1) == before
+    lab_page.press_slider(1, "ArrowLeft")
+    message.get_by_text("At k = 8 the line ends at 72.").wait_for(timeout=10_000)
+    lab_page.wait_for_change(1, before)
+
+
+def test_a_burst_of_moves_does_not_queue_up(lab_page, lab_server):
+    """Holding an arrow key on a slow widget ends at the last value without drawing every one on the way."""
+    slow = EXPLORER.replace("calls.append(k)", "calls.append(k); import time; time.sleep(0.3)").replace(
+        "max=10", "max=60"
+    )
+    slow = slow.replace("k == 9", "False")
+    lab_page.open_notebook(write(lab_server, "burst.ipynb", SETUP, slow))
+    assert lab_page.run_all() == []
+    for _ in range(40):
+        lab_page.press_slider(1, "ArrowRight")
+    lab_page.cell(1).get_by_role("status").get_by_text("At k = 41 the line ends at 369.").wait_for(timeout=10_000)
+    lab_page.page.evaluate(
+        """async () => { const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const future = kernel.requestExecute({code: 'print(len(calls))'});
+            future.onIOPub = m => { if (m.header.msg_type === 'stream') window.drawn = Number(m.content.text); };
+            await future.done; }"""
+    )
+    assert 2 <= lab_page.page.evaluate("window.drawn") <= 30
+
+
+def test_parameters_move_without_a_new_chart(lab_page, lab_server):
+    """The fast path: the kernel sends a number and Vega recomputes the marks."""
+    lab_page.open_notebook(write(lab_server, "params.ipynb", SETUP, PARAMS))
+    assert lab_page.run_all() == []
+    before = lab_page.fingerprint(1)
+    lab_page.press_slider(1, "ArrowRight")
+    lab_page.wait_for_change(1, before)
+
+
+def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
+    """Slider, button, then the reveal compares with what was committed."""
+    lab_page.open_notebook(write(lab_server, "predict.ipynb", SETUP, PREDICT, SPREAD))
+    assert lab_page.run_all() == []
+    assert "none yet" in lab_page.outputs()[2][0]["text"]
+    lab_page.press_slider(1, "Home")
+    lab_page.cell(1).get_by_role("button", name="Commit").click()
+    lab_page.cell(1).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
+    assert lab_page.run_all() == []
+    lab_page.page.wait_for_function(
+        "() => document.body.innerText.includes('You were 7 layers too low')", timeout=10_000
+    )
+
+
+def test_every_chart_builder_draws_in_the_vega_lite_that_lab_ships(lab_page, lab_server):
+    """Altair writes for Vega-Lite 6, Lab ships 5.6.1: each builder must come out with marks and without a warning."""
+    warnings = []
+    lab_page.page.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
+    lab_page.open_notebook(write(lab_server, "builders.ipynb", SETUP, *BUILDERS.values()))
+    assert lab_page.run_all() == []
+    for number, name in enumerate(BUILDERS, start=1):
+        marks = lab_page.chart(number).locator(
+            "[class*='mark-'] [aria-roledescription], .mark-line path, .mark-rect path"
+        )
+        assert marks.count() > 0, f"the chart {name!r} has no marks"
+    assert [text for text in warnings if "WARN" in text or "vega" in text.lower()] == []
+
+
+@pytest.mark.parametrize("key", ["PageUp"])
+def test_the_outside_is_blocked_and_noticed(lab_server, key):
+    """The guard itself works: a page that loads from the outside is caught, and gets nothing."""
+    from tests.browser.driver import open_page
+
+    with open_page(lab_server) as lab:
+        lab.page.goto(f"{lab_server.base}/lab?token={lab_server.token}")
+        loaded = lab.page.evaluate("() => fetch('https://cdn.example/vega.js').then(() => true, () => false)")
+        assert loaded is False
+        assert lab.outside == ["https://cdn.example/vega.js"]
