@@ -186,7 +186,7 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         material.tokenizer(scoring.held_out_text("calibration")).input_ids
     )  # some human prose among the model's own
     losses, samples = [], [("none", 0, says(material, material.model))]
-    for loss, n in [("teacher", n) for n in config.healed] + [("cross_entropy", 6)]:
+    for loss, n in [("teacher", n) for n in config.healed]:
         found = steps.run(f"heal_{loss}_{n}", partial(heal, material, config, n, loss, written))
         curve.append({"method": "angular", "n_removed": n, "seed": config.seed, "healing": loss} | found)
         losses += [

@@ -43,6 +43,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         if r["healing"] != "none":
             share = 100 * recovered(curve, r["n_removed"], r["healing"])
             rows.append((f"recovered-{tag}", share, "%", "measured", "of the lost loss"))
+    for _, r in curve[curve["method"] == "block_influence"].iterrows():
+        rows.append(
+            (f"influence-accuracy-{r['n_removed']}", 100 * r["accuracy"], "%", "measured", "least block influence")
+        )
     for _, r in timing.iterrows():
         rows.append((f"{r['phase']}-speedup-{r['n_removed']}", r["speedup"], "x", "measured", "against the full model"))
         rows.append((f"{r['phase']}-predicted-{r['n_removed']}", r["predicted"], "x", "modelled", "core.cost"))

@@ -1,0 +1,75 @@
+"""The book's notebooks as a reader meets them: opened in JupyterLab, run top to bottom offline, the widget moved."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from greenlab.core.machine import ROOT
+from tests.browser.driver import find_chromium, open_page, start_lab
+
+PICTURES = os.environ.get("GREENLAB_PICTURES")  # a folder: keep screenshots there, as the README's picture was made
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A Lab server on a copy of the notebooks, so that nothing in the repository is changed."""
+    find_chromium()
+    root = tmp_path_factory.mktemp("book")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    with start_lab(root) as server:
+        yield server
+
+
+@pytest.fixture
+def page(book):
+    with open_page(book) as page:
+        yield page
+        assert page.outside == [], f"the page asked for the outside: {page.outside}"
+        assert page.errors == [], f"the page reported errors: {page.errors}"
+
+
+def cell_with(name, text):
+    """Number of the first code cell that holds this text."""
+    cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+    return next(i for i, cell in enumerate(cells) if cell.cell_type == "code" and text in cell.source)
+
+
+def keep_picture(page, cell, name):
+    if PICTURES:
+        page.cell(cell).scroll_into_view_if_needed()
+        page.page.screenshot(path=str(Path(PICTURES) / name))
+
+
+@pytest.mark.assets
+def test_start_here_runs_and_shows_a_receipt(page):
+    page.open_notebook("notebooks/00_start_here.ipynb")
+    assert page.run_all() == []
+    receipt = page.cell(cell_with("00_start_here.ipynb", "show_receipt(receipt")).inner_text()
+    assert re.search(r"MEASURED|MODELLED", receipt)
+    assert "CO2e" in receipt
+
+
+@pytest.mark.assets
+def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(page):
+    """Move the slider: the kernel cuts and runs the model, the chart and the sentence follow."""
+    name = "06_layer_pruning.ipynb"
+    page.open_notebook(f"notebooks/{name}")
+    assert page.run_all(timeout_s=300) == []
+    page.chart(cell_with(name, "see.distance_map(tables"))
+    keep_picture(page, cell_with(name, "see.distance_map(tables"), "chapter_6_map.png")
+    widget = cell_with(name, "see.scalpel(")
+    before, message = page.fingerprint(widget), page.cell(widget).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(widget, "ArrowRight", number=1)  # one layer more
+    page.wait_for_change(widget, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert re.search(r"Layers \d+ to \d+ cut: loss \d", message.inner_text())
+    keep_picture(page, widget, "chapter_6.png")
+    twin = cell_with(name, "see.distance_twin(")
+    before = page.fingerprint(twin)
+    page.press_vega_slider(twin, "PageUp")
+    page.wait_for_change(twin, before)
