@@ -8,6 +8,7 @@ left is smaller, faster, can be saved and loaded, and the model it came from is 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -200,7 +201,9 @@ def heal(
     lora = peft.LoraConfig(
         r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear", task_type="CAUSAL_LM", bias="none"
     )
-    student = peft.get_peft_model(everything, lora).train()
+    with warnings.catch_warnings():  # peft still asks transformers for a name that version 6 will drop
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        student = peft.get_peft_model(everything, lora).train()
     weights = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
