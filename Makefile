@@ -14,7 +14,7 @@ lab: assets
 test: $(VENV)/.dev assets
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	GREENLAB_STATE=$$(mktemp -d) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--nbval-cell-timeout 120 -p no:doctest notebooks $(PYTEST_ARGS)
+		--nbval-cell-timeout 120 -o addopts=-q notebooks $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
