@@ -221,3 +221,14 @@ def test_a_page_without_a_kernel_shows_words(explorer):
     """GitHub and the static site show this line; nbval compares it."""
     bundle = explorer._repr_mimebundle_()
     assert bundle["text/plain"].startswith("[widget] k=2, share=0.5, kind='dense'")
+
+
+def test_a_live_chart_is_named_by_its_words_not_by_its_address():
+    """Strict nbval compares the text beside a widget: an address would differ at every run."""
+    import altair as alt
+    import pandas as pd
+
+    from greenlab.lab.widgets import LiveChart
+
+    chart = alt.Chart(pd.DataFrame({"x": [1]}), description="one point").mark_point().encode(x="x:Q")
+    assert repr(LiveChart(chart)) == "[live chart] one point"

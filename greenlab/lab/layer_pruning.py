@@ -15,7 +15,7 @@ from greenlab.core import cost, scoring, speed
 from greenlab.lab import layer_pruning_exercises  # noqa: F401 - registers the exercises
 from greenlab.lab.charts import Slider, heatmap, lines, require_columns
 from greenlab.lab.theme import BLUE, GRID, VERMILION, WIDTH
-from greenlab.lab.widgets import Explorer, panel
+from greenlab.lab.widgets import Explorer
 
 HEALINGS = {"none": "cut only", "teacher": "healed, teacher's logits", "cross_entropy": "healed, text only"}
 
@@ -203,8 +203,3 @@ def _marked(data: pd.DataFrame, start: int) -> Any:
     return alt.layer(
         base.mark_line(), point.encode(tooltip=["start:Q", alt.Tooltip("distance:Q", format=".3f")])
     ).properties(title="Your block among all blocks of this length", width=WIDTH, height=170)
-
-
-def live(chart: alt.LayerChart) -> alt.JupyterChart:
-    """Show a chart of a live measurement: drawn by the kernel, so it is not stored with the notebook."""
-    return panel(chart)

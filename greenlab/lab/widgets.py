@@ -35,6 +35,17 @@ def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
     return alt.JupyterChart(chart, embed_options=EMBED_OPTIONS)
 
 
+class LiveChart(W.VBox):
+    """A chart of something measured just now: drawn by the kernel, so its digits are not stored with the notebook."""
+
+    def __init__(self, chart: alt.TopLevelSpec) -> None:
+        super().__init__([panel(chart)])
+        self._words = str(chart.description)
+
+    def __repr__(self) -> str:
+        return f"[live chart] {self._words}"
+
+
 class Explorer(W.VBox):
     """Controls on top, the chart below, then what it says and whether the goal is reached.
 
