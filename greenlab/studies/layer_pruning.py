@@ -128,7 +128,7 @@ def texts(material: Material, config: Config, batch: int) -> list[list[int]]:
     )  # fmt: skip
 
 
-def time_models(material: Material, config: Config, rounds: int = 5) -> pd.DataFrame:
+def time_models(material: Material, config: Config, rounds: int = 11) -> pd.DataFrame:
     """Time reading and writing of the full and the pruned models in turn, beside what `core.cost` predicts."""
     shape = cost.TransformerShape.from_config(material.model.config)
     models = {0: material.model} | {
