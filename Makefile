@@ -53,4 +53,4 @@ $(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/.reader
 	@touch $@
 
 clean:
-	rm -rf $(VENV) data/assets build student .greenlab
+	rm -rf $(VENV) data/assets build student  # never .greenlab: the reader's predictions and ledger are in there

@@ -62,9 +62,8 @@ def captured_states(model: nn.Module, states: list[Tensor], last: Tensor | None)
     def keep(x: Tensor) -> None:  # x: (B, S, d_model)
         x = x.detach()
         x = x.flatten(0, 1) if last is None else x[torch.arange(len(x), device=x.device), last.to(x.device)]
-        states.append(
-            nn.functional.normalize(x.double(), dim=-1).cpu()
-        )  # in float32, arccos cannot tell angles under 4e-4 from 0
+        # double: in float32, arccos cannot tell angles under 4e-4 from 0
+        states.append(nn.functional.normalize(x.double(), dim=-1).cpu())
 
     def before(_: nn.Module, args: tuple, kwargs: dict) -> None:
         keep(args[0] if args else kwargs["hidden_states"])

@@ -17,7 +17,7 @@ from greenlab.lab.charts import Slider, heatmap, lines, require_columns
 from greenlab.lab.theme import BLUE, GRID, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 
-HEALINGS = {"none": "cut only", "teacher": "healed, teacher's logits", "cross_entropy": "healed, text only"}
+HEALINGS = {"none": "cut only", "teacher": "healed, teacher's logits"}
 
 
 def stack_picture(n_layers: int, dropped: list[int]) -> Any:
@@ -107,7 +107,7 @@ def method_accuracy(data: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def healing_loss(curve: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the loss before and after healing against layers removed."""
-    rows = curve[curve["method"].isin(["none", "angular"]) & curve["healing"].isin(["none", "teacher"])]
+    rows = curve[curve["method"].isin(["none", "angular"]) & curve["healing"].isin(HEALINGS)]
     return lines(
         rows.assign(state=rows["healing"].map(HEALINGS)),
         "n_removed",

@@ -17,7 +17,7 @@ def run(rounds: int = 9) -> pd.DataFrame:
     model, tokenizer = assets.load_smollm2()
     shape = cost.TransformerShape.from_config(model.config)
     ids = scoring.token_windows(tokenizer, scoring.held_out_text(), 256)
-    models = {"0": model} | {str(n): layer_pruning.drop_layers(model, 13 - n // 4, n) for n in REMOVED}
+    models = {"0": model} | {str(n): layer_pruning.drop_layers(model, 12, n) for n in REMOVED}
     rows = []
     for phase, tokens, context, work in (
         ("prefill", 1024, 256, lambda m: speed.prefill(m, ids[:4])),

@@ -230,6 +230,15 @@ def _is_local(url: str) -> bool:
 
 
 @contextlib.contextmanager
+def honest_page(server: LabServer) -> Iterator[LabPage]:
+    """A page that, when the test is done, must not have asked for the outside, nor raised an error."""
+    with open_page(server) as page:
+        yield page
+        assert page.outside == [], f"the page asked for the outside: {page.outside}"
+        assert page.errors == [], f"the page reported errors: {page.errors}"
+
+
+@contextlib.contextmanager
 def open_page(server: LabServer, **context: Any) -> Iterator[LabPage]:
     """A page in a fresh Chromium without cookies or history."""
     from playwright.sync_api import sync_playwright
