@@ -32,7 +32,8 @@ study: $(VENV)/.dev assets
 # Without the solutions and the instructor's notes, for a class: student/*.ipynb
 student: $(VENV)/.dev
 	$(BIN)/jupyter nbconvert --to notebook --output-dir student notebooks/*.ipynb --ClearOutputPreprocessor.enabled=True \
-		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags solution instructor
+		--TagRemovePreprocessor.enabled=True \
+		--TagRemovePreprocessor.remove_cell_tags=solution --TagRemovePreprocessor.remove_cell_tags=instructor
 
 setup: $(VENV)/.reader
 
