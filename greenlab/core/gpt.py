@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +55,8 @@ class GPTConfig:
 class LayerCache:
     """Keys and values of one layer, in memory taken once; ``length`` tokens are filled."""
 
-    def __init__(self, batch_size: int, n_kv_heads: int, max_tokens: int, head_dim: int) -> None:
-        self.keys, self.values = torch.zeros(2, batch_size, n_kv_heads, max_tokens, head_dim)
+    def __init__(self, batch_size: int, n_kv_heads: int, max_tokens: int, head_dim: int, dtype: Any = None) -> None:
+        self.keys, self.values = torch.zeros(2, batch_size, n_kv_heads, max_tokens, head_dim, dtype=dtype)
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,10 +69,12 @@ class LayerCache:
 class KVCache:
     """A `LayerCache` per layer. ``length`` counts the tokens seen; a layer that lets some pass by may hold fewer."""
 
-    def __init__(self, config: GPTConfig, batch_size: int = 1, max_tokens: int | None = None) -> None:
+    def __init__(
+        self, config: GPTConfig, batch_size: int = 1, max_tokens: int | None = None, dtype: Any = None
+    ) -> None:
         self.max_tokens = config.context_length if max_tokens is None else min(max_tokens, config.context_length)
         sizes = (batch_size, config.shape.n_kv_heads, self.max_tokens, config.head_dim)
-        self.layers = [LayerCache(*sizes) for _ in range(config.n_layers)]
+        self.layers = [LayerCache(*sizes, dtype) for _ in range(config.n_layers)]
         self.length = 0
 
 
@@ -105,8 +108,8 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
     Neighbours 2i and 2i+1 make a complex number, as in Meta's Llama (transformers: i and i + D/2). The fastest of seven ways.
     """
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # there are no complex numbers of two bfloat16
+    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -232,15 +235,15 @@ class GPT(nn.Module):
     ) -> Tensor:
         """Continue ``input_ids`` ``(B, S)``: they and ``n_new_tokens`` more, ``(B, S + n_new_tokens)``.
 
-        ``temperature`` divides the logits; 0 takes the likeliest token. Without the cache each step starts over: the same
-        text, more slowly.
+        ``temperature`` divides the logits; 0 takes the likeliest token. Without the cache: the same text, more slowly.
         """
         room = self.config.context_length - input_ids.shape[-1]
         if temperature < 0 or n_new_tokens > room:
             allowed = f"temperature must be >= 0 and n_new_tokens at most {room}"
             raise ValueError(f"{allowed}, got {temperature} and {n_new_tokens}: cut the prompt or raise context_length")
         generator, ids = torch.Generator().manual_seed(seed), input_ids
-        cache = KVCache(self.config, len(ids), ids.shape[1] + n_new_tokens) if use_cache else None
+        sizes = (len(ids), ids.shape[1] + n_new_tokens, self.embedding.weight.dtype)
+        cache = KVCache(self.config, *sizes) if use_cache else None
         for _ in range(n_new_tokens):
             logits = self(ids if cache is None else ids[:, cache.length :], cache=cache, head="last")[:, -1]  # (B, V)
             token = logits.argmax(-1, keepdim=True)

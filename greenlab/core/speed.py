@@ -57,3 +57,23 @@ def ratios(times: pd.DataFrame, base: str) -> pd.Series:
     if base not in table:
         raise ValueError(f"base={base!r}: expected one of {', '.join(table.columns)}")
     return (1 / table.div(table[base], axis=0)).median()
+
+
+def read_bandwidth(n_bytes: int = 2**27, rounds: int = 5) -> float:
+    """How fast this machine reads memory [B/s]: the best of some sums over an array that no cache holds.
+
+    Raises:
+        ValueError: if the array could sit in a cache.
+    """
+    if n_bytes < 2**26:
+        raise ValueError(f"n_bytes={n_bytes}: expected {2**26:,} or more, else a large cache answers instead of memory")
+    data = torch.ones(n_bytes // 4)
+    best_s = interleave({"sum": data.sum}, rounds=rounds)["time_s"].min()
+    return data.nbytes / best_s
+
+
+def matmul_rate(n: int = 1024, dtype: torch.dtype = torch.float32, rounds: int = 5) -> float:
+    """How fast this machine multiplies square matrices [FLOP/s], a multiply-add being 2; the best of some rounds."""
+    a = torch.full((n, n), 0.5, dtype=dtype)
+    best_s = interleave({"matmul": lambda: a @ a}, rounds=rounds)["time_s"].min()
+    return 2 * n**3 / best_s

@@ -11,7 +11,7 @@ import numpy as np
 from greenlab.core.machine import available_cores
 from greenlab.lab import renderer, theme
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 # Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no advice.
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -61,6 +61,8 @@ def _tell_imported(seed: int, threads: int) -> None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
+    if numba := sys.modules.get("numba"):  # it has started its threads already: use no more of them
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     if constants := sys.modules.get("huggingface_hub.constants"):
         constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     if logging := sys.modules.get("transformers.utils.logging"):

@@ -19,7 +19,7 @@ from greenlab.core.machine import ROOT, available_cores
 from greenlab.core.meter import measure
 
 STUDIES = ROOT / "data" / "studies"
-PACKAGES = ("torch", "transformers", "peft", "numpy", "pandas")
+PACKAGES = ("torch", "transformers", "peft", "numba", "numpy", "pandas")
 
 
 def folder(chapter: str) -> Path:

@@ -32,8 +32,10 @@ def main() -> None:
     for name in sys.argv[1:] or NAMES:
         module = importlib.import_module(f"tests.bench.bench_{name}")
         print((module.__doc__ or name).strip().splitlines()[0])
-        with pd.option_context("display.width", 160, "display.max_columns", 20, "display.max_rows", 100):
-            print(module.run().to_string(index=False, float_format=lambda x: f"{x:,.3f}"), "\n", flush=True)
+        with pd.option_context("display.width", 160, "display.max_columns", 20, "display.max_rows", 200):
+            tables = module.run()
+            for table in tables if isinstance(tables, list) else [tables]:
+                print(table.to_string(index=False, na_rep="", float_format=lambda x: f"{x:,.3f}"), "\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+"""Packed ternary weights: one row times a matrix against torch and ONNX Runtime, the break-even batch, and whole models.
+
+Works take turns in one run, on one thread and on two; a ratio is the median over rounds. Every product is checked against int64
+first, at random and with every activation at 127. Marks at 4096 x 4096 against torch float32: portable >= 3.2 and >= 6 on
+two threads, avx2 >= 8 and >= 12; the best kernel >= 1.5 x ONNX Runtime's MatMulNBits(bits=2) at its best block size.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import torch
+
+from greenlab.core import speed
+from greenlab.core.machine import ROOT, available_cores
+from greenlab.studies import ternary_speed as races
+from greenlab.ternary import kernels, pack
+
+SHAPES = ((576, 1536), (2048, 2048), (4096, 4096), (11008, 4096))
+MARKS = {
+    ("ternary portable", 1): 3.2,
+    ("ternary portable", 2): 6.0,
+    ("ternary avx2", 1): 8.0,
+    ("ternary avx2", 2): 12.0,
+}
+ONNX_MARK, DECODE_MARK, FIRST_USE_MARK_S = 1.5, 2.0, 5.0
+
+
+def onnx_2bit(n: int, k: int, block: int, threads: int) -> Callable[[], object]:
+    """ONNX Runtime's product with 2-bit weights, int8 arithmetic allowed (accuracy_level 4), as a call without arguments."""
+    helper, rng = onnx.helper, np.random.default_rng(0)
+    weights = rng.integers(0, 256, (n, k // block, block // 4), dtype=np.uint8)
+    scales = np.full(n * (k // block), 0.01, np.float32)
+    node = helper.make_node(
+        "MatMulNBits",
+        ["x", "w", "s"],
+        ["y"],
+        domain="com.microsoft",
+        K=k,
+        N=n,
+        bits=2,
+        block_size=block,
+        accuracy_level=4,
+    )
+    kind = onnx.TensorProto
+    ends = [helper.make_tensor_value_info(name, kind.FLOAT, [1, size]) for name, size in (("x", k), ("y", n))]
+    constants = [
+        helper.make_tensor("w", kind.UINT8, weights.shape, weights.tobytes(), raw=True),
+        helper.make_tensor("s", kind.FLOAT, scales.shape, scales),
+    ]
+    graph = helper.make_graph([node], "product", ends[:1], ends[1:], constants)
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(
+        helper.make_model(graph, opset_imports=versions, ir_version=10).SerializeToString(), options,
+        providers=["CPUExecutionProvider"],
+    )  # fmt: skip
+    return partial(session.run, None, {"x": rng.standard_normal((1, k), dtype=np.float32)})
+
+
+def check_exact(n: int, k: int) -> None:
+    """Every kernel and layout against int64."""
+    rng = np.random.default_rng(0)
+    random = rng.integers(-1, 2, (n, k)), rng.integers(-128, 128, (1, k))
+    for w, x in (random, (np.ones((n, k), int), np.full((1, k), 127))):
+        for layout in ("2bit", "base3"):
+            packed = pack(torch.from_numpy(w), layout=layout)
+            for name in kernels.names():
+                if not np.array_equal(kernels.matmul(x.astype(np.int8), packed, name), x @ w.T):
+                    raise ArithmeticError(f"the kernel {name} is not exact at {n} x {k}, {layout}")
+
+
+def one_row(rounds: int) -> pd.DataFrame:
+    """Time of one row times each shape, by kernel, beside its peers."""
+    bandwidth, tables = speed.read_bandwidth(), []
+    for n, k in SHAPES:
+        check_exact(n, k)
+        for threads in sorted({1, available_cores()}):
+            races.set_threads(threads)
+            peers = {f"ONNX Runtime 2-bit, block {block}": onnx_2bit(n, k, block, threads) for block in (32, 128)}
+            table = races.race(n, k, rounds=rounds, every_kernel=True, others=peers)
+            onnx_best = table.loc[table["work"].isin(peers), "faster"].max()
+            large = (n, k) == (4096, 4096)
+            marks = [MARKS.get((work, threads)) if large else None for work in table["work"]]
+            rows = table.assign(shape=f"{n}x{k}", threads=threads, x_onnx=table["faster"] / onnx_best, mark=marks)
+            rows["of_bandwidth"] = rows["bytes_per_s"] / bandwidth
+            tables.append(rows.drop(columns="bytes_per_s"))
+    found = pd.concat(tables, ignore_index=True)
+    met = [
+        None if mark is None else faster >= mark for faster, mark in zip(found["faster"], found["mark"], strict=True)
+    ]
+    return found.assign(within_mark=met)
+
+
+def against_onnx(products: pd.DataFrame) -> pd.DataFrame:
+    """The fastest kernel against ONNX Runtime at its better block size, at 4096 x 4096."""
+    at = products[(products["shape"] == "4096x4096") & products["work"].isin([f"ternary {n}" for n in kernels.names()])]
+    best = at.sort_values("x_onnx").groupby("threads").last().reset_index()
+    best = best[["threads", "work", "x_onnx"]]
+    return best.assign(mark=ONNX_MARK, within_mark=best["x_onnx"] >= ONNX_MARK)
+
+
+def break_even(n: int = 2048, k: int = 2048, batches: tuple[int, ...] = (1, 4, 16, 64, 256)) -> pd.DataFrame:
+    """How many times faster than float32 at each batch size, all cores; where it falls below 1 is the break-even."""
+    races.set_threads(available_cores())
+    tables = [races.race(n, k, batch, rounds=7, every_kernel=True).assign(batch=batch) for batch in batches]
+    return pd.concat(tables).pivot(index="batch", columns="work", values="faster").reset_index()
+
+
+def decode(rounds: int = 5) -> list[pd.DataFrame]:
+    """Tokens a second of models of SmolLM2's shape in the same cached loop, and where the ternary one's time goes."""
+    models, tables = races.models(), []
+    for threads in sorted({1, available_cores()}):
+        races.set_threads(threads)
+        tables.append(races.decode(models, 24, rounds=rounds, energy=False).assign(threads=threads))
+    table = pd.concat(tables, ignore_index=True)
+    met = [
+        faster >= DECODE_MARK if "ternary" in name else None
+        for name, faster in zip(table["model"], table["faster"], strict=True)
+    ]
+    return [table.assign(within_mark=met), races.time_by_part(models["ternary"])]
+
+
+def first_use() -> pd.DataFrame:
+    """Seconds that a new process waits for its first product: nothing compiled yet, then from numba's cache."""
+    code = (
+        "import time, torch; from greenlab.ternary import *; layer = random_packed(576, 64); start = time.perf_counter(); "
+        "layer(torch.ones(1, 576)); print(time.perf_counter() - start)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = partial(
+            subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+            env=os.environ | {"NUMBA_CACHE_DIR": folder},
+        )  # fmt: skip
+        times = {name: float(run().stdout) for name in ("nothing compiled", "cached")}
+    return pd.DataFrame(
+        [{"first use": name, "time_s": s, "within_mark": s <= FIRST_USE_MARK_S} for name, s in times.items()]
+    )
+
+
+def run(rounds: int = 25) -> list[pd.DataFrame]:
+    """All tables."""
+    products = one_row(rounds)
+    tables = [products, against_onnx(products), break_even(), *decode(), first_use()]
+    races.set_threads(available_cores())
+    return tables
