@@ -138,6 +138,25 @@ def load_smollm2() -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def smollm2_matrix(layer: int, name: str) -> Any:
+    """Return one weight matrix of SmolLM2, ``(out, in)``, without loading the model: ``smollm2_matrix(3, "mlp.up_proj")``.
+
+    Raises:
+        ValueError: if there is no such matrix.
+    """
+    from safetensors import safe_open
+
+    with safe_open(fetch("smollm2") / "model.safetensors", framework="pt") as file:
+        full = f"model.layers.{layer}.{name}.weight"
+        if full not in file.keys():  # noqa: SIM118 - not a dict
+            known = sorted(key for key in file.keys() if key.startswith("model.layers.0.") and "proj" in key)  # noqa: SIM118
+            raise ValueError(
+                f"layer={layer}, name={name!r}: expected a layer of 0 to 29 and one of "
+                + ", ".join(key.removeprefix("model.layers.0.").removesuffix(".weight") for key in known)
+            )
+        return file.get_tensor(full)
+
+
 def load_minilm() -> tuple[Any, Any]:
     """Return all-MiniLM-L6-v2 (six layers, 384 dimensions, evaluation mode) and its tokenizer."""
     folder = fetch("minilm")

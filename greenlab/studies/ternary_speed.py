@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,8 +33,8 @@ def set_threads(threads: int) -> None:
 def products(n: int, k: int, batch: int = 1, *, every_kernel: bool = False) -> dict[str, Work]:
     """The product of ``(batch, k)`` activations with ``(n, k)`` weights: float32, bfloat16, int8 and ternary.
 
-    All start from float activations: rounding them to 8 bits is part of the work. ``int8`` is torch's dynamically quantized
-    linear layer. With ``every_kernel`` each ternary kernel runs, in both layouts, under its own name.
+    All start from float activations: rounding them to 8 bits is part of the work. ``int8`` is torch's own integer product.
+    With ``every_kernel`` each ternary kernel runs, in both layouts, under its own name.
     """
     generator = torch.Generator().manual_seed(0)
     x, w = torch.randn(batch, k, generator=generator), torch.randn(n, k, generator=generator)
@@ -43,16 +43,23 @@ def products(n: int, k: int, batch: int = 1, *, every_kernel: bool = False) -> d
         "float32": partial(F.linear, x, w),
         "bfloat16": partial(F.linear, x.bfloat16(), w.bfloat16()),
     }
-    eight = torch.ops.quantized.linear_prepack(
-        torch.quantize_per_tensor(w, float(w.abs().max()) / 127, 0, torch.qint8), None
-    )
-    works["int8"] = partial(torch.ops.quantized.linear_dynamic, x, eight)
+    works["int8"] = partial(_int8_linear, x, *_int8(w))
     if not every_kernel:
         return works | {"ternary": partial(PackedLinear(pack(q)), x)}
     for layout, note in (("2bit", ""), ("base3", ", 1.6 bits")):
         packed = pack(q, layout=layout)
         works |= {f"ternary {name}{note}": partial(PackedLinear(packed, kernel=name), x) for name in kernels.names()}
     return works
+
+
+def _int8(x: Tensor) -> tuple[Tensor, Tensor]:
+    scale = x.abs().max() / 127
+    return (x / scale).round().to(torch.int8), scale
+
+
+def _int8_linear(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+    q, scale = _int8(x)
+    return torch._int_mm(q, weight.t()) * (scale * weight_scale)  # as torchao does; torch has no public name for it
 
 
 def bits_of(work: str) -> float:
@@ -89,20 +96,26 @@ def race(
     return pd.DataFrame(rows)
 
 
-def models(config: GPTConfig = SMOLLM2) -> dict[str, GPT]:
+MODELS = ("float32", "bfloat16", "ternary", "ternary, head in bfloat16")
+
+
+def models(config: GPTConfig = SMOLLM2, names: Sequence[str] = MODELS) -> dict[str, GPT]:
     """Untrained models of one shape: what they write is noise, how fast they write it is not."""
-    made = {"float32": GPT(config), "bfloat16": GPT(config).bfloat16()}
-    for name in ("ternary", "ternary, head in bfloat16"):
-        made[name] = GPT(config, linear=random_packed, block=BitBlock)
-    head = made["ternary, head in bfloat16"]
-    head.head.forward = _in_bfloat16(head.head)  # type: ignore[method-assign, assignment]
+    made: dict[str, GPT] = {}
+    for name in names:
+        is_ternary = name.startswith("ternary")
+        made[name] = GPT(config, linear=random_packed, block=BitBlock) if is_ternary else GPT(config)
+        if name == "bfloat16":
+            made[name].bfloat16()
+        if name.endswith("head in bfloat16"):
+            made[name].head.forward = _in_bfloat16(made[name].head)  # type: ignore[method-assign, assignment]
     return {name: model.eval() for name, model in made.items()}
 
 
 def _in_bfloat16(head: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
-    """An output head that reads half the bytes; in the model it is no part, so its call is replaced."""
-    head.weight.data = head.weight.data.bfloat16()
-    return lambda x: F.linear(x.bfloat16(), head.weight).float()
+    """An output head that reads half the bytes; the embedding shares its table and must still give float32."""
+    half = head.weight.detach().bfloat16()
+    return lambda x: F.linear(x.bfloat16(), half).float()
 
 
 def decode(

@@ -1,0 +1,64 @@
+"""The roofline: how fast a machine can go at each ratio of work to bytes read, and where some works stand below it.
+
+Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009: attainable FLOP/s = min(peak, bandwidth x FLOP/byte).
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from greenlab.lab.charts.frames import MAX_COLORS, require_columns, require_few, require_finite
+from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.lab.theme import HEIGHT, MUTED, WIDTH
+
+
+def roofline(
+    roofs: pd.DataFrame,
+    works: pd.DataFrame,
+    *,
+    title: str,
+    description: str,
+    subtitle: str | None = None,
+    max_colors: int = MAX_COLORS,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> alt.LayerChart:
+    """Draw one roof per machine and one point per work, both axes logarithmic.
+
+    Args:
+        roofs: rows in order of intensity: roof (name), intensity [FLOP/byte], flops_per_s.
+        works: one row per point: work (the words beside it), kind (its colour and shape), intensity, flops_per_s.
+        title: the finding, as a sentence.
+        description: what the chart shows, for readers who do not see it.
+        subtitle: how to read the chart, or what it was measured on.
+        max_colors: how many kinds are allowed.
+        width: of the plot [px].
+        height: of the plot [px].
+
+    Raises:
+        ValueError: if a column is missing or a value is not a number above 0.
+    """
+    require_columns(roofs, "roof", "intensity", "flops_per_s")
+    require_columns(works, "work", "kind", "intensity", "flops_per_s")
+    for frame in (roofs, works):
+        require_finite(frame, "intensity", "flops_per_s")
+        if (frame[["intensity", "flops_per_s"]] <= 0).any(axis=None):
+            raise ValueError("intensity and flops_per_s must be above 0, as both axes are logarithmic; filter the rows")
+    x_title, y_title = "Arithmetic intensity [FLOP per byte read]", "Rate [FLOP/s]"
+    x = alt.X("intensity:Q", title=x_title).scale(type="log").axis(format="~s", tickCount=6)
+    y = alt.Y("flops_per_s:Q", title=y_title).scale(type="log").axis(format="~s", tickCount=6)
+    lines = alt.Chart(roofs).mark_line(color=MUTED).encode(x=x, y=y, detail="roof:N", tooltip=["roof:N"])
+    order = alt.Scale(domain=require_few(works, "kind", max_colors))
+    base = alt.Chart(works).encode(x=x, y=y)
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        color=alt.Color("kind:N", title=None, scale=order),
+        shape=alt.Shape("kind:N", title=None, scale=order),
+        tooltip=["work:N", number_tooltip("intensity", x_title), number_tooltip("flops_per_s", y_title)],
+    )
+    words = base.encode(text="work:N")
+    halo = words.mark_text(align="left", dx=10, stroke="white", strokeWidth=4)
+    return finish(
+        [lines, points, halo, words.mark_text(align="left", dx=10)], works, title=title, description=description,
+        subtitle=subtitle, slider=None, width=width, height=height,
+    )  # fmt: skip
