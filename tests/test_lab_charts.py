@@ -9,7 +9,17 @@ import pytest
 import vl_convert
 
 from greenlab.lab import renderer
-from greenlab.lab.charts import Slider, bars_with_range, energy_bars, heatmap, lines, points, with_slider
+from greenlab.lab.charts import (
+    Slider,
+    bars_with_range,
+    dots,
+    energy_bars,
+    heatmap,
+    lines,
+    points,
+    roofline,
+    with_slider,
+)
 
 WORDS = {"title": "It rises", "description": "A rising line"}
 XY = {"x_title": "Layers removed", "y_title": "Loss [nats]"}
@@ -30,7 +40,12 @@ def time_frame():
     return pd.DataFrame({"x": pd.date_range("2020-01-01", periods=3, freq="h"), "y": [1.0, 2.0, 3.0]})
 
 
+ROOF = pd.DataFrame({"roof": ["cpu"] * 3, "intensity": [0.1, 10.0, 100.0], "flops_per_s": [1e9, 1e11, 1e11]})
+WORKS = pd.DataFrame({"work": ["a", "b"], "kind": ["k", "l"], "intensity": [0.5, 8.0], "flops_per_s": [4e9, 5e10]})
 CHARTS = {
+    "dots": lambda: dots(FRAME, "x", "y", "m", x_title="Energy [J]", **WORDS),
+    "dots on a logarithmic axis": lambda: dots(FRAME, "x", "y", "m", x_title="Energy [J]", log_x=True, **WORDS),
+    "roofline": lambda: roofline(ROOF, WORKS, **WORDS),
     "lines": lambda: lines(FRAME, "x", "y", color="m", band=("low", "high"), goal=(4.0, "at most 4"), **XY, **WORDS),
     "lines without marks": lambda: lines(FRAME, "x", "y", color="m", marks=False, **XY, **WORDS),
     "lines over time": lambda: lines(time_frame(), "x", "y", zero=True, **XY, **WORDS),
@@ -81,7 +96,8 @@ def test_it_says_what_it_shows(name):
             if "field" in layer["encoding"].get(axis, {})
         ]
         assert titles
-        assert set(titles) in [{"Layers removed"}, {"Loss [nats]"}, {"Energy [J]"}, {"i"}, {"j"}, {None}]
+        rates = [{"Arithmetic intensity [FLOP per byte read]"}, {"Rate [FLOP/s]"}]
+        assert set(titles) in [{"Layers removed"}, {"Loss [nats]"}, {"Energy [J]"}, {"i"}, {"j"}, {None}, *rates]
 
 
 def encodings(chart, channel):
@@ -207,3 +223,18 @@ def test_missing_values_of_every_kind_are_found():
     ):
         with pytest.raises(ValueError, match="column y has 1 missing or infinite value, first in row 1"):
             lines(FRAME[:3].assign(y=column), "x", "y", **LINE)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: dots(FRAME.assign(y=0), "x", "y", "m", x_title="x", log_x=True, **WORDS), "values of 0 or less"),
+        (lambda: dots(FRAME.assign(m="a"), "x", "y", "m", x_title="x", **WORDS), "2 rows for x=0, m='a'"),
+        (lambda: dots(FRAME.assign(m=list("abcdef")), "x", "y", "m", x_title="x", **WORDS), "at most 3 colours"),
+        (lambda: roofline(ROOF, WORKS.assign(intensity=0.0), **WORDS), "must be above 0"),
+        (lambda: roofline(ROOF.drop(columns="roof"), WORKS, **WORDS), "lacks the column roof"),
+    ],
+)
+def test_what_dots_and_rooflines_cannot_show_is_named(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

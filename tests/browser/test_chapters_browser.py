@@ -71,3 +71,31 @@ def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(page):
     before = page.fingerprint(twin)
     page.press_vega_slider(twin, "PageUp")
     page.wait_for_change(twin, before)
+
+
+@pytest.mark.assets
+def test_ternary_runs_and_its_widgets_answer(page):
+    """Move the threshold, change the race: histogram, bars and sentences follow; the twin moves without a kernel."""
+    name = "07_ternary.ipynb"
+    page.open_notebook(f"notebooks/{name}")
+    assert page.run_all(timeout_s=300) == []
+    page.chart(cell_with(name, "see.bits_chart("))
+    keep_picture(page, cell_with(name, "see.bits_chart("), "chapter_7_bits.png")
+    knife = cell_with(name, "see.threshold_widget(")
+    before, message = page.fingerprint(knife), page.cell(knife).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(knife, "ArrowLeft", number=1)
+    page.wait_for_change(knife, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert re.search(r"\d+% of the weights become 0", message.inner_text())
+    keep_picture(page, knife, "chapter_7.png")
+    track = cell_with(name, "see.race_widget(")
+    before, message = page.fingerprint(track), page.cell(track).get_by_role("status")
+    page.press_slider(track, "Home", number=0)
+    page.wait_for_change(track, before, timeout_s=60)
+    assert re.search(r"Ternary is [\d.]+ times as fast as float32", message.inner_text())
+    keep_picture(page, track, "chapter_7_race.png")
+    twin = cell_with(name, "see.histogram_twin(")
+    before = page.fingerprint(twin)
+    page.press_vega_slider(twin, "PageUp")
+    page.wait_for_change(twin, before)

@@ -7,7 +7,7 @@ SETUP = """
 import pandas as pd
 import ipywidgets as W
 from greenlab.lab import setup, predict, reveal
-from greenlab.lab.charts import Slider, bars_with_range, energy_bars, heatmap, lines, points
+from greenlab.lab.charts import Slider, bars_with_range, dots, energy_bars, heatmap, lines, points, roofline
 from greenlab.lab.widgets import Explorer
 setup()
 words = dict(title="The line rises", description="A rising line")
@@ -58,6 +58,9 @@ BUILDERS = {
     " marks=False, **words)",
     "time": 'lines(frame.assign(x=pd.date_range("2020-01-01", periods=4, freq="h")), "x", "y", x_title="Time (UTC)",'
     ' y_title="y [J]", **words)',
+    "dots": 'dots(frame.assign(m="a"), "x", "y", "m", x_title="y [J]", **words)',
+    "roofline": 'roofline(frame.assign(roof="a", intensity=frame.x + 1, flops_per_s=frame.y + 1), frame.assign(work="w", kind="k",'
+    " intensity=frame.x + 1, flops_per_s=frame.y + 1), **words)",
     "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y", x_title="y [J]",'
     ' slider=Slider("k", "k"), **words)',
 }
