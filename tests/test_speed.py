@@ -1,5 +1,7 @@
 """The timing helpers: what they run is right; how long it takes is never asserted."""
 
+import time
+
 import pandas as pd
 import pytest
 import torch
@@ -22,6 +24,28 @@ def test_works_take_turns_and_the_warm_up_is_not_counted():
     times = speed.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, warmup=1)
     assert order == ["a", "b"] * 3
     assert times[["work", "round"]].values.tolist() == [["a", 0], ["b", 0], ["a", 1], ["b", 1]]
+
+
+def test_what_comes_before_a_work_is_not_timed():
+    order = []
+    works = {"a": lambda: order.append("work")}
+    times = speed.interleave(works, rounds=1, warmup=0, before=lambda: [order.append("before"), time.sleep(0.05)])
+    assert order == ["before", "work"]
+    assert times["time_s"].item() < 0.05
+
+
+def test_a_short_work_is_repeated_and_its_mean_is_given():
+    calls = []
+    times = speed.interleave({"a": lambda: calls.append(0)}, rounds=1, warmup=0, min_time_s=0.02)
+    assert len(calls) > 10
+    assert times["time_s"].item() * len(calls) >= 0.02
+
+
+def test_rates_of_this_machine_are_those_of_a_machine():
+    assert 1e8 < speed.read_bandwidth(2**26, rounds=1) < 1e13
+    assert 1e8 < speed.matmul_rate(256, rounds=1) < 1e15
+    with pytest.raises(ValueError, match="a large cache answers"):
+        speed.read_bandwidth(2**20)
 
 
 def test_ratios_are_taken_within_a_round():

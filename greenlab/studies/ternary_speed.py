@@ -69,22 +69,31 @@ def bits_of(work: str) -> float:
 
 @torch.no_grad()
 def race(
-    n: int,
-    k: int,
-    batch: int = 1,
-    *,
-    rounds: int = 9,
-    every_kernel: bool = False,
+    n: int, k: int, batch: int = 1, *, rounds: int = 9, every_kernel: bool = False, cold: bool = False,
     others: Mapping[str, Work] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Time the products in turn.
+
+    Args:
+        n: rows of the weights.
+        k: their columns.
+        batch: rows of the activations.
+        rounds: how often each is timed.
+        every_kernel: each ternary kernel under its own name.
+        cold: empty the processor's caches before each product. Else each goes on for some milliseconds, so that a matrix that
+            fits a cache is read from it, as when one matrix is used again and again.
+        others: more works to time in the same turns.
 
     Returns:
         One row per work: work, time_us (median), g_weights_per_s (multiply-adds), faster (than float32, median of the
         ratio within a round), bytes_per_s (of weights read).
     """
     works = products(n, k, batch, every_kernel=every_kernel) | dict(others or {})
-    times = speed.interleave(works, rounds=rounds, warmup=2)
+    if cold:
+        large = torch.ones(2**25)  # 128 MiB, more than a cache holds
+        times = speed.interleave(works, rounds=rounds, before=large.sum)
+    else:
+        times = speed.interleave(works, rounds=rounds, min_time_s=0.01)
     faster, median = speed.ratios(times, "float32"), times.groupby("work")["time_s"].median()
     rows = [
         {

@@ -26,6 +26,7 @@ from greenlab.ternary.packing import PLANES
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 POINTER = ir.IntType(8).as_pointer()
+PREFETCH_BYTES = 8192  # ask memory for what comes so far ahead: a third faster when the weights are in no cache
 TILES = ((4, 1), (2, 4))  # rows x tokens held in registers at once: for one token, and for four or more
 
 
@@ -76,6 +77,10 @@ class _Tile:
     def load(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         address = self.b.bitcast(self.b.gep(pointer, [offset], source_etype=I8), self.bytes.as_pointer())
         return self.b.load(address, align=1, typ=self.bytes)
+
+    def prefetch(self, pointer: ir.Value, offset: ir.Value) -> None:
+        ahead = self.b.gep(pointer, [self.b.add(offset, ir.Constant(I64, PREFETCH_BYTES))], source_etype=I8)
+        self.call("llvm.prefetch.p0", ir.VoidType(), ahead, *(ir.Constant(I32, n) for n in (0, 3, 1)))
 
     def codes(self, packed: ir.Value) -> list[tuple[ir.Value, int]]:
         """The planes of a vector of packed bytes, each with the power of four that its codes are multiplied by."""
@@ -166,6 +171,7 @@ def module_for(target: Target, layout: str) -> ir.Module:
             planes = [b.add(i, b.mul(x_plane, ir.Constant(I64, s))) for s in range(PLANES[layout])]
             values = [[tile.load(start, plane) for plane in planes] for start in inputs]
             for r in range(rows):
+                tile.prefetch(starts[r], i)
                 codes = tile.codes(tile.load(starts[r], i))
                 for t in range(tokens):
                     sums = tile.dot([b.load(cell, typ=tile.sums) for cell in kept[r][t]], codes, values[t])

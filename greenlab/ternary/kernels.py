@@ -67,14 +67,14 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
     tokens, columns = x.shape
     row = np.empty(columns, np.float32)
     for t in range(tokens):
-        row[:] = x[t]
+        squares = np.float32(0)
+        for k in range(columns):
+            row[k] = x[t, k]
+            squares += row[k] * row[k]
         if len(norm):
-            squares = np.float32(0)
-            for k in range(columns):
-                squares += row[k] * row[k]
             factor = np.float32(1) / np.sqrt(squares / np.float32(columns) + eps)
             for k in range(columns):
-                row[k] = row[k] * factor * norm[k]
+                row[k] *= factor * norm[k]
         largest, check = np.float32(EPS), np.float32(0)
         for k in range(columns):
             size = abs(row[k])
@@ -103,11 +103,6 @@ def _rows(start, stop, rows, data, x, sums, out):  # type: ignore[no-untyped-def
             out[t, r] -= sums[t]
 
 
-@njit(nogil=True, cache=True)
-def _serial(rows, data, x, sums, out):  # type: ignore[no-untyped-def]
-    _rows(0, data.shape[0], rows, data, x, sums, out)
-
-
 @njit(nogil=True, cache=True, parallel=True)
 def _parallel(rows, data, x, sums, out):  # type: ignore[no-untyped-def]
     parts = (data.shape[0] + ROWS_A_PART - 1) // ROWS_A_PART
@@ -126,7 +121,7 @@ def _integers(q, rows, data, planes, vector_bytes, parallel, out):  # type: igno
     if parallel:
         _parallel(rows, data, x, sums, out)
     else:
-        _serial(rows, data, x, sums, out)
+        _rows(0, data.shape[0], rows, data, x, sums, out)
 
 
 @njit(nogil=True, cache=True)
@@ -141,8 +136,8 @@ def _floats(values, norm, eps, rows, data, planes, vector_bytes, parallel, gamma
         factor = scales[t] * gamma
         for r in range(out.shape[1]):
             out[t, r] = np.float32(integers[t, r]) * factor
-        if len(bias):
-            out[t] += bias
+            if len(bias):
+                out[t, r] += bias[r]
     return True
 
 

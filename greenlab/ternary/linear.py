@@ -69,9 +69,8 @@ class PackedLinear(nn.Module):
         eps = 1e-5 if layer.norm is None else layer.norm.eps
         return cls(pack(*absmean_quantize(layer.weight.detach().float()), layout), norm, layer.bias, eps=eps)
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device; the work is done on the CPU.
+        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device; the work is done on the CPU, without gradients.
 
         Raises:
             ValueError: if the last dimension is not K, or an activation is NaN or infinite.
@@ -80,7 +79,9 @@ class PackedLinear(nn.Module):
         if x.shape[-1] != columns or not x.is_floating_point():
             what = f"x is {x.dtype} {tuple(x.shape)}"
             raise ValueError(f"{what}: expected floats (..., {columns}), as the packed weights have {columns} columns")
-        flat = x.detach().reshape(-1, columns).float().cpu().contiguous()
+        flat = x.detach().reshape(-1, columns)
+        if flat.dtype != torch.float32 or flat.device.type != "cpu" or not flat.is_contiguous():
+            flat = flat.to("cpu", torch.float32).contiguous()
         kernels = _kernels()
         if kernels is None:
             y = self._unpacked(flat)
@@ -88,7 +89,8 @@ class PackedLinear(nn.Module):
             norm, bias = self._arrays
             made = kernels.linear(flat.numpy(), self.packed, norm, bias, eps=self.eps, kernel_name=self.kernel)
             y = torch.from_numpy(made)
-        return y.view(*x.shape[:-1], rows).to(x.device, x.dtype)
+        y = y.view(*x.shape[:-1], rows)
+        return y if y.dtype == x.dtype and y.device == x.device else y.to(x.device, x.dtype)
 
     def _unpacked(self, x: Tensor) -> Tensor:
         if not torch.isfinite(x).all():
