@@ -131,3 +131,13 @@ def test_peak_memory_is_in_bytes():
 def test_root_is_the_repository():
     """Data files are found from here."""
     assert (machine.ROOT / "pyproject.toml").is_file()
+
+
+def test_freed_memory_goes_back_to_the_system():
+    """Many small arrays stay with the allocator when they are freed; afterwards they do not."""
+    arrays = [bytearray(100_000) for _ in range(2000)]
+    full = psutil.Process().memory_info().rss
+    assert len(arrays.pop()) == 100_000
+    arrays.clear()
+    machine.release_memory()
+    assert psutil.Process().memory_info().rss < full - 100e6

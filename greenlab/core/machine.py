@@ -7,6 +7,8 @@ in this book come from here. Linux control groups are read as described in the k
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
 from pathlib import Path
@@ -80,3 +82,12 @@ def peak_memory_bytes() -> int | None:
         return getattr(psutil.Process().memory_info(), "peak_wset", None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def release_memory() -> None:
+    """Hand memory that is free back to the system: glibc keeps what arrays of up to 32 MiB took, and a small server counts it."""
+    gc.collect()
+    if platform.system() == "Linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

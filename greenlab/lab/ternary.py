@@ -52,6 +52,7 @@ def _bars(bins: pd.DataFrame, becomes: Any, title: str) -> alt.Chart:
         x=alt.X("start:Q", title="Weight, in units of the mean magnitude γ").scale(domain=[-EDGE, EDGE]),
         x2="end:Q",
         y=alt.Y("share:Q", title="Share of the weights").axis(format="%"),
+            y2=alt.datum(0),
         color=alt.Color("becomes:N", title="becomes", scale=scale),
         tooltip=[alt.Tooltip("middle:Q", format=".2f"), alt.Tooltip("share:Q", format=".2%"), "becomes:N"],
     ).properties(
@@ -138,7 +139,7 @@ def size_chart(by_memory: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the loss of float and ternary models against what they take on disk."""
     return points(
         by_memory, "mb", "loss", label="label", color="model", color_title=None, log_x=True, title=title,
-        subtitle="float stored in 16 bits, ternary in 2; down and to the left is better",
+        subtitle="the numbers are widths; float stored in 16 bits, ternary in 2; down and to the left is better",
         x_title="Stored weights [MB]", y_title="Loss on unseen text [nats per character]",
         description="Loss against stored size for float and ternary models of four widths",
     )  # fmt: skip
@@ -148,14 +149,15 @@ def decode_chart(decode: pd.DataFrame, title: str, subtitle: str) -> alt.LayerCh
     """Draw joules a token with their range, one bar a model."""
     return bars_with_range(
         decode, "model", "j_per_token", band=("low_j", "high_j"), basis="basis", title=title, subtitle=subtitle,
-        x_title="Energy a token [J]", description="Energy a token of models in float32, bfloat16 and ternary, with its range",
+        value_format=",.2~g", x_title="Energy a token [J]",
+        description="Energy a token of models in float32, bfloat16 and ternary, with its range",
     )  # fmt: skip
 
 
 def parts_chart(parts: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw where a token's time goes in the packed model."""
     return bars_with_range(
-        parts, "part", "ms_per_token", title=title, x_title="Time a token [ms]",
+        parts, "part", "ms_per_token", value_format=",.2~g", title=title, x_title="Time a token [ms]",
         description="Time a token by part: ternary layers, output head, and the rest",
     )  # fmt: skip
 

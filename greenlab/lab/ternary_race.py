@@ -22,7 +22,7 @@ BATCHES = (1, 4, 16, 64, 256)
 def race_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw how many multiply-adds a second each number format manages."""
     return bars_with_range(
-        table, "work", "g_weights_per_s", title=title, x_title="Multiply-adds [billions a second]",
+        table, "work", "g_weights_per_s", value_format=",.3~g", title=title, x_title="Multiply-adds [billions a second]",
         description="Multiply-adds a second with float32, bfloat16, int8 and ternary weights",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ def race_widget() -> Explorer:
 def measured_roofline(n: int = 4096) -> alt.LayerChart:
     """Measure this machine's bandwidth and arithmetic, and where one row times a matrix stands in each number format."""
     races.set_threads(available_cores())
-    bandwidth, peak = speed.read_bandwidth(rounds=3), speed.matmul_rate(rounds=3)
+    bandwidth, peak = speed.read_bandwidth(2**26, rounds=3), speed.matmul_rate(rounds=3)
     roof = [(0.25, 0.25 * bandwidth), (peak / bandwidth, peak), (max(64, 2 * peak / bandwidth), peak)]
     roofs = pd.DataFrame([{"roof": "float32", "intensity": i, "flops_per_s": f} for i, f in roof])
     table = races.race(n, n, rounds=5)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from greenlab.core import speed
 from greenlab.core.gpt import GPT, GPTConfig
-from greenlab.core.machine import available_cores
+from greenlab.core.machine import available_cores, release_memory
 from greenlab.core.meter import measure_call
 from greenlab.ternary import BitBlock, PackedLinear, kernels, pack, random_packed, weight_bytes
 
@@ -54,7 +55,7 @@ def products(n: int, k: int, batch: int = 1, *, every_kernel: bool = False) -> d
 
 def _int8(x: Tensor) -> tuple[Tensor, Tensor]:
     scale = x.abs().max() / 127
-    return (x / scale).round().to(torch.int8), scale
+    return (x / scale).round_().to(torch.int8), scale
 
 
 def _int8_linear(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
@@ -89,18 +90,21 @@ def race(
         ratio within a round), bytes_per_s (of weights read).
     """
     works = products(n, k, batch, every_kernel=every_kernel) | dict(others or {})
+    release_memory()  # of making them
     if cold:
         large = torch.ones(2**25)  # 128 MiB, more than a cache holds
         times = speed.interleave(works, rounds=rounds, before=large.sum)
     else:
         times = speed.interleave(works, rounds=rounds, min_time_s=0.01)
+    del works
+    release_memory()
     faster, median = speed.ratios(times, "float32"), times.groupby("work")["time_s"].median()
     rows = [
         {
             "work": name, "time_us": 1e6 * median[name], "g_weights_per_s": batch * n * k / median[name] / 1e9,
             "faster": faster[name], "bytes_per_s": n * k * bits_of(name) / 8 / median[name],
         }
-        for name in works
+        for name in times["work"].unique()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -109,22 +113,34 @@ MODELS = ("float32", "bfloat16", "ternary", "ternary, head in bfloat16")
 
 
 def models(config: GPTConfig = SMOLLM2, names: Sequence[str] = MODELS) -> dict[str, GPT]:
-    """Untrained models of one shape: what they write is noise, how fast they write it is not."""
+    """Untrained models of one shape: what they write is noise, how fast they write it is not.
+
+    All but the bfloat16 one share one table of embeddings, which is also their output head: memory for it is taken once.
+    """
+    table = GPT(replace(config, n_layers=0))
     made: dict[str, GPT] = {}
     for name in names:
-        is_ternary = name.startswith("ternary")
-        made[name] = GPT(config, linear=random_packed, block=BitBlock) if is_ternary else GPT(config)
         if name == "bfloat16":
-            made[name].bfloat16()
+            made[name] = GPT(config).bfloat16()
+            continue
+        parts: dict[str, Any] = {"linear": random_packed, "block": BitBlock} if name.startswith("ternary") else {}
+        model = GPT(replace(config, vocab_size=1), **parts)
+        model.config, model.embedding, model.head = config, table.embedding, table.head
         if name.endswith("head in bfloat16"):
-            made[name].head.forward = _in_bfloat16(made[name].head)  # type: ignore[method-assign, assignment]
+            model.head = _Bfloat16Head(table.head.weight)  # type: ignore[assignment]
+        made[name] = model
     return {name: model.eval() for name, model in made.items()}
 
 
-def _in_bfloat16(head: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
-    """An output head that reads half the bytes; the embedding shares its table and must still give float32."""
-    half = head.weight.detach().bfloat16()
-    return lambda x: F.linear(x.bfloat16(), half).float()
+class _Bfloat16Head(nn.Module):
+    """An output head that reads half the bytes; what it gives is float32 again."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Buffer(weight.detach().bfloat16(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.bfloat16(), self.weight).float()
 
 
 def decode(

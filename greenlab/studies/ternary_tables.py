@@ -55,7 +55,7 @@ def by_memory(curve: pd.DataFrame, vocab_size: int = 83) -> pd.DataFrame:
     ]
     bits = table["trained"].map({"float": 16, "ternary": 2})
     return table.assign(
-        mb=[stored_mb(c, b) for c, b in zip(config, bits, strict=True)], label=[f"width {d}" for d in table["d_model"]]
+        mb=[stored_mb(c, b) for c, b in zip(config, bits, strict=True)], label=table["d_model"].astype(str)
     )
 
 

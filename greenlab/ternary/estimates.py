@@ -128,7 +128,7 @@ def energy_ratio(shape: TransformerShape, energy: OperationEnergy, *, context: i
     >>> [round(energy_ratio(SHAPES["70B"], paper, context=context), 1) for context in (256, 512)]  # the paper: 41.2
     [44.4, 36.7]
     >>> round(energy_ratio(SHAPES["70B"], replace(paper, read_pj_per_byte=32)), 1)
-    7.7
+    7.8
     """
     totals = [
         sum(energy_per_token(shape, energy, context=context, batch=batch, ternary=kind).values())

@@ -95,24 +95,27 @@ def pack(q: Tensor, gamma: float | Tensor = 1.0, layout: str = "2bit") -> Packed
     planes = _planes(layout)
     if q.ndim != 2 or q.numel() == 0 or q.shape[1] > K_MAX:
         raise ValueError(f"q has shape {tuple(q.shape)}: expected (N, K), both 1 or more and K at most {K_MAX:,}")
-    codes = (q.detach().cpu().to(torch.float32) + 1).numpy()
-    bad = ~np.isin(codes, (0, 1, 2))
+    q = q.detach().cpu()
+    small = q.to(torch.int8)
+    bad = (small != q) | (small.abs() > 1)  # NaN equals nothing
     if bad.any():
-        row, column = np.argwhere(bad)[0]
+        row, column = bad.nonzero()[0].tolist()
         value = float(q[row, column])
         raise ValueError(
             f"q[{row}, {column}]={value:g}: expected -1, 0 or 1; call absmean_quantize(weight) first and pack its first result"
         )
-    rows, columns = codes.shape
+    rows, columns = q.shape
     width = -(-columns // planes)
-    padded = np.zeros((rows, planes * width), np.uint16)
-    padded[:, :columns] = codes
+    padded = np.zeros((rows, planes * width), np.uint8)
+    padded[:, :columns] = small.numpy() + np.int8(1)
     in_planes = padded.reshape(rows, planes, width)
-    if layout == "2bit":
-        data: Any = sum(in_planes[:, s] << (2 * s) for s in range(4))
-    else:  # ceil(number * 256 / 243): the digits then come out by multiplying with 3, most significant first
-        number: Any = sum(in_planes[:, s] * 3 ** (4 - s) for s in range(5))
-        data = (number.astype(np.uint32) * 256 + 242) // 243
+    data: Any = np.zeros((rows, width), np.uint8)
+    for s in range(planes):
+        data = data | (in_planes[:, s] << np.uint8(2 * s)) if layout == "2bit" else 3 * data + in_planes[:, s]
+    if (
+        layout == "base3"
+    ):  # ceil(number * 256 / 243): the digits then come out by multiplying with 3, most significant first
+        data = (data.astype(np.uint32) * 256 + 242) // 243
     return PackedTernary(np.asarray(data).astype(np.uint8), columns, float(gamma), layout)
 
 

@@ -98,7 +98,7 @@ def points(
     if label:
         words = base.encode(text=f"{label}:N")
         halo = words.mark_text(align="left", dx=10, stroke="white", strokeWidth=4)  # legible where lines pass behind
-        layers += [halo, words.mark_text(align="left", dx=10)]
+        layers = [halo, *layers, words.mark_text(align="left", dx=10)]  # a halo must not hide a neighbour's point
     return finish(
         [*goal_line(goal, "y", y_title), *layers],
         data,
