@@ -144,28 +144,3 @@ def device(id: str) -> Device:
         near = difflib.get_close_matches(id.lower(), devices(), n=3, cutoff=0.4) or list(devices())
         raise ValueError(f"no device named {id!r}: did you mean {', '.join(near)}?")
     return devices()[id]
-
-
-def measured_device(name: str = "your machine", *, rounds: int = 3) -> Device:
-    """This machine as a device: what it multiplies and reads at best, measured in about a second; power is not known.
-
-    Bandwidth is that of adding up an array larger than any cache, with as many threads as torch is set to; memory is what
-    this process may use. Only 32-bit floats are measured.
-
-    Args:
-        name: the words to show for it.
-        rounds: of each measurement; the best one counts.
-    """
-    from greenlab.core import machine, speed
-
-    return Device(
-        id="measured",
-        name=name,
-        kind="cpu",
-        year=0,
-        flops_per_s={"fp32": speed.matmul_rate(rounds=rounds)},
-        bandwidth_b_per_s=speed.read_bandwidth(rounds=rounds),
-        memory_b=float(machine.memory_limit_bytes()),
-        power_w=None,
-        confidence="measured",
-    )

@@ -107,7 +107,7 @@ def roofline(work: Work, device: Device, *, n_devices: int = 1, split: str = "te
 
     Args:
         work: from `decode` or `prefill`; its numbers may be arrays.
-        device: from `device` or `measured_device`.
+        device: from `device` or `own_machine.measured_device`.
         n_devices: how many of them.
         split: "tensor" or "pipeline".
 
@@ -128,8 +128,8 @@ def roofline(work: Work, device: Device, *, n_devices: int = 1, split: str = "te
     at_once = n_devices if split == "tensor" else 1
     compute_s = work.flops / (at_once * device.flops_per_s[arithmetic])
     memory_s = work.bytes_moved / (at_once * device.bandwidth_b_per_s)
-    time_s = np.maximum(compute_s, memory_s)
-    bound = np.where(compute_s >= memory_s, "compute", "memory")
+    time_s: Number = np.maximum(compute_s, memory_s)
+    bound: Number = np.where(compute_s >= memory_s, "compute", "memory")
     if np.ndim(time_s) == 0:
         time_s, bound = float(time_s), str(bound)
     tokens_per_s = work.tokens * (n_devices / at_once) / time_s

@@ -96,6 +96,6 @@ def utilisation(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int = 128, co
     >>> [round(utilisation(m, 128, 128), 3) for m in (1, 128, 4096)]
     [0.004, 0.335, 0.942]
     """
-    useful = np.asarray(m, dtype=float) * k * n
+    useful = np.asarray(m, dtype=float) * np.asarray(k) * np.asarray(n)
     share = useful / (np.asarray(cycles(m, k, n, rows=rows, columns=columns), dtype=float) * rows * columns)
     return float(share) if share.ndim == 0 else share

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from greenlab.core import cost
 from greenlab.core.cost import TransformerShape
@@ -135,7 +134,11 @@ def _words(model: str | TransformerShape) -> str:
 
 
 def decode(
-    model: str | TransformerShape, *, batch: ArrayLike = 1, context: ArrayLike = 512, format: str | NumberFormat = "bf16"
+    model: str | TransformerShape,
+    *,
+    batch: Number = 1,
+    context: Number = 512,
+    format: str | NumberFormat = "bf16",
 ) -> Work:
     """Writing one token for each sequence of a batch, with ``context`` tokens in each cache.
 
@@ -149,7 +152,7 @@ def decode(
         ValueError: if model or format is unknown, the batch is below 1 or the context below 1.
     """
     shape, form = model_shape(model), number_format(format)
-    _at_least_one(batch, "batch"), _at_least_one(context, "context")
+    _at_least_one(batch=batch, context=context)
     read = cost.decode_bytes(shape, 1, bytes_per_weight=form.weight_b)
     cache = cost.kv_cache_bytes(shape, context, batch=batch, bytes_per_value=form.cache_b)
     sequences = _float(batch)
@@ -166,7 +169,11 @@ def decode(
 
 
 def prefill(
-    model: str | TransformerShape, *, batch: ArrayLike = 1, context: ArrayLike = 512, format: str | NumberFormat = "bf16"
+    model: str | TransformerShape,
+    *,
+    batch: Number = 1,
+    context: Number = 512,
+    format: str | NumberFormat = "bf16",
 ) -> Work:
     """Reading a prompt of ``context`` tokens for each sequence of a batch, up to the logits of its last token.
 
@@ -179,7 +186,7 @@ def prefill(
         ValueError: as for `decode`.
     """
     shape, form = model_shape(model), number_format(format)
-    _at_least_one(batch, "batch"), _at_least_one(context, "context")
+    _at_least_one(batch=batch, context=context)
     read = cost.decode_bytes(shape, 1, bytes_per_weight=form.weight_b)
     cache = cost.kv_cache_bytes(shape, context, batch=batch, bytes_per_value=form.cache_b)
     sequences, length = _float(batch), _float(context)
@@ -195,10 +202,11 @@ def prefill(
     )
 
 
-def _at_least_one(value: ArrayLike, name: str) -> None:
-    counts = np.asarray(value, dtype=float)
-    if not (np.isfinite(counts).all() and (counts >= 1).all() and (counts == np.floor(counts)).all()):
-        raise ValueError(f"{name} must be a whole number >= 1 or an array of them, got {value!r}")
+def _at_least_one(**values: Any) -> None:
+    for name, value in values.items():
+        counts = np.asarray(value, dtype=float)
+        if not (np.isfinite(counts).all() and (counts >= 1).all() and (counts == np.floor(counts)).all()):
+            raise ValueError(f"{name} must be a whole number >= 1 or an array of them, got {value!r}")
 
 
 def _float(value: Any) -> Number:
