@@ -141,6 +141,7 @@ def device(id: str) -> Device:
         ValueError: if there is no such device; the message lists the nearest names.
     """
     if id not in devices():
-        near = difflib.get_close_matches(id.lower(), devices(), n=3, cutoff=0.4) or list(devices())
+        holding = [name for name in devices() if id and id.lower() in name]  # "h100" is short for h100-sxm5-80gb
+        near = holding or difflib.get_close_matches(id.lower(), devices(), n=3, cutoff=0.4) or list(devices())
         raise ValueError(f"no device named {id!r}: did you mean {', '.join(near)}?")
     return devices()[id]

@@ -49,7 +49,8 @@ class Published:
 
 _A100, _H100 = "a100-sxm4-80gb", "h100-sxm5-80gb"
 # 128 tokens in and 2,048 out: on average 128 + 1,024 lie in the cache. gpt-fast starts at 5 and writes 200. The
-# conversations of ML.ENERGY are taken as 512 tokens long on average (our assumption).
+# conversations of ML.ENERGY are taken as 512 tokens long on average, and the LPUs as holding 8-bit weights, since 576 of
+# them hold 132 GB and 16 bits take 138 (our assumptions).
 FIGURES = (
     Published("decode-a100-llama2-7b-bf16", "7B, 16 bits, A100", "stream", _A100, "Llama-2-7B"),
     Published("decode-a100-llama2-7b-int8", "7B, 8-bit weights, A100", "stream", _A100, "Llama-2-7B", "int8 weights"),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from greenlab.hardware import Device, Work, attainable, chips_needed, decode, device, devices, roofline
-from greenlab.hardware.own_machine import Prediction
+from greenlab.hardware.work import NumberFormat
 from greenlab.lab import charts
 from greenlab.lab.charts import Slider, bars_with_range, dots, require_columns, require_few
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import WIDTH
+
+if TYPE_CHECKING:
+    from greenlab.hardware.own_machine import Prediction  # it loads torch, which the first charts do not need
 
 NAMED = {
     "h100-sxm5-80gb": "H100",
@@ -100,8 +104,6 @@ def published_chart(compared: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def chips_chart(title: str, model: str = "Llama-2-70B") -> alt.LayerChart:
     """Draw how many chips hold a model, with a slider for the bits of a weight: moves without a kernel."""
-    from greenlab.hardware.work import NumberFormat
-
     rows = []
     for bits in (4, 8, 12, 16):
         work = decode(model, context=1, format=NumberFormat(f"{bits} bits", bits / 8, 2, "bf16"))

@@ -21,6 +21,7 @@ from greenlab.lab.theme import BLUE, GRID, INK, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 
 RATES = (1e9, 1e17)  # FLOP/s: the vertical axis stands still while the point moves
+WORDS_TURN_AT = 200  # FLOP per byte: right of it the point's words stand to its left
 START = "h100-sxm5-80gb"
 SIZE, MOST_ROWS = 4, 8  # the matrix unit of the step-through, and the longest batch pushed through it
 
@@ -37,12 +38,12 @@ def _moving_roof(corners: alt.Chart, point: alt.Chart, title: str, description: 
     others = roof_points([chip for chip in devices().values() if chip.flops_per_s], ())
     faint = alt.Chart(others).mark_line(color=FAINT, strokeWidth=1, clip=True).encode(detail="roof:N", **axes)
     strong = corners.mark_line(color=MUTED, strokeWidth=3, clip=True).encode(**axes)
-    words = point.encode(text="words:N", **axes)
-    return alt.layer(
-        faint, strong, point.mark_point(filled=True, size=150, color=VERMILION, opacity=1).encode(**axes),
-        words.mark_text(align="right", dx=-12, dy=-10, stroke="white", strokeWidth=4),
-        words.mark_text(align="right", dx=-12, dy=-10),
-    ).properties(title=title, description=description, width=WIDTH, height=340)  # fmt: skip
+    layers: list[Any] = [point.mark_point(filled=True, size=150, color=VERMILION, opacity=1).encode(**axes)]
+    for side, where in (("left", "<"), ("right", ">=")):  # the words stay inside the plot wherever the point goes
+        words = point.transform_filter(f"datum.intensity {where} {WORDS_TURN_AT}").encode(text="words:N", **axes)
+        place: dict[str, Any] = {"align": side, "dx": 12 if side == "left" else -4, "dy": 18}
+        layers += [words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(**place)]
+    return alt.layer(faint, strong, *layers).properties(title=title, description=description, width=WIDTH, height=340)
 
 
 def _base() -> alt.LayerChart:

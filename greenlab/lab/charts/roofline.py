@@ -78,9 +78,10 @@ def roofline(
         tooltip=["work:N", number_tooltip("intensity", X_TITLE), number_tooltip("flops_per_s", Y_TITLE)],
     )
     words = base.encode(text="work:N")
-    halo = words.mark_text(align="left", dx=10, stroke="white", strokeWidth=4)
+    place: Any = {"align": "left", "dx": 10, "dy": 12 if "named" in roofs.columns else 0}  # clear of a roof's flat part
+    halo = words.mark_text(stroke="white", strokeWidth=4, **place)
     return finish(
-        [*layers, points, halo, words.mark_text(align="left", dx=10)], works, title=title, description=description,
+        [*layers, points, halo, words.mark_text(**place)], works, title=title, description=description,
         subtitle=subtitle, slider=None, width=width, height=height,
     )  # fmt: skip
 
