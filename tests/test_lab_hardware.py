@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from greenlab.core import assets
-from greenlab.hardware import compare_published, decode, device, own_machine, prefill
+from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
 from greenlab.hardware.own_machine import Prediction
 from greenlab.lab import hardware as see
 from greenlab.lab.exercises import solutions
-from greenlab.lab.hardware_widgets import systolic_table
+from greenlab.lab.hardware_widgets import working_cells
 from greenlab.lab.widgets import exercise_extremes
 
 ENERGY = {"h100-sxm5-80gb": "H100", "l4": "L4", "epyc-9654": "EPYC 9654"}
@@ -62,11 +62,15 @@ def test_the_systolic_widget_holds_at_every_extreme_and_its_goal_can_be_reached(
     assert widget.text.endswith("multiply: reached.")
     widget.set(m=6, cycle=6)
     assert "not yet reached" in widget.text
-    table = systolic_table()
-    assert len(table) == 8 * 14 * 16
-    assert (
-        table[table["state"] == "multiplies"].groupby("rows").size() == 16 * table["rows"].drop_duplicates().to_numpy()
-    ).all()
+
+
+@pytest.mark.parametrize("m", [1, 4, 8])
+def test_the_drawn_wave_is_the_simulated_one(m):
+    trace = systolic.simulate([[1.0] * 4] * m, [[1.0] * 4] * 4)
+    drawn = [working_cells(m, cycle) for cycle in range(1, 15)]
+    assert drawn == [int((rows >= 0).sum()) for rows in trace.row] + [0] * (14 - trace.cycles)
+    k, n = (trace.row[2] >= 0).nonzero()  # the formula that Vega computes: cycle - k - n + 2, all from 1
+    assert (trace.row[2][k, n] + 1 == 3 - (k + 1) - (n + 1) + 2).all()
 
 
 WRONG = {

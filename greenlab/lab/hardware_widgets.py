@@ -10,10 +10,11 @@ from typing import Any
 
 import altair as alt
 import ipywidgets as W
+import numpy as np
 import pandas as pd
 
 from greenlab.hardware import FORMATS, MODELS, Estimate, Work, chips_needed, decode, device, devices, prefill, roofline
-from greenlab.hardware.systolic import simulate, utilisation
+from greenlab.hardware.systolic import utilisation
 from greenlab.lab.charts.roofline import FAINT, log_axes
 from greenlab.lab.hardware_charts import INTENSITIES, roof_points
 from greenlab.lab.receipts import duration, quantity
@@ -81,7 +82,7 @@ def roofline_widget() -> Explorer:
             "peak": e.n_devices * chip.flops_per_s[e.arithmetic],
             "work_intensity": work.intensity,
             "work_rate": work.flops / work.tokens * e.tokens_per_s,
-            "words": f"{e.n_devices} x {chip.name}" if e.n_devices > 1 else chip.name,
+            "words": f"{e.n_devices} x {chip.name}: at most {_rate(e.tokens_per_s)} tokens/s",
         }
 
     def say(**chosen: Any) -> str:
@@ -109,7 +110,9 @@ def roofline_widget() -> Explorer:
     controls = {
         "chip": W.Dropdown(options=menu(), value=START, description="Device"),
         "model": W.Dropdown(options=list(MODELS), value="Llama-3.1-8B", description="Model"),
-        "phase": W.ToggleButtons(options={"writes (decode)": "decode", "reads (prefill)": "prefill"}, description="It"),
+        "phase": W.Dropdown(
+            options={"writes (decode)": "decode", "reads (prefill)": "prefill"}, description="The model"
+        ),
         "batch": W.SelectionSlider(options=[2**i for i in range(11)], value=1, description="Sequences at once (batch)"),
         "context": W.SelectionSlider(options=[2**i for i in range(7, 14)], value=512, description="Tokens of context"),
         "form": W.Dropdown(options=[f for f in FORMATS if f != "fp32"], value="bf16", description="Numbers"),
@@ -150,29 +153,31 @@ def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -
     return _moving_roof(corners, point, title, description).add_params(chip, power)
 
 
-@lru_cache(maxsize=1)
-def systolic_table() -> pd.DataFrame:
-    """Every cell of a 4 x 4 matrix unit in every cycle, for batches of 1 to 8 rows: rows, cycle, k, n, words, works."""
-    frames = []
-    for m in range(1, MOST_ROWS + 1):
-        trace = simulate([[1.0] * SIZE] * m, [[1.0] * SIZE] * SIZE)
-        for cycle in range(MOST_ROWS + 2 * SIZE - 2):
-            for k in range(SIZE):
-                for n in range(SIZE):
-                    row = int(trace.row[cycle, k, n]) if cycle < trace.cycles else -1
-                    words = f"row {row + 1}" if row >= 0 else ""
-                    state = "multiplies" if row >= 0 else "waits"
-                    frames.append(
-                        {"rows": m, "cycle": cycle + 1, "k": k + 1, "n": n + 1, "words": words, "state": state}
-                    )
-    return pd.DataFrame(frames)
+def working_cells(m: int, cycle: int, size: int = SIZE) -> int:
+    """How many cells of a ``size x size`` unit multiply in a cycle (from 1) while ``m`` rows go through it.
+
+    In cycle t the cell in row k and column n, all counted from 1, works on row t - k - n + 2 if there is one.
+
+    >>> [working_cells(1, cycle) for cycle in range(1, 9)]  # one row: a diagonal crosses the square
+    [1, 2, 3, 4, 3, 2, 1, 0]
+    """
+    k, n = np.indices((size, size)) + 1
+    row = cycle - k - n + 2
+    return int(((row >= 1) & (row <= m)).sum())
 
 
-def _array(data: pd.DataFrame, title: str, condition: str) -> Any:
-    base = alt.Chart(data).transform_filter(condition).encode(
+def _array(m: int | str, cycle: str, title: str) -> Any:
+    """The square of cells; Vega computes which row each one works on, from the names of two parameters."""
+    cells = pd.DataFrame([{"k": k, "n": n} for k in range(1, SIZE + 1) for n in range(1, SIZE + 1)])
+    computed = (
+        alt.Chart(cells)
+        .transform_calculate(row=f"{cycle} - datum.k - datum.n + 2")
+        .transform_calculate(state=f"datum.row >= 1 && datum.row <= {m} ? 'multiplies' : 'waits'")
+    )
+    base = computed.transform_calculate(words="datum.state == 'multiplies' ? 'row ' + datum.row : ''").encode(
         x=alt.X("n:O", title="Column of cells: sums leave below").axis(labelAngle=0, orient="top"),
         y=alt.Y("k:O", title="Row of cells: numbers enter left"),
-    )  # fmt: skip
+    )
     scale = alt.Scale(domain=["multiplies", "waits"], range=[BLUE, GRID])
     tiles = base.mark_rect(stroke="white", strokeWidth=3).encode(
         color=alt.Color("state:N", title="A cell", scale=scale)
@@ -188,17 +193,12 @@ def _array(data: pd.DataFrame, title: str, condition: str) -> Any:
 
 def systolic_widget() -> Explorer:
     """Step through a matrix unit of sixteen cells: choose how many rows go through it, and the cycle."""
-    chart = _array(systolic_table(), "One wave crosses the matrix unit", "datum.rows == m && datum.cycle == now")
+    chart = _array("m", "now", "One wave crosses the matrix unit")
     base = chart.add_params(alt.param(name="m", value=1), alt.param(name="now", value=1))
-
-    def working(m: int, cycle: int) -> int:
-        table = systolic_table()
-        now = table[(table["rows"] == m) & (table["cycle"] == cycle)]
-        return int((now["state"] == "multiplies").sum())
 
     def say(m: int, cycle: int) -> str:
         cycles, share = m + 2 * SIZE - 2, utilisation(m, SIZE, SIZE, rows=SIZE, columns=SIZE)
-        state = f"{working(m, cycle)} of {SIZE**2} cells multiply" if cycle <= cycles else "the last sum has left"
+        state = f"{working_cells(m, cycle)} of {SIZE**2} cells multiply" if cycle <= cycles else "the last sum has left"
         return (
             f"Cycle {cycle} of {cycles}: {state}. Over the whole pass the unit is used to {share:.0%}.\n"
             f"A TPU's 128 x 128 unit would be used to {utilisation(m, 128, 128):.1%} by so few rows."
@@ -209,14 +209,12 @@ def systolic_widget() -> Explorer:
         "cycle": W.IntSlider(value=1, min=1, max=MOST_ROWS + 2 * SIZE - 2, description="Cycle"),
     }
     return Explorer(
-        controls, lambda m, cycle: {"m": m, "now": cycle}, say, lambda m, cycle: working(m, cycle) == SIZE**2,
+        controls, lambda m, cycle: {"m": m, "now": cycle}, say, lambda m, cycle: working_cells(m, cycle) == SIZE**2,
         "find a batch and a cycle in which all sixteen cells multiply", base=base,
     )  # fmt: skip
 
 
 def systolic_twin(title: str, m: int = 4) -> alt.LayerChart:
     """Draw a pass of a few rows with a slider for the cycle: moves without a kernel."""
-    data = systolic_table()
-    data = data[(data["rows"] == m) & (data["cycle"] <= m + 2 * SIZE - 2)]
     slide = alt.binding_range(min=1, max=m + 2 * SIZE - 2, step=1, name="Cycle: ")
-    return _array(data, title, "datum.cycle == cycle_now").add_params(alt.param(name="cycle_now", value=3, bind=slide))
+    return _array(m, "cycle_now", title).add_params(alt.param(name="cycle_now", value=3, bind=slide))
