@@ -38,7 +38,7 @@ def threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def measured_device(name: str = "your machine", *, n_threads: int | None = None, rounds: int = 3) -> Device:
+def measured_device(name: str = "your machine", *, n_threads: int | None = None, rounds: int = 10) -> Device:
     """This machine as a device: what it multiplies and reads at best, in about a second; its power is not known.
 
     Bandwidth is that of adding up an array larger than any cache; memory is what this process may use. Only 32-bit floats
