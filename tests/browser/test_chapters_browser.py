@@ -99,3 +99,36 @@ def test_ternary_runs_and_its_widgets_answer(page):
     before = page.fingerprint(twin)
     page.press_vega_slider(twin, "PageUp")
     page.wait_for_change(twin, before)
+
+
+@pytest.mark.assets
+def test_hardware_runs_and_its_widgets_answer(page):
+    """Move the batch, step the matrix unit: point, cells and sentences follow; the twins move without a kernel."""
+    name = "02_hardware.ipynb"
+    page.open_notebook(f"notebooks/{name}")
+    assert page.run_all(timeout_s=300) == []
+    for text in ("see.all_roofs(", "see.own_roof(", "see.published_chart(", "see.energy_chart("):
+        page.chart(cell_with(name, text))
+        keep_picture(page, cell_with(name, text), f"chapter_2_{text.split('.')[1].split('(')[0]}.png")
+    roof = cell_with(name, "see.roofline_widget(")
+    before, message = page.fingerprint(roof), page.cell(roof).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(roof, "ArrowLeft", number=0)
+    page.wait_for_change(roof, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert re.search(r"(Memory|Arithmetic) sets the time", message.inner_text())
+    keep_picture(page, roof, "chapter_2.png")
+    print(f"a slider of the roofline repaints in {page.repaint_ms(roof):.0f} ms (median)")
+    unit = cell_with(name, "see.systolic_widget(")
+    before, message = page.fingerprint(unit), page.cell(unit).get_by_role("status")
+    page.press_slider(unit, "ArrowLeft", number=1)
+    page.wait_for_change(unit, before, timeout_s=30)
+    assert re.search(r"\d+ of 16 cells multiply", message.inner_text())
+    keep_picture(page, unit, "chapter_2_unit.png")
+    print(f"a step of the matrix unit repaints in {page.repaint_ms(unit, number=1):.0f} ms (median)")
+    for text in ("see.roofline_twin(", "see.systolic_twin(", "see.chips_chart("):
+        twin = cell_with(name, text)
+        before = page.fingerprint(twin)
+        page.press_vega_slider(twin, "PageDown" if "chips" in text else "PageUp")
+        page.wait_for_change(twin, before)
+        keep_picture(page, twin, f"chapter_2_{text.split('.')[1].split('(')[0]}.png")

@@ -5,12 +5,24 @@ Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009: attainable FLOP/s =
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
 from greenlab.lab.charts.frames import MAX_COLORS, require_columns, require_few, require_finite
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import HEIGHT, MUTED, WIDTH
+
+FAINT = "#C9C9C9"  # roofs that are only there to be compared with
+X_TITLE, Y_TITLE = "Arithmetic intensity [FLOP per byte read]", "Rate [FLOP/s]"
+
+
+def log_axes(x_domain: Any = alt.Undefined, y_domain: Any = alt.Undefined) -> dict[str, Any]:
+    """The two axes that all rooflines share."""
+    axis: Any = {"format": "~s", "tickCount": 6}
+    x = alt.X("intensity:Q", title=X_TITLE).scale(type="log", domain=x_domain).axis(**axis)
+    return {"x": x, "y": alt.Y("flops_per_s:Q", title=Y_TITLE).scale(type="log", domain=y_domain).axis(**axis)}
 
 
 def roofline(
@@ -27,7 +39,8 @@ def roofline(
     """Draw one roof per machine and one point per work, both axes logarithmic.
 
     Args:
-        roofs: rows in order of intensity: roof (name), intensity [FLOP/byte], flops_per_s.
+        roofs: rows in order of intensity: roof (name), intensity [FLOP/byte], flops_per_s. With a column ``named`` (bool)
+            the named roofs carry their name at the right end, and the others are faint.
         works: one row per point: work (the words beside it), kind (its colour and shape), intensity, flops_per_s.
         title: the finding, as a sentence.
         description: what the chart shows, for readers who do not see it.
@@ -45,20 +58,34 @@ def roofline(
         require_finite(frame, "intensity", "flops_per_s")
         if (frame[["intensity", "flops_per_s"]] <= 0).any(axis=None):
             raise ValueError("intensity and flops_per_s must be above 0, as both axes are logarithmic; filter the rows")
-    x_title, y_title = "Arithmetic intensity [FLOP per byte read]", "Rate [FLOP/s]"
-    x = alt.X("intensity:Q", title=x_title).scale(type="log").axis(format="~s", tickCount=6)
-    y = alt.Y("flops_per_s:Q", title=y_title).scale(type="log").axis(format="~s", tickCount=6)
-    lines = alt.Chart(roofs).mark_line(color=MUTED).encode(x=x, y=y, detail="roof:N", tooltip=["roof:N"])
+    axes = log_axes()
+    layers: list[Any] = []
+    if "named" in roofs.columns:
+        layers.append(_roofs(roofs[~roofs["named"]], axes, FAINT, 1.2))
+        named = roofs[roofs["named"]]
+        ends = alt.Chart(named.groupby("roof", sort=False).tail(1)).encode(text="roof:N", **axes)
+        layers += [
+            _roofs(named, axes, MUTED, 2.5),
+            ends.mark_text(align="right", baseline="bottom", dy=-3, color=MUTED),
+        ]
+    else:
+        layers.append(_roofs(roofs, axes, MUTED, 2.5))
     order = alt.Scale(domain=require_few(works, "kind", max_colors))
-    base = alt.Chart(works).encode(x=x, y=y)
+    base = alt.Chart(works).encode(**axes)
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         color=alt.Color("kind:N", title=None, scale=order),
         shape=alt.Shape("kind:N", title=None, scale=order),
-        tooltip=["work:N", number_tooltip("intensity", x_title), number_tooltip("flops_per_s", y_title)],
+        tooltip=["work:N", number_tooltip("intensity", X_TITLE), number_tooltip("flops_per_s", Y_TITLE)],
     )
     words = base.encode(text="work:N")
-    halo = words.mark_text(align="left", dx=10, stroke="white", strokeWidth=4)
+    place: Any = {"align": "left", "dx": 10, "dy": 12 if "named" in roofs.columns else 0}  # clear of a roof's flat part
+    halo = words.mark_text(stroke="white", strokeWidth=4, **place)
     return finish(
-        [lines, points, halo, words.mark_text(align="left", dx=10)], works, title=title, description=description,
+        [*layers, points, halo, words.mark_text(**place)], works, title=title, description=description,
         subtitle=subtitle, slider=None, width=width, height=height,
     )  # fmt: skip
+
+
+def _roofs(roofs: pd.DataFrame, axes: dict[str, Any], color: str, stroke_width: float) -> alt.Chart:
+    lines = alt.Chart(roofs).mark_line(color=color, strokeWidth=stroke_width)
+    return lines.encode(detail="roof:N", tooltip=["roof:N"], **axes)

@@ -1,0 +1,17 @@
+"""Hardware: what a chip can do at most, what a language model asks of it, and which of the two walls is met first.
+
+* ``device``: chips as numbers, from data/facts
+* ``work``: reading a prompt and writing tokens as FLOPs and bytes, for real models in several number formats
+* ``roofline``: the least time and the energy of a work on a device, and the chips that hold a model
+* ``published``: the same beside figures that others measured
+* ``own_machine``: the reader's machine, measured, and its decoding predicted
+* ``systolic``: the matrix unit of a TPU, cycle by cycle
+"""
+
+from greenlab.hardware.device import Device, device, devices
+from greenlab.hardware.published import compare_published
+from greenlab.hardware.roofline import Estimate, attainable, chips_needed, roofline
+from greenlab.hardware.work import FORMATS, MODELS, NumberFormat, Work, decode, model_shape, prefill
+
+__all__ = ["FORMATS", "MODELS", "Device", "Estimate", "NumberFormat", "Work", "attainable", "chips_needed"]
+__all__ += ["compare_published", "decode", "device", "devices", "model_shape", "prefill", "roofline"]

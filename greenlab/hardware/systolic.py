@@ -1,0 +1,101 @@
+"""The matrix unit of a TPU, cycle by cycle: a weight-stationary systolic array.
+
+After H. T. Kung, "Why Systolic Architectures?", IEEE Computer 15(1) 1982, and N. Jouppi et al., arXiv:1704.04760, section 2
+and figure 4. Each cell keeps one weight. Activations enter at the left, row ``k`` one cycle later than row ``k - 1``, and
+move right; sums move down, each cell adding its product. No cell reads memory: a number that was read once is used by a
+whole row. The simulation is exact; loading the weights is hidden behind the tile before, as the TPU's second buffer does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from greenlab.hardware.work import Number
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything that happened. ``C`` cycles, ``K x N`` cells, ``M`` rows of activations.
+
+    Attributes:
+        output: `(M, N)`, the product.
+        row: `(C, K, N)`, which row of the activations a cell works on in a cycle; -1 where it waits.
+        partial: `(C, K, N)`, the sum that leaves a cell at the end of a cycle; 0 where it waits.
+    """
+
+    output: NDArray[np.float64]
+    row: NDArray[np.int64]
+    partial: NDArray[np.float64]
+
+    @property
+    def cycles(self) -> int:
+        """How many cycles passed until the last sum left the array."""
+        return len(self.row)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of cell-cycles in which a cell multiplied."""
+        return float((self.row >= 0).mean())
+
+
+def simulate(activations: ArrayLike, weights: ArrayLike) -> Trace:
+    """Push activations ``(M, K)`` through an array that holds weights ``(K, N)``.
+
+    >>> trace = simulate([[1, 2], [3, 4]], [[5, 6], [7, 8]])
+    >>> trace.output.tolist(), trace.cycles
+    ([[19.0, 22.0], [43.0, 50.0]], 4)
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    a, w = np.asarray(activations, dtype=float), np.asarray(weights, dtype=float)
+    if a.ndim != 2 or w.ndim != 2 or a.shape[1] != w.shape[0] or 0 in a.shape + w.shape:
+        raise ValueError(f"activations {a.shape} and weights {w.shape}: expected (M, K) and (K, N), none of them empty")
+    (m, k), n = a.shape, w.shape[1]
+    moving, which, down = np.zeros((k, n)), np.full((k, n), -1), np.zeros((k, n))
+    output, rows, partials = np.zeros((m, n)), [], []
+    for cycle in range(m + k + n - 2):
+        moving[:, 1:], which[:, 1:] = moving[:, :-1].copy(), which[:, :-1].copy()  # one cell to the right
+        entering = cycle - np.arange(k)  # row k of the array lags k cycles
+        inside = (entering >= 0) & (entering < m)
+        which[:, 0] = np.where(inside, entering, -1)
+        moving[:, 0] = np.where(inside, a[entering.clip(0, m - 1), np.arange(k)], 0.0)
+        from_above = np.vstack([np.zeros(n), down[:-1]])
+        down = np.where(which >= 0, from_above + moving * w, 0.0)
+        done = which[-1] >= 0  # the last row of cells gives finished sums
+        output[which[-1][done], np.flatnonzero(done)] = down[-1][done]
+        rows.append(which.copy())
+        partials.append(down.copy())
+    return Trace(output, np.array(rows), np.array(partials))
+
+
+def cycles(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int = 128, columns: int = 128) -> Number:
+    """Cycles of a product `(M, K) x (K, N)` on a ``rows x columns`` array, tile after tile.
+
+    >>> cycles(2, 2, 2, rows=2, columns=2)
+    4
+
+    Raises:
+        ValueError: if a size is below 1.
+    """
+    sizes = {"m": m, "k": k, "n": n, "rows": rows, "columns": columns}
+    for name, value in sizes.items():
+        if not np.all(np.asarray(value) >= 1):
+            raise ValueError(f"{name}={value!r}: expected 1 or more")
+    tiles = np.ceil(np.asarray(k) / rows) * np.ceil(np.asarray(n) / columns)
+    total = tiles * (np.asarray(m) + rows + columns - 2)
+    return int(total) if total.ndim == 0 else total
+
+
+def utilisation(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int = 128, columns: int = 128) -> Number:
+    """Share of the array's multiply-adds that a product `(M, K) x (K, N)` uses.
+
+    >>> [round(utilisation(m, 128, 128), 3) for m in (1, 128, 4096)]
+    [0.004, 0.335, 0.942]
+    """
+    useful = np.asarray(m, dtype=float) * np.asarray(k) * np.asarray(n)
+    share = useful / (np.asarray(cycles(m, k, n, rows=rows, columns=columns), dtype=float) * rows * columns)
+    return float(share) if share.ndim == 0 else share
