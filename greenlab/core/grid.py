@@ -136,10 +136,22 @@ def _zones() -> pd.DataFrame:
     return frame[["zone", "name", "latitude", "longitude", "basis", "years", "timezone", "remark"]]
 
 
+@lru_cache
+def _left_out() -> dict[str, str]:
+    """Countries that the build looked at and left out, with the reason of the last year that was there."""
+    findings = pd.read_csv(grid_store.FOLDER / "findings.csv").dropna(subset=["left_out", "generation_twh"])
+    return dict(zip(findings["zone"], findings["left_out"], strict=True))
+
+
 def _zone(zone: str, year: int) -> dict[str, Any]:
     """The row of a zone, if it exists and has the year."""
     table = _zones().set_index("zone", drop=False)
     if zone not in table.index:
+        if reason := _left_out().get(str(zone)):
+            raise ValueError(
+                f"zone={zone!r} was left out of the tables: {reason} (data/grid/README.md). Use another, or grid.read() "
+                "on a file of your own"
+            )
         names = dict(zip(table.index.astype(str), table["name"].astype(str), strict=True))
         spellings = {code.lower(): code for code in names} | {name.lower(): code for code, name in names.items()}
         near = dict.fromkeys(
@@ -149,7 +161,7 @@ def _zone(zone: str, year: int) -> dict[str, Any]:
         raise ValueError(
             f"zone={zone!r} is not a zone of the book. Nearest: {hint}. grid.zones() lists all {len(table)}."
         )
-    row = table.loc[[zone]].to_dict("records")[0]
+    row = {str(name): cell for name, cell in table.loc[[zone]].to_dict("records")[0].items()}
     if year not in row["years"]:
         raise ValueError(
             f"year={year!r}: {zone} has {', '.join(map(str, row['years']))}; use one of them, or grid.read() on your own file"

@@ -156,7 +156,7 @@ def _eia(table: pd.DataFrame, zone: str | None) -> Rows:
     )
     values, weights, repairs = _from_generation(pd.DataFrame(power), EIA)
     return Rows(
-        "eia-930", code, "net generation", cells.numbers(table), ends - HOUR, values, weights, "UTC",
+        "eia-930", code, "net generation", cells.numbers(table), ends - HOUR, values, weights, None, "UTC",
         ("times are ends of hours: moved back by one hour", *repairs),
     )  # fmt: skip
 
@@ -178,7 +178,7 @@ def _entsoe(table: pd.DataFrame, zone: str | None) -> Rows:
     starts = table[mtu].astype(str).str.split(" - ").str[0].str.strip()
     clock = table[mtu].astype(str).str.extract(r"\((CET|CEST|UTC)\)\s*$")[0]
     zone_of_header = "Europe/Brussels" if "cet" in mtu.lower() else "UTC" if "utc" in mtu.lower() else None
-    if clock.notna().all() and len(clock):
+    if clock.notna().all():
         starts = starts.str.replace(r"\s*\((CET|CEST|UTC)\)$", "", regex=True)
     times = cells.times(starts)
     if clock.notna().all():  # each row says which clock it is on
@@ -186,8 +186,19 @@ def _entsoe(table: pd.DataFrame, zone: str | None) -> Rows:
         times = (times - pd.TimedeltaIndex(offset)).tz_localize("UTC")
     values, weights, repairs = _from_generation(pd.DataFrame(power), ENTSOE)
     return Rows(
-        "entsoe", code, "generation", cells.numbers(table), times, values, weights, zone_of_header, tuple(repairs)
-    )
+        "entsoe", code, "generation", cells.numbers(table), times, values, weights, _durations_h(table[mtu], starts),
+        zone_of_header, tuple(repairs),
+    )  # fmt: skip
+
+
+def _durations_h(mtu: pd.Series, starts: pd.Series) -> np.ndarray | None:
+    """Lengths of market time units [h], from "start - end"; at the change of clocks, where they look wrong, the usual one."""
+    ends = mtu.astype(str).str.split(" - ").str[1].str.replace(r"\s*\(\w+\)$", "", regex=True)
+    if ends.isna().any():
+        return None
+    lengths = (cells.times(ends.str.strip()) - cells.times(starts)) / HOUR
+    usual = float(pd.Series(lengths).mode().iloc[0])
+    return np.where((lengths > 0) & (lengths <= 1), lengths, usual)
 
 
 def _from_generation(power: pd.DataFrame, kinds: dict[str, str]) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -36,6 +36,7 @@ class Rows:
         times: start of each period; without a time zone when the file names none.
         values: intensity [g/kWh], NaN where missing.
         weights: generation behind each value, for means over an hour; None when every row counts the same.
+        durations_h: length of each period [h]; None when it must be told from the times.
         timezone: time zone of ``times`` that the file itself names.
         repairs: what the reader had to decide.
     """
@@ -47,6 +48,7 @@ class Rows:
     times: pd.DatetimeIndex
     values: np.ndarray
     weights: np.ndarray | None = None
+    durations_h: np.ndarray | None = None
     timezone: str | None = None
     repairs: tuple[str, ...] = field(default=())
 
@@ -59,7 +61,9 @@ class Rows:
     def where(self, mask: np.ndarray) -> Rows:
         """Only the rows of a mask or in an order."""
         weights = None if self.weights is None else self.weights[mask]
-        return replace(self, rows=self.rows[mask], times=self.times[mask], values=self.values[mask], weights=weights)
+        durations_h = None if self.durations_h is None else self.durations_h[mask]
+        rows, times, values = self.rows[mask], self.times[mask], self.values[mask]
+        return replace(self, rows=rows, times=times, values=values, weights=weights, durations_h=durations_h)
 
     def but(self, *repairs: str) -> Rows:
         """The same rows with more repairs stated."""
@@ -197,7 +201,7 @@ def _without_duplicates(rows: Rows) -> Rows:
 
 def _hourly(rows: Rows) -> tuple[pd.Series, Rows]:
     """Means over each hour, weighted by duration and generation; an hour of which less than half is known is missing."""
-    if len(rows.times) == 1:
+    if len(rows.times) == 1:  # no step to tell its length from: an hour
         return pd.Series(rows.values, index=rows.times.floor("h")), rows
     steps = np.diff(rows.times.asi8) / HOUR.value
     usual = float(pd.Series(steps).mode().iloc[0])
@@ -205,7 +209,8 @@ def _hourly(rows: Rows) -> tuple[pd.Series, Rows]:
         raise ValueError(
             f"rows {rows.rows[0]} and {rows.rows[1]}: times are {usual:g} h apart; give a file by the hour or finer"
         )
-    duration = np.minimum(np.minimum(np.append(steps, usual), np.insert(steps, 0, usual)), 1.0)
+    told = np.minimum(np.minimum(np.append(steps, usual), np.insert(steps, 0, usual)), 1.0)
+    duration = told if rows.durations_h is None else rows.durations_h
     known = ~np.isnan(rows.values)
     weight = duration * known * (1 if rows.weights is None else np.nan_to_num(rows.weights))
     table = pd.DataFrame(
