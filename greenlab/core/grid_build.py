@@ -155,12 +155,14 @@ def tables(raw: dict[str, pd.DataFrame]) -> tuple[list[grid_store.YearTable], pd
             if not reason:
                 good[zone, year] = made
             weight = made.generation.sum(axis=1)
-            mean = float(np.average(intensity_g_per_kwh(made.generation).fillna(0), weights=weight))
+            hourly = intensity_g_per_kwh(made.generation)
+            mean = float(np.average(hourly.fillna(0), weights=weight))
             ember = published[f"intensity_{year}_g_per_kwh"].get(zone)
             findings.append(
                 {
                     "zone": zone, "year": year, "generation_twh": round(weight.sum() / 1e6, 1),
-                    "intensity_g_per_kwh": round(mean, 1), "ember_g_per_kwh": ember,
+                    "intensity_g_per_kwh": round(mean, 1),
+                    "mean_of_hours_g_per_kwh": round(hourly.mean(), 1), "ember_g_per_kwh": ember,
                     "deviation_percent": None if ember is None else round(100 * (mean / ember - 1), 1),
                     "filled_hours": int(made.filled.sum()), "missing_percent": round(100 * made.missing, 2),
                     "left_out": reason,

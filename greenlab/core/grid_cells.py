@@ -129,3 +129,18 @@ def all_known(found: Collection[str], known: Collection[str], prefix: str) -> No
             f"unknown source of electricity {', '.join(map(repr, unknown))}: known are {', '.join(known)}. "
             "Rename the column, or drop it"
         )
+
+
+def one_of(codes: list[str], column: str, zone: str | None) -> str:
+    """Which of the zones in a file is meant: the only one, or the one that is asked for.
+
+    Raises:
+        ValueError: if there are several and none of them is asked for.
+    """
+    if len(codes) == 1:
+        return codes[0]
+    if zone not in codes:
+        raise ValueError(
+            f"zone={zone!r}: the file has several in its column {column!r}: pass zone= one of {', '.join(codes[:12])}"
+        )
+    return zone

@@ -220,13 +220,8 @@ def _from_generation(power: pd.DataFrame, kinds: dict[str, str]) -> tuple[np.nda
 
 
 def _one_zone(table: pd.DataFrame, column: str | None, zone: str | None) -> tuple[pd.DataFrame, str]:
+    """The rows of one zone, and its code, or the name that the reader gives it."""
     if column is None:
         return table, zone or ""
-    codes = [str(code) for code in pd.unique(table[column])]
-    if len(codes) == 1:
-        return table, zone or codes[0]
-    if zone not in codes:
-        raise ValueError(
-            f"zone={zone!r}: the file has several in {column!r}: pass zone= one of {', '.join(codes[:12])}"
-        )
-    return table[table[column] == zone], str(zone)
+    code = cells.one_of([str(code) for code in pd.unique(table[column])], column, zone)
+    return table[table[column].astype(str) == code], zone or code

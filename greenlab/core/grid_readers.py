@@ -23,9 +23,10 @@ from typing import IO, Any
 
 import pandas as pd
 
-from greenlab.core import grid_formats, grid_hours
+from greenlab.core import grid_cells, grid_formats, grid_hours
 
 FORMATS = ("electricity-maps", "neso", "eia-930", "entsoe", "plain")
+ZONE_NAMES = ("balancing authority", "zone id", "zone_id", "area")
 FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | IO[Any] | pd.DataFrame | pd.Series
@@ -87,7 +88,7 @@ def read(
         raise ValueError(f"signal={signal!r} must be 'lifecycle' or 'direct'")
     if not 0 <= max_gap_share < 1:
         raise ValueError(f"max_gap_share={max_gap_share!r} must be at least 0 and below 1, such as 0.02")
-    table = _table(source)
+    table = _table(source, zone)
     if table.empty:
         raise ValueError("the file is empty: it must have a header and at least one row of data")
     found = format or grid_formats.detect(table)
@@ -100,10 +101,10 @@ def read(
     return Read(frame.astype({"zone": "str", "basis": "str"}), repairs, found, name)
 
 
-def _table(source: Source) -> pd.DataFrame:
+def _table(source: Source, zone: str | None) -> pd.DataFrame:
     """All cells as text (times of pandas as they are), indexed by row number."""
     if isinstance(source, pd.Series):
-        return _table(source.rename("intensity").to_frame())
+        return _table(source.rename("intensity").to_frame(), zone)
     if isinstance(source, pd.DataFrame):
         frame = source.copy()
         if isinstance(frame.index, pd.DatetimeIndex):
@@ -116,22 +117,35 @@ def _table(source: Source) -> pd.DataFrame:
     lines = text.splitlines()
     header = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=header.count) if header else ","
-    cells = csv.reader(io.StringIO(text), delimiter=separator)
-    numbered = [(number, row) for number, row in enumerate(cells, start=1) if any(cell.strip() for cell in row)]
-    if not numbered:
-        return pd.DataFrame()
-    names = [name.strip() for name in numbered[0][1]]
-    for number, row in numbered[1:]:
-        if len(row) != len(names):
+    numbers, rows, names = [], [], list[str]()
+    at, keep = -1, ""
+    for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=separator), start=1):
+        if not any(cell.strip() for cell in row):
+            continue
+        if not names:
+            names = [name.strip() for name in row]
+            at = next((i for i, name in enumerate(names) if name.lower() in ZONE_NAMES), -1)
+            keep = _zone_to_keep(text, separator, at, names, zone) if at >= 0 else ""
+        elif len(row) != len(names):
             raise ValueError(
                 f"row {number} has {len(row)} cells where the header has {len(names)}: the file may be cut off, or a cell "
                 f"holds the separator {separator!r} without quotes"
             )
-    numbers, rows = [number for number, _ in numbered[1:]], [row for _, row in numbered[1:]]
-    table = pd.DataFrame(rows, columns=names, index=numbers, dtype=object)
+        elif at < 0 or row[at].strip() == keep:
+            numbers.append(number)
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=names or None, index=numbers, dtype=object)
     if separator == ";":  # the separator of lands that write 0,5
         table = table.map(lambda cell: cell.replace(",", ".") if cell.count(",") == 1 else cell)
     return table
+
+
+def _zone_to_keep(text: str, separator: str, at: int, names: list[str], zone: str | None) -> str:
+    """EIA's files hold 60 zones and 100 MB: look which there are before any row is kept."""
+    rows = csv.reader(io.StringIO(text), delimiter=separator)
+    codes = dict.fromkeys(row[at].strip() for row in rows if len(row) == len(names))
+    codes.pop(names[at], None)
+    return grid_cells.one_of(list(codes), names[at], zone) if codes else ""
 
 
 def _text(source: str | PathLike[str] | bytes | bytearray | memoryview | IO[Any]) -> str:
