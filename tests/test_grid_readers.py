@@ -159,6 +159,17 @@ def test_a_zone_can_be_named():
     assert set(found.frame["zone"]) == {"home"}
 
 
+def test_what_load_gives_can_be_saved_and_read(tmp_path):
+    frame = grid.load(["FR", "JP"], 2020)
+    frame.to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(ValueError, match=r"the file has several in its column 'zone': pass zone= one of FR, JP"):
+        grid.read(tmp_path / "two.csv")
+    for source in (tmp_path / "two.csv", frame):
+        found = grid.read(source, zone="JP")
+        assert found.zone == "JP"
+        assert values(found) == pytest.approx(frame.loc[frame["zone"] == "JP", "intensity_g_per_kwh"].tolist())
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
 def test_marks_and_old_encodings_are_read(encoding):
     text = "time;Intensität\n01.01.2020 00:00;300,5\n01.01.2020 01:00;301,5\n"
@@ -371,6 +382,13 @@ def test_units_in_the_name_of_the_column_are_noticed(label, factor):
     ):
         grid.read(plain(GOOD, f"time,{label}"))
     assert values(grid.read(plain(GOOD, f"time,{label}"), scale=2))[0] == 600
+
+
+def test_a_column_may_carry_its_unit_in_its_name():
+    rows = [f"{row},7" for row in GOOD]
+    assert values(grid.read(plain(rows, "time,Carbon intensity [g/kWh],other")))[0] == 300
+    with pytest.raises(ValueError, match=r"column 'Carbon intensity \[kg/kWh\]' is not in g/kWh"):
+        grid.read(plain(rows, "time,Carbon intensity [kg/kWh],other"))
 
 
 def test_kg_per_mwh_is_the_same_as_g_per_kwh():

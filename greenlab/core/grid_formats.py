@@ -39,7 +39,7 @@ def detect(table: pd.DataFrame) -> str:
         return "neso"
     if {"datetime", "carbon_intensity", "gas"} <= set(names):
         return "neso"
-    if cells.first(names, TIME_NAMES) is not None and (cells.first(names, VALUE_NAMES) is not None or len(names) == 2):
+    if cells.first(names, TIME_NAMES) is not None and (_value_at(names) is not None or len(names) == 2):
         return "plain"
     raise ValueError(
         f"unknown columns {', '.join(map(repr, list(table.columns)[:8]))}: a plain file has 'time' and 'intensity' (g/kWh) in its "
@@ -55,13 +55,15 @@ def parse(table: pd.DataFrame, format: str, *, zone: str | None, signal: str) ->
         return _eia(table, zone)
     if format == "entsoe":
         return _entsoe(table, zone)
-    return _neso(table) if format == "neso" else _plain(table)
+    return _neso(table) if format == "neso" else _plain(table, zone)
 
 
-def _plain(table: pd.DataFrame) -> Rows:
+def _plain(table: pd.DataFrame, zone: str | None) -> Rows:
+    ids = [name for name in table.columns if name.lower() == "zone"]
+    table, code = _one_zone(table, ids[0] if ids else None, zone)
     names = [name.lower() for name in table.columns]
     at = cells.first(names, TIME_NAMES)
-    values = cells.first(names, VALUE_NAMES)
+    values = _value_at(names)
     at = 0 if at is None else at
     if values is None:
         values = 1 - at if len(names) == 2 else None
@@ -71,13 +73,22 @@ def _plain(table: pd.DataFrame) -> Rows:
     utc = "UTC" if "utc" in times.lower() else None
     return Rows(
         "plain",
-        "",
+        code,
         label,
         cells.numbers(table),
         cells.times(table[times]),
         cells.floats(table[label]),
         timezone=utc,
     )
+
+
+def _value_at(names: list[str]) -> int | None:
+    """Position of the column of intensities in a plain file, by its name or by how it begins."""
+    exact = cells.first(names, VALUE_NAMES)
+    begins = [
+        i for i, name in enumerate(names) if name.startswith(("intensity", "carbon intensity", "carbon_intensity"))
+    ]
+    return exact if exact is not None else begins[0] if len(begins) == 1 else None
 
 
 def _electricity_maps(table: pd.DataFrame, zone: str | None, signal: str) -> Rows:

@@ -132,7 +132,7 @@ def _curtailed(available: np.ndarray, room: np.ndarray, energy: float) -> np.nda
     return np.minimum(available * high, room)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def simulate(place: Place, year: int, seed: int = 0) -> pd.DataFrame:
     """Hourly generation of a modelled zone [MW]: one row per hour (UTC), one column per source. Do not change it in place.
 

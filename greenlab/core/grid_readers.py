@@ -8,7 +8,7 @@ the row, the value and what to do. The formats are those of the operators' own d
   emissions, so lower than life-cycle numbers;
 * "eia-930": the US balance file by balancing authority; times are ends of hours; generation times life-cycle factors;
 * "entsoe": "actual generation per production type" by quarter, half or whole hour; generation times life-cycle factors;
-* "plain": a column of times and a column of g/kWh; a pandas Series or DataFrame too.
+* "plain": a column of times and a column of g/kWh, and one named "zone" if there are several; a pandas Series or DataFrame too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pandas as pd
 from greenlab.core import grid_cells, grid_formats, grid_hours
 
 FORMATS = ("electricity-maps", "neso", "eia-930", "entsoe", "plain")
-ZONE_NAMES = ("balancing authority", "zone id", "zone_id", "area")
+ZONE_NAMES = ("balancing authority", "zone id", "zone_id", "area", "zone")
 FIRST_ROW = 2  # the header is row 1, as a spreadsheet counts
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | IO[Any] | pd.DataFrame | pd.Series
