@@ -58,21 +58,21 @@ def simulate(
     """
     policy = policy if isinstance(policy, Policy) else Policy(policy)
     windows = Windows.of(jobs, traces)
-    factor = _by_zone("pue", pue, traces, 1.0)
+    factor = by_zone("pue", pue, traces, 1.0)
     if (factor < 1).any():
         raise ValueError(f"pue={pue!r}: expected 1.0 or more; it is total energy over computing energy")
     moves = None if transfer is None else Moves.of(transfer, jobs, windows, traces)
-    decide = _signal(signal, traces)
+    decide = signal_values(signal, traces)
     believed = decide if isinstance(forecast, str) and forecast == "persistence" else forecast_values(forecast, decide, traces)
 
     row = np.flatnonzero(windows.fits)
-    problem = _problem(jobs, windows, traces, row, believed, factor, moves, decide)
+    problem = decision_problem(jobs, windows, traces, row, believed, factor, moves, decide)
     reason = windows.reason.astype(object)
     if capacity is not None:
         room = limits.room(capacity, traces)
         if believed is decide and isinstance(forecast, str) and forecast == "persistence":
             shifted = persistence(decide, np.arange(traces.n_steps), 1, traces.step_h)[:, :, 0]  # a planner who looks again every step
-            problem = _problem(jobs, windows, traces, row, shifted, factor, moves, decide)
+            problem = decision_problem(jobs, windows, traces, row, shifted, factor, moves, decide)
         pieces, lost = limits.plan(problem, policy, room, jobs.power_kw[row])
         reason[row[lost]] = "no capacity before its deadline"
         pieces = Pieces(row[pieces.job], pieces.zone, pieces.start, pieces.stop)
@@ -86,7 +86,7 @@ def simulate(
     return Schedule(jobs, traces, policy.name, pieces, windows, reason.astype(str), factor, moves, truth)
 
 
-def _signal(signal: Any, traces: Traces) -> np.ndarray:
+def signal_values(signal: Any, traces: Traces) -> np.ndarray:
     """Cost per kWh ``(Z, T)`` by which a policy decides."""
     if not isinstance(signal, str):
         values = np.asarray(signal, dtype=np.float64)
@@ -104,7 +104,7 @@ def _signal(signal: Any, traces: Traces) -> np.ndarray:
     return 1.0 - values if signal == "curtailment" else values
 
 
-def _by_zone(name: str, value: Any, traces: Traces, default: float) -> np.ndarray:
+def by_zone(name: str, value: Any, traces: Traces, default: float) -> np.ndarray:
     if isinstance(value, dict):
         for zone in value:
             traces.index(zone)
@@ -115,7 +115,7 @@ def _by_zone(name: str, value: Any, traces: Traces, default: float) -> np.ndarra
     return np.broadcast_to(array, (len(traces.zones),))
 
 
-def _problem(
+def decision_problem(
     jobs: Jobs, w: Windows, traces: Traces, row: np.ndarray, believed: np.ndarray, factor: np.ndarray, moves: Moves | None, truth: np.ndarray
 ) -> Problem:
     """What the policy sees of the jobs in ``row``."""
