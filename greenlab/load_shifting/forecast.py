@@ -70,24 +70,23 @@ def forecast_values(forecast: Any, truth: np.ndarray, traces: Traces) -> np.ndar
     return values
 
 
-def persistence(truth: np.ndarray, issued: np.ndarray, horizon: int, step_h: float) -> np.ndarray:
-    """Forecasts issued at some steps: each repeats the day before it, for as long as is asked.
+def persistence(truth: np.ndarray, issued: np.ndarray, ahead: np.ndarray, step_h: float) -> np.ndarray:
+    """Forecasts issued at steps ``issued`` for some steps ``ahead``: each repeats the day before it, for as long as is asked.
 
     Nothing from after the issue is used, also beyond 24 hours. On the first day there is no day before; the forecast is then flat,
     and nothing is shifted on its account.
 
     Args:
         truth: values ``(Z, T)``.
-        issued: steps at which a forecast is issued ``(F,)``.
-        horizon: steps ahead.
+        issued: when each value is forecast ``(K,)`` [steps].
+        ahead: how far ahead ``(K,)`` [steps].
         step_h: length of a step [h].
 
     Returns:
-        ``(Z, F, horizon)``.
+        ``(Z, K)``.
 
-    >>> persistence(np.arange(48.0)[None], np.array([30]), 26, 1.0)[0, 0, [0, 23, 24]].tolist()
-    [6.0, 29.0, 6.0]
+    >>> persistence(np.arange(48.0)[None], np.array([30, 30, 30]), np.array([0, 23, 24]), 1.0).tolist()
+    [[6.0, 29.0, 6.0]]
     """
     day = max(1, round(DAY_H / step_h))
-    steps = issued[:, None] - day + np.arange(horizon) % day
-    return truth[:, np.where(issued[:, None] < day, np.minimum(issued[:, None], truth.shape[1] - 1), steps)]
+    return truth[:, np.where(issued < day, issued, issued - day + ahead % day)]

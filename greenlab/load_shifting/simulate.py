@@ -18,7 +18,7 @@ from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.transfer import Moves, Transfer
 
 SIGNALS = ("average", "marginal", "curtailment", "price")
-AT_A_TIME = 4_000_000  # forecast values held at once when each job has its own: 32 MB
+AT_A_TIME = 1 << 17  # forecast values held at once when each job has its own: some fit into the cache
 
 
 def simulate(
@@ -71,7 +71,8 @@ def simulate(
     if capacity is not None:
         room = limits.room(capacity, traces)
         if believed is decide and isinstance(forecast, str) and forecast == "persistence":
-            shifted = persistence(decide, np.arange(traces.n_steps), 1, traces.step_h)[:, :, 0]  # a planner who looks again every step
+            steps = np.arange(traces.n_steps)
+            shifted = persistence(decide, steps, np.zeros_like(steps), traces.step_h)  # a planner who looks again every step
             problem = decision_problem(jobs, windows, traces, row, shifted, factor, moves, decide)
         pieces, lost = limits.plan(problem, policy, room, jobs.power_kw[row])
         reason[row[lost]] = "no capacity before its deadline"
@@ -144,18 +145,20 @@ def decision_problem(
 def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces, row: np.ndarray) -> Pieces:
     """Plan every job on the forecast issued when it arrives: forecasts stand one after the other on a time axis of their own."""
     p, found = problem, []
-    horizon = int(np.ceil((p.end - p.first).max(initial=0) - 1e-9))
     issued, which = np.unique(p.first, return_inverse=True)
-    at_a_time = max(1, AT_A_TIME // max(1, horizon * len(truth)))
-    for begin in range(0, len(issued), at_a_time):
-        part = np.flatnonzero((which >= begin) & (which < begin + at_a_time))
-        block = persistence(truth, issued[begin : begin + at_a_time], horizon, traces.step_h)
-        first = (which[part] - begin) * horizon
-        names = ("size", "home", "zone_set", "interruptible", "overhead", "shortest", "kwh_per_step")
-        chosen = {name: getattr(p, name)[part] for name in names}
-        for name in ("move_cost", "move_steps"):
-            chosen[name] = None if getattr(p, name) is None else getattr(p, name)[part]
-        signal = Signal.of(block.reshape(len(truth), -1), exact=True)
-        own = replace(p, signal=signal, first=first, end=p.end[part] - p.first[part] + first, **chosen)
-        found.append(plan(own, policy).shifted(p.first[part] - first, row[part]))
+    width = np.zeros(len(issued), np.int64)  # how far ahead the jobs of each issue look
+    np.maximum.at(width, which, np.ceil(p.end - 1e-9).astype(np.int64) - p.first)
+    batch = np.cumsum(width) * len(truth) // AT_A_TIME
+    for number in np.unique(batch):
+        chosen = np.flatnonzero(batch == number)
+        begin = np.zeros(len(issued), np.int64)
+        begin[chosen] = np.cumsum(width[chosen]) - width[chosen]
+        issue = np.repeat(chosen, width[chosen])
+        block = persistence(truth, issued[issue], np.arange(len(issue)) - begin[issue], traces.step_h)
+        part = np.flatnonzero(batch[which] == number)
+        first = begin[which[part]]
+        names = ("size", "home", "zone_set", "interruptible", "overhead", "shortest", "kwh_per_step", "move_cost", "move_steps")
+        own = {name: None if (v := getattr(p, name)) is None else v[part] for name in names}
+        own |= {"signal": Signal.of(block, exact=True), "first": first, "end": p.end[part] - p.first[part] + first}
+        found.append(plan(replace(p, **own), policy).shifted(p.first[part] - first, row[part]))
     return join(*found)
