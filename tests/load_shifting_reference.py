@@ -56,7 +56,7 @@ def best_steps(row, first, size, end):
 
 def best_chunks(row, first, size, end, overhead, shortest):
     """Least cost over every subset of steps: runs of steps are chunks, the last step of all may be a part."""
-    best, n = math.inf, min(len(row), math.ceil(end - 1e-9)) - first
+    best, n = math.inf, max(0, min(len(row), math.ceil(end - 1e-9)) - first)
     for used in itertools.product((0, 1), repeat=n):
         runs = [[first + i for i, _ in group] for on, group in itertools.groupby(enumerate(used), key=lambda x: x[1]) if on]
         if not runs:

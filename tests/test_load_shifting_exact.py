@@ -143,6 +143,14 @@ def test_a_checkpoint_that_costs_more_than_it_saves_is_not_taken():
     assert chunks(0.25).energy_kwh[0] == pytest.approx(2.25)
 
 
+def test_a_deadline_within_a_step_that_leaves_no_time_to_spare():
+    """3.7 steps from step 6 to 9.7: in binary the whole steps and the part are a rounding error more than there is."""
+    traces = Traces(("A",), "2020-02-28", 0.5, [np.arange(10.0) * 10 + 10])
+    jobs = Jobs(3.0, 1.85, 1.0, deadline_h=4.85, interruptible=True)
+    for policy in ("k_cheapest", "joint", "threshold", "best_start"):
+        assert simulate(jobs, traces, policy).carbon_g[0] == pytest.approx(0.5 * (70 + 80 + 90 + 0.7 * 100))
+
+
 def test_a_wavelet_of_one_step_and_a_window_of_the_whole_trace():
     one = Traces(("A",), "2021-06-01", 1.0, [[120.0]])
     assert simulate(Jobs(0, 0.5, slack_h=0.5, interruptible=True), one, "k_cheapest").carbon_g[0] == 60

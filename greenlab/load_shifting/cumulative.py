@@ -37,7 +37,8 @@ class Signal:
 
     def at(self, zone: np.ndarray, point: np.ndarray) -> np.ndarray:
         """The running sum at a point, which may lie within a step."""
-        whole = np.minimum(point.astype(np.int64), self.values.shape[1])
+        point = np.minimum(point, self.values.shape[1])  # a sum of floats may end a rounding error after the traces
+        whole = point.astype(np.int64)
         inside = point - whole
         result = self.sums[zone, whole]
         part = np.flatnonzero(inside > 0)

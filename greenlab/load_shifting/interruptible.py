@@ -69,7 +69,7 @@ def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out,
         if used < 1e-9:  # rounding of the duration, not work
             used, work = 0.0, min(work, float(n))
         cost = used * row[right] if used > 0.0 else 0.0
-        work -= used
+        work = min(work - used, float(n))  # 3.7 - 0.7 may be more than 3
         k = int(np.ceil(work)) - 1
         rank, part = -1, 0.0
         if k >= 0:

@@ -153,7 +153,7 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
     try:
         values = column.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} holds {column[0]!r}: expected numbers [{name.rsplit('_', 1)[-1]}]") from error
+        raise ValueError(f"{name} holds {column[0].item()!r}: expected numbers [{name.rsplit('_', 1)[-1]}]") from error
     wrong = ~(values >= least) | ~(values > least) & (not allowed) | np.isinf(values)
     if name in ("slack_h", "deadline_h"):
         wrong &= ~np.isnan(values)
@@ -203,6 +203,7 @@ class Windows:
         wanted = np.where(np.abs(wanted - (r := np.rint(wanted))) < 1e-7, r, wanted)
         end = np.minimum(wanted, n_steps)
         fits = end - first - size >= -1e-7
+        size = np.where(fits, np.minimum(size, end - first), size)  # rounding of a deadline is not a step more
         reason = np.where(fits, "", np.where(wanted - first - size < -1e-7, "longer than its window", "beyond the end of the traces"))
         home, (allowed, mask) = _homes(jobs, traces), _masks(jobs, traces)
         return cls(first, size, end, home, allowed, mask, fits, reason)
@@ -216,7 +217,7 @@ def _homes(jobs: Jobs, traces: Traces) -> np.ndarray:
     for code, name in enumerate(names):
         if name is not None and name not in traces.zones:
             row = int((codes == code).argmax())
-            raise ValueError(f"row {row}: home={name!r} is not in the traces; they have {', '.join(traces.zones)}")
+            raise ValueError(f"row {row}: home={str(name)!r} is not in the traces; they have {', '.join(traces.zones)}")
         rows.append(0 if name is None else traces.index(name))
     return np.asarray(rows, np.int64)[codes]
 

@@ -23,7 +23,7 @@ def _best_piece(values, left, z, begin, end, size, power, earliest):  # type: ig
     best, best_s = np.inf, -1
     free = 0  # steps with room in a row, up to the one looked at
     running = 0.0
-    last = int(np.floor(end - size + 1e-7))
+    last = int(np.floor(end - size + 1e-9))
     for t in range(begin, last + whole):
         if left[z, t] >= power - EPS:
             free += 1

@@ -16,7 +16,7 @@ POLICIES = {
     "now": "at once, at home: the baseline, which never shifts",
     "best_start": "at home, in one piece, at the start with the least carbon",
     "k_cheapest": "at home; jobs that may pause run in the cleanest steps of their window, the others as best_start",
-    "threshold": "at home, in the first step at or below a quantile of its window (jobs that may pause: in all such steps)",
+    "threshold": "at home, in the first step at or below a quantile of its window (jobs that may pause for free: in all such steps)",
     "carbon_per_wait": "at home, in one piece, with the most carbon saved per hour until completion",
     "best_region": "at once, in the region with the least carbon over the run",
     "joint": "region and time together; jobs that may pause run in the cleanest steps of one region",
@@ -70,7 +70,7 @@ class Problem:
     @property
     def last(self) -> np.ndarray:
         """Last start of a run in one piece."""
-        return np.floor(self.end - self.size + 1e-7).astype(np.int64)
+        return np.floor(self.end - self.size + 1e-9).astype(np.int64)
 
     def may_run_in(self, zone: int) -> np.ndarray:
         """Which jobs may run in a zone."""
@@ -81,8 +81,10 @@ def plan(problem: Problem, policy: Policy) -> Pieces:
     """Decide for every job on its own, as if the others left it all the room it wants."""
     p, name = problem, policy.name
     everyone = np.arange(len(p.first))
-    pausing = everyone[p.interruptible] if name in ("k_cheapest", "joint", "threshold") else everyone[:0]
-    solid = everyone[~p.interruptible] if len(pausing) else everyone
+    may_pause = p.interruptible & (name in ("k_cheapest", "joint", "threshold"))
+    if name == "threshold":  # it does not weigh what a pause costs
+        may_pause &= (p.overhead <= 0) & (p.shortest <= 0)
+    solid, pausing = np.flatnonzero(~may_pause), np.flatnonzero(may_pause)
     if name == "now":
         return Pieces.solid(everyone, p.home, p.first, p.size)
     if name == "carbon_per_wait":
