@@ -39,9 +39,7 @@ def zones_of(job, traces, anywhere):
 
 def best_piece(row, first, size, end):
     """Least cost over all starts."""
-    return min(
-        (run_cost(row, s, s + size) for s in range(first, len(row)) if s + size <= end + EPS), default=math.inf
-    )
+    return min((run_cost(row, s, s + size) for s in range(first, len(row)) if s + size <= end + EPS), default=math.inf)
 
 
 def best_steps(row, first, size, end):
@@ -58,7 +56,9 @@ def best_chunks(row, first, size, end, overhead, shortest):
     """Least cost over every subset of steps: runs of steps are chunks, the last step of all may be a part."""
     best, n = math.inf, max(0, min(len(row), math.ceil(end - 1e-9)) - first)
     for used in itertools.product((0, 1), repeat=n):
-        runs = [[first + i for i, _ in group] for on, group in itertools.groupby(enumerate(used), key=lambda x: x[1]) if on]
+        runs = [
+            [first + i for i, _ in group] for on, group in itertools.groupby(enumerate(used), key=lambda x: x[1]) if on
+        ]
         if not runs:
             continue
         length = size + (len(runs) - 1) * overhead
@@ -119,7 +119,9 @@ def jobs_strategy(draw, traces, max_jobs=5, interruptible=None, costly=False, ma
     n, step, total = draw(st.integers(1, max_jobs)), traces.step_h, traces.n_steps
     column = lambda s: draw(st.lists(s, min_size=n, max_size=n))  # noqa: E731
     part = st.sampled_from([0.0, 0.0, 0.25, 0.5, 0.7]) if fractions else st.just(0.0)
-    arrival = [min(a + p, total - 0.01) * step for a, p in zip(column(st.integers(0, total - 1)), column(part), strict=True)]
+    arrival = [
+        min(a + p, total - 0.01) * step for a, p in zip(column(st.integers(0, total - 1)), column(part), strict=True)
+    ]
     duration = [max(d + p, 0.25) * step for d, p in zip(column(st.integers(0, 5)), column(part), strict=True)]
     slack = [(s + p) * step for s, p in zip(column(st.integers(0, max_slack)), column(part), strict=True)]
     pausing = st.booleans() if interruptible is None else st.just(interruptible)

@@ -53,7 +53,13 @@ def test_jobs_that_may_pause_reach_the_linear_programs_optimum_and_miss_nothing_
 @MANY
 def test_mixed_jobs_stay_within_the_capacity_and_above_the_bound(case):
     traces, jobs, pue, transfer, capacity = case
-    for policy, regions in (("now", "home"), ("best_start", "home"), ("k_cheapest", "home"), ("best_region", "any"), ("joint", "any")):
+    for policy, regions in (
+        ("now", "home"),
+        ("best_start", "home"),
+        ("k_cheapest", "home"),
+        ("best_region", "any"),
+        ("joint", "any"),
+    ):
         schedule = simulate(jobs, traces, policy, capacity=capacity, pue=pue, transfer=transfer)
         assert_within(schedule, capacity)
         start, finish = schedule.start_h[schedule.scheduled], schedule.finish_h[schedule.scheduled]
@@ -72,7 +78,9 @@ def test_checkpoints_under_a_capacity(case):
     schedule = simulate(jobs, traces, "joint", capacity=capacity, pue=pue, transfer=transfer)
     load = schedule.pieces.load(jobs.power_kw, len(traces.zones), traces.n_steps)
     assert (load <= np.broadcast_to(capacity, load.shape) + 1e-6).all()
-    assert (schedule.finish_h[schedule.scheduled] <= schedule.windows.end[schedule.scheduled] * traces.step_h + 1e-6).all()
+    assert (
+        schedule.finish_h[schedule.scheduled] <= schedule.windows.end[schedule.scheduled] * traces.step_h + 1e-6
+    ).all()
 
 
 @given(case=crowded(interruptible=True))
@@ -102,7 +110,12 @@ def test_unit_jobs_are_an_assignment_and_equal_a_linear_program_written_by_hand(
     n = len(first)
     slack = rng.integers(0, 5, n)
     cost = rng.choice([100.0, 200, 300, 400], n_steps)
-    schedule = simulate(Jobs(first, duration, 1.0, slack, interruptible=True), Traces(("A",), "2020", 1.0, cost), "k_cheapest", capacity=machines)
+    schedule = simulate(
+        Jobs(first, duration, 1.0, slack, interruptible=True),
+        Traces(("A",), "2020", 1.0, cost),
+        "k_cheapest",
+        capacity=machines,
+    )
     if not n:
         return
     end = np.minimum(first + duration + slack, n_steps)
@@ -132,7 +145,9 @@ def test_jobs_in_one_piece_against_every_combination_of_starts(seed):
         for s, d in zip(starts, duration, strict=True):
             load[s : s + d] += 1
         if load.max() <= 2:
-            best = min(best, sum(traces.intensity_g_per_kwh[0, s : s + d].sum() for s, d in zip(starts, duration, strict=True)))
+            best = min(
+                best, sum(traces.intensity_g_per_kwh[0, s : s + d].sum() for s, d in zip(starts, duration, strict=True))
+            )
     schedule = simulate(Jobs(first, duration, 1.0, slack), traces, "best_start", capacity=2)
     if best == np.inf:
         assert not schedule.scheduled.all()
@@ -193,7 +208,9 @@ def test_a_project_of_a_year_equals_the_linear_program():
 def test_without_a_capacity_the_program_equals_the_optimum():
     rng = np.random.default_rng(3)
     traces = Traces(("A", "B"), "2020", 0.5, rng.uniform(50, 500, (2, 96)))
-    jobs = Jobs(rng.integers(0, 20, 20), rng.uniform(0.5, 9, 20), 2.0, rng.uniform(0, 9, 20), interruptible=True, data_gb=50)
+    jobs = Jobs(
+        rng.integers(0, 20, 20), rng.uniform(0.5, 9, 20), 2.0, rng.uniform(0, 9, 20), interruptible=True, data_gb=50
+    )
     home = bounds.optimum(jobs, traces, regions="home")
     assert np.nansum(home.carbon_g) / 1e3 == pytest.approx(bounds.linear_program(jobs, traces).carbon_kg, rel=1e-7)
     moved = bounds.optimum(jobs, traces, transfer=Transfer(0.02, 0.5))
@@ -204,7 +221,10 @@ def test_without_a_capacity_the_program_equals_the_optimum():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda t, j: simulate(j, t, "threshold", capacity=1), "policy='threshold' decides for each job alone.*use now"),
+        (
+            lambda t, j: simulate(j, t, "threshold", capacity=1),
+            "policy='threshold' decides for each job alone.*use now",
+        ),
         (lambda t, j: simulate(j, t, "joint", capacity=[1, 2]), r"capacity has shape \(2,\): expected one number"),
         (lambda t, j: simulate(j, t, "joint", capacity={"X": 1}), "zone='X' is not in the traces; they have A"),
         (lambda t, j: simulate(j, t, "joint", capacity=-1), "capacity has a negative value"),

@@ -16,7 +16,12 @@ MANY = settings(max_examples=300, deadline=None)
 def expected(case, policy, values=None):
     traces, jobs, pue, transfer = case
     values = traces.intensity_g_per_kwh if values is None else values
-    options = {"anywhere": policy in ("joint", "best_region"), "at_once": policy == "best_region", "pue": pue, "transfer": transfer}
+    options = {
+        "anywhere": policy in ("joint", "best_region"),
+        "at_once": policy == "best_region",
+        "pue": pue,
+        "transfer": transfer,
+    }
     rows = jobs.to_frame()
     if policy in ("best_start", "best_region"):
         rows = rows.assign(interruptible=False)
@@ -79,7 +84,9 @@ def test_both_ways_of_finding_a_start_agree_with_the_loop(n_jobs):
 @settings(max_examples=200, deadline=None)
 def test_threshold_starts_at_the_first_step_below_the_quantile_of_its_window(case):
     traces, jobs, _, _ = case
-    solid, pausing = (simulate(jobs.replace(interruptible=on), traces, Policy("threshold", quantile=0.4)) for on in (False, True))
+    solid, pausing = (
+        simulate(jobs.replace(interruptible=on), traces, Policy("threshold", quantile=0.4)) for on in (False, True)
+    )
     for i, job in enumerate(jobs.to_frame().itertuples()):
         if (w := ref.window(job, traces)) is None:
             continue
@@ -112,7 +119,11 @@ def test_carbon_per_wait_maximizes_what_is_saved_per_hour_until_completion(case)
         first, size, end = w
         row = traces.intensity_g_per_kwh[ref.zones_of(job, traces, False)[0]]
         now = ref.run_cost(row, first, first + size)
-        score = {s: (now - ref.run_cost(row, s, s + size)) / (s - first + size) for s in range(first, len(row)) if s + size <= end + 1e-7}
+        score = {
+            s: (now - ref.run_cost(row, s, s + size)) / (s - first + size)
+            for s in range(first, len(row))
+            if s + size <= end + 1e-7
+        }
         start = round(float(schedule.start_h[i]) / traces.step_h)
         assert score[start] == pytest.approx(max(score.values()), abs=1e-6)
 

@@ -84,7 +84,7 @@ class Traces:
             for z in np.flatnonzero((peak > 0) & (peak < KG_SCALED)):
                 t = int(values[z].argmax())
                 raise ValueError(
-                    f"{name} of zone {self.zones[z]} is at most {peak[z]:g} (at {self.time(t)}): this looks like kg/kWh or a share; "
+                    f"{name} of zone {self.zones[z]} is at most {peak[z]:g} (at {self.time(t)}): this looks like kg/kWh; "
                     "multiply by 1000 to give g/kWh"
                 )
         values.setflags(write=False)
@@ -135,13 +135,15 @@ class Traces:
         """
         for name in ("zone", "time", "intensity_g_per_kwh"):
             if name not in frame:
-                raise ValueError(f"frame has no column {name!r}, only {list(frame.columns)}: rename it, or use grid.load")
+                raise ValueError(
+                    f"frame has no column {name!r}, only {list(frame.columns)}: rename it, or use grid.load"
+                )
         if frame.empty:
             raise ValueError("frame has no rows: grid.load(zones, year) gives some")
         frame = frame.assign(time=pd.to_datetime(frame["time"], utc=True)).reset_index(drop=True)
         twice = frame.duplicated(["zone", "time"])
         if twice.any():
-            row = int(twice.idxmax())
+            row = int(twice.to_numpy().argmax())
             raise ValueError(
                 f"row {row}: zone {frame['zone'][row]} has {frame['time'][row]} twice; local time repeats an hour in autumn: "
                 "convert to UTC, or drop_duplicates(['zone', 'time'])"
@@ -169,7 +171,8 @@ class Traces:
             if np.isnan(arrays[name]).any():
                 row = int(order[np.isnan(arrays[name])].min())
                 raise ValueError(
-                    f"row {row}: {name} of zone {frame['zone'][row]} at {frame['time'][row]} is NaN; fill it and mark it, or drop the zone"
+                    f"row {row}: {name} of zone {frame['zone'][row]} at {frame['time'][row]} is NaN; "
+                    "fill it and mark it, or drop the zone"
                 )
         own_h = own / pd.Timedelta(hours=1)
         parts = own_h / (step_h or own_h)

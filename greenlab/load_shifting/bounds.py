@@ -9,10 +9,11 @@ import numpy as np
 
 from greenlab.core.traces import Traces
 from greenlab.load_shifting import capacity as limits
-from greenlab.load_shifting.jobs import Jobs, Windows
+from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.simulate import by_zone, decision_problem, signal_values, simulate
 from greenlab.load_shifting.transfer import Moves, Transfer
+from greenlab.load_shifting.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ def linear_program(
 ) -> Bound:  # fmt: skip
     """A lower bound with capacity, by HiGHS: every job may pause for free and run for parts of steps.
 
-    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job exceeds its power in a
-    step, no zone its capacity. With equal powers and whole steps that is a transportation problem, whose optimum is whole
-    numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With ``regions="any"`` a job may change zone
-    from step to step; a transfer is charged by the share of the work that is done away from home.
+    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job exceeds its
+    power in a step, no zone its capacity. With equal powers and whole steps that is a transportation problem, whose
+    optimum is whole numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With ``regions="any"`` a job
+    may change zone from step to step; a transfer is charged by the share of the work that is done away from home.
 
     Args:
         jobs: the work; jobs that do not fit their windows are left out, as `simulate` lists them as missed.

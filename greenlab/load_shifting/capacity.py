@@ -30,7 +30,9 @@ def room(capacity: Any, traces: Traces) -> np.ndarray:
     if array.shape == (shape[0],):
         array = array[:, None]
     if array.shape not in ((), (shape[0], 1), shape):
-        raise ValueError(f"capacity has shape {array.shape}: expected one number, a dict by zone, ({shape[0]},) or {shape} [kW]")
+        raise ValueError(
+            f"capacity has shape {array.shape}: expected one number, a dict by zone, ({shape[0]},) or {shape} [kW]"
+        )
     if np.isnan(array).any() or (array < 0).any():
         raise ValueError("capacity has a negative value or a NaN: expected kilowatts from 0 up; use inf for no limit")
     return np.broadcast_to(array, shape).copy()
@@ -48,7 +50,8 @@ def plan(problem: Problem, policy: Policy, free: np.ndarray, power_kw: np.ndarra
     p, name = problem, policy.name
     if name in ("threshold", "carbon_per_wait"):
         raise ValueError(
-            f"policy={name!r} decides for each job alone and cannot share a capacity: use now, best_start, k_cheapest, best_region or joint"
+            f"policy={name!r} decides for each job alone and cannot share a capacity: "
+            "use now, best_start, k_cheapest, best_region or joint"
         )
     n, anywhere = len(p.first), name in ("best_region", "joint")
     may = p.zones[p.zone_set] if anywhere else np.arange(len(free)) == p.home[:, None]
@@ -92,14 +95,23 @@ def _as_pieces(job: np.ndarray, zone: np.ndarray, step: np.ndarray, share: np.nd
     start_of_step = np.maximum.accumulate(np.where(same, -1, np.arange(len(job))))
     start = step + before - before[start_of_step]
     stop = np.minimum(start + np.where(share > 1 - 1e-9, 1.0, share), step + 1.0)
-    joins = np.concatenate([[False], (job[1:] == job[:-1]) & (zone[1:] == zone[:-1]) & (np.abs(start[1:] - stop[:-1]) < 1e-9)])
+    joins = np.concatenate(
+        [[False], (job[1:] == job[:-1]) & (zone[1:] == zone[:-1]) & (np.abs(start[1:] - stop[:-1]) < 1e-9)]
+    )
     begin = np.flatnonzero(~joins)
     last = np.append(begin[1:], len(job)) - 1
     return Pieces(job[begin], zone[begin], start[begin], stop[last])
 
 
 def _placed(
-    p: Problem, jobs: np.ndarray, may: np.ndarray, pausing: np.ndarray, free: np.ndarray, power: np.ndarray, name: str, anywhere: bool
+    p: Problem,
+    jobs: np.ndarray,
+    may: np.ndarray,
+    pausing: np.ndarray,
+    free: np.ndarray,
+    power: np.ndarray,
+    name: str,
+    anywhere: bool,
 ) -> tuple[Pieces, np.ndarray]:
     if not len(jobs):
         return Pieces.none(), jobs

@@ -15,7 +15,7 @@ EPS = 1e-9
 
 
 @njit(cache=True)
-def _most_chunks(row, sums, end, size, overhead):  # type: ignore[no-untyped-def]
+def _most_chunks(row, sums, end, size, overhead):
     """How many chunks could pay for themselves."""
     most = int((end - size) / overhead + EPS) + 1
     # the best run in one piece
@@ -34,7 +34,7 @@ def _most_chunks(row, sums, end, size, overhead):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def solve_one(row, end, size, overhead, shortest):  # type: ignore[no-untyped-def]
+def solve_one(row, end, size, overhead, shortest):
     """Return the least cost for 1 kW and the chunks ``(c, 2)`` [steps after the window's beginning] of one job.
 
     Args:
@@ -111,7 +111,12 @@ def solve_one(row, end, size, overhead, shortest):  # type: ignore[no-untyped-de
             begun = False
             for candidate in range(2):
                 before = c_before if counted else candidate
-                if t >= m and before >= 0 and (counted or before <= 1) and off[t - m, before, e] + sums[t] - sums[t - m] == here:
+                if (
+                    t >= m
+                    and before >= 0
+                    and (counted or before <= 1)
+                    and off[t - m, before, e] + sums[t] - sums[t - m] == here
+                ):
                     begun, c = True, before
                     break
             if begun:
@@ -130,7 +135,7 @@ def solve_one(row, end, size, overhead, shortest):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def costs(values, zone, jobs, first, end, size, overhead, shortest):  # type: ignore[no-untyped-def]
+def costs(values, zone, jobs, first, end, size, overhead, shortest):
     """Cost for 1 kW of some jobs in one zone ``(m,)``; infinite where the window is too short."""
     cost = np.empty(len(jobs))
     for i in range(len(jobs)):
@@ -140,7 +145,7 @@ def costs(values, zone, jobs, first, end, size, overhead, shortest):  # type: ig
     return cost
 
 
-def pieces(values, zone, jobs, first, end, size, overhead, shortest):  # type: ignore[no-untyped-def]
+def pieces(values, zone, jobs, first, end, size, overhead, shortest):
     """Job, start and stop [steps] of every chunk of some jobs, each in its own zone."""
     found = []
     for j, z in zip(jobs.tolist(), zone.tolist(), strict=True):

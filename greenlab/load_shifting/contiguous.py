@@ -15,7 +15,7 @@ from greenlab.load_shifting.cumulative import Signal
 
 
 @njit(cache=True)
-def _start_cost(sums, values, z, s, whole, part):  # type: ignore[no-untyped-def]
+def _start_cost(sums, values, z, s, whole, part):
     cost = sums[z, s + whole] - sums[z, s]
     if part > 0.0:  # the last step is not used up
         cost += part * values[z, s + whole]
@@ -23,7 +23,7 @@ def _start_cost(sums, values, z, s, whole, part):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def _scan(sums, values, zones, first, last, whole, part):  # type: ignore[no-untyped-def]
+def _scan(sums, values, zones, first, last, whole, part):
     """Look at every start from first to last in every zone."""
     best, start, zone = np.inf, -1, -1
     for z in zones:
@@ -35,7 +35,7 @@ def _scan(sums, values, zones, first, last, whole, part):  # type: ignore[no-unt
 
 
 @njit(cache=True)
-def _sparse_table(cost, table):  # type: ignore[no-untyped-def]
+def _sparse_table(cost, table):
     """Fill ``table[k, s]`` with the cheapest of the ``2**k`` starts from ``s`` on."""
     n = len(cost)
     for s in range(n):
@@ -50,7 +50,7 @@ def _sparse_table(cost, table):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _solve(sums, values, zones, order, bounds, first, last, whole, part, cost_out, start_out, zone_out):  # type: ignore[no-untyped-def]
+def _solve(sums, values, zones, order, bounds, first, last, whole, part, cost_out, start_out, zone_out):
     """Solve groups of jobs of equal duration; ``order[bounds[g]:bounds[g + 1]]`` are the jobs of group ``g``."""
     n_steps = values.shape[1]
     n_levels = int(np.ceil(np.log2(n_steps + 1))) + 1

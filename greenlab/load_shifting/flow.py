@@ -2,10 +2,10 @@
 
 A kilowatt-hour costs the same in a step of a zone whichever job draws it. So only how much each step gives matters, and what the
 steps can give together is what a flow from steps to jobs can carry: a polymatroid. For those, greed is optimal (Edmonds,
-"Submodular functions, matroids, and certain polyhedra", 1970): take the steps from the cleanest to the dirtiest, and give each as much as the flow
-still carries. Augmenting paths re-seat earlier jobs, which changes who uses a step, never how much of it is used. Where a
-search fails, everything it saw is closed for good (as in Hopcroft and Karp's matching), so failures cost no more than one look
-at the whole network. The result equals the linear program's optimum; tests compare the two.
+"Submodular functions, matroids, and certain polyhedra", 1970): take the steps from the cleanest to the dirtiest, and give each
+as much as the flow still carries. Augmenting paths re-seat earlier jobs, which changes who uses a step,
+never how much of it is used. Where a search fails, everything it saw is closed for good (as in Hopcroft and Karp's matching), so
+failures cost no more than one look at the whole network. The result equals the linear program's optimum; tests compare the two.
 
 A job draws at most its power in a step, in all zones together. It may change zone at a step's end: with several zones this is
 "follow the sun", and moving is taken as free.
@@ -21,7 +21,7 @@ NEVER = np.int64(2**62)
 
 @njit(cache=True)
 def _augment(origin, room_left, room_t, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, n_zones, n_steps, stamp,
-             job_seen, node_seen, room_seen, job_from, room_from, room_job, queue):  # type: ignore[no-untyped-def]  # fmt: skip
+             job_seen, node_seen, room_seen, job_from, room_from, room_job, queue):  # fmt: skip
     """Find one shortest augmenting path from room ``origin`` to a job that needs more; push what it carries, return how much."""
     eps = 1e-9
     head, tail = 0, 1
@@ -98,7 +98,7 @@ def _augment(origin, room_left, room_t, adjacent_at, adjacent, may, first, x_at,
 
 
 @njit(cache=True)
-def _greedy(rooms, room, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, n_zones, n_steps):  # type: ignore[no-untyped-def]
+def _greedy(rooms, room, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, n_zones, n_steps):
     eps, n = 1e-9, len(first)
     job_seen, node_seen = np.full(n, -1, np.int64), np.full(len(y), -1, np.int64)
     room_seen = np.full(n_zones * n_steps, -1, np.int64)
@@ -138,7 +138,13 @@ def _greedy(rooms, room, adjacent_at, adjacent, may, first, x_at, y_at, x, y, ca
 
 
 def share_out(
-    cost: np.ndarray, room: np.ndarray, may: np.ndarray, first: np.ndarray, end: np.ndarray, size: np.ndarray, power: np.ndarray
+    cost: np.ndarray,
+    room: np.ndarray,
+    may: np.ndarray,
+    first: np.ndarray,
+    end: np.ndarray,
+    size: np.ndarray,
+    power: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Give every job its work in the cheapest steps that all jobs together can have.
 
@@ -152,8 +158,8 @@ def share_out(
         power: power of each job ``(n,)`` [kW].
 
     Returns:
-        Job, zone, step and share of the step that the job runs, for every share above 0, ordered by job, step and zone; and the work
-        that found no room ``(n,)`` [steps].
+        Job, zone, step and share of the step that the job runs, for every share above 0, ordered by job, step and zone; and the
+        work that found no room ``(n,)`` [steps].
     """
     n_zones, n_steps = cost.shape
     order = np.argsort(end - first - size, kind="stable")  # the least flexible come first: fewer are re-seated later
@@ -169,7 +175,22 @@ def share_out(
     adjacent_at = np.searchsorted(step[by_step], np.arange(n_steps + 1))
     x, y, need = np.zeros(len(job) * n_zones), np.zeros(len(job)), size * power
     rooms = np.argsort(cost.ravel(), kind="stable")
-    _greedy(rooms, np.ascontiguousarray(room.ravel()), adjacent_at, job[by_step], may, first, x_at, y_at, x, y, cap, need, n_zones, n_steps)
+    _greedy(
+        rooms,
+        np.ascontiguousarray(room.ravel()),
+        adjacent_at,
+        job[by_step],
+        may,
+        first,
+        x_at,
+        y_at,
+        x,
+        y,
+        cap,
+        need,
+        n_zones,
+        n_steps,
+    )
     used = np.flatnonzero(x > 1e-9)
     owner = job[used // n_zones]
     again = np.lexsort((used, order[owner]))

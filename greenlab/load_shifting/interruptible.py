@@ -1,8 +1,8 @@
 """Jobs that may pause for free: the k cheapest steps of a window, and the best region with them.
 
 Which steps are the cheapest is an order statistic of a window. A wavelet matrix (Claude, Navarro and Ordonez, "The wavelet
-matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every count, gives the sum
-of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever the window.
+matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every count, gives the
+sum of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever the window.
 
 A job may run for a part of a step: of its most expensive one, if its duration is no whole number of steps, and of the last of
 its window, if the deadline lies within it. That is the optimum of the fractional knapsack over the window.
@@ -17,7 +17,7 @@ from greenlab.load_shifting.cumulative import Signal
 
 
 @njit(cache=True)
-def _wavelet(ranks, costs, counts, sums, zeros):  # type: ignore[no-untyped-def]
+def _wavelet(ranks, costs, counts, sums, zeros):
     """Build the matrix: level by level, most significant bit first, steps with bit 0 move to the front in order."""
     n_levels, n = len(zeros), len(ranks)
     now, moved = ranks.copy(), np.empty_like(ranks)
@@ -41,7 +41,7 @@ def _wavelet(ranks, costs, counts, sums, zeros):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _descend(counts, sums, zeros, left, right, k):  # type: ignore[no-untyped-def]
+def _descend(counts, sums, zeros, left, right, k):
     """Return the rank of the window's element number ``k`` (from 0), and the sum of the ``k`` below it."""
     below, rank = 0.0, 0
     for level in range(len(zeros)):
@@ -58,7 +58,7 @@ def _descend(counts, sums, zeros, left, right, k):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out, rank_out, part_out, tail_out):  # type: ignore[no-untyped-def]
+def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out, rank_out, part_out, tail_out):
     """Cost of the cheapest steps of each job's window; which they are follows from a rank, its part, and the tail's part."""
     for i in range(len(jobs)):
         j = jobs[i]
@@ -90,17 +90,15 @@ def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out,
 
 
 @njit(cache=True)
-def _pieces(ranks, jobs, first, end, rank, part, tail, job_out, start_out, stop_out):  # type: ignore[no-untyped-def]
+def _pieces(ranks, jobs, first, end, rank, part, tail, job_out, start_out, stop_out):
     """Write the stretches in which each job runs, in order of time; return how many."""
     n = 0
     for i in range(len(jobs)):
         j = jobs[i]
         left, right, begun = first[j], int(end[j]), n
         for t in range(left, right + 1):
-            if t == right:
-                share = tail[i]
-            else:
-                share = 1.0 if ranks[t] < rank[i] else part[i] if ranks[t] == rank[i] else 0.0
+            whole = 1.0 if t < right and ranks[t] < rank[i] else 0.0
+            share = tail[i] if t == right else part[i] if ranks[t] == rank[i] else whole
             if share <= 0.0:
                 continue
             # a part of a step lies at its end if only the next step is used: fewer pauses
@@ -166,7 +164,7 @@ class CheapestSteps:
 
 
 @njit(cache=True)
-def _kth(counts, sums, zeros, costs, first, end, k):  # type: ignore[no-untyped-def]
+def _kth(counts, sums, zeros, costs, first, end, k):
     out = np.empty(len(first))
     for i in range(len(first)):
         out[i] = costs[_descend(counts, sums, zeros, first[i], end[i], k[i])[0]]

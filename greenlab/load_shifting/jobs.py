@@ -1,4 +1,4 @@
-"""Jobs: flexible computing work, one entry an array; and the window of steps in which each may run."""
+"""Jobs: flexible computing work, a column for each property."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core.traces import Traces
-
-TINY = 1e-9  # of a step: 3 x 0.1 h must still fit into 0.3 h
 _NUMBERS = {  # column: (default, least value, whether the least value itself is allowed)
     "arrival_h": (None, 0.0, True),
     "duration_h": (None, 0.0, False),
@@ -64,13 +61,17 @@ class Jobs:
     min_chunk_h: Any = 0.0
 
     def __post_init__(self) -> None:
-        columns = {name: np.atleast_1d(np.asarray(getattr(self, name))) for name in (*_NUMBERS, "interruptible", "home")}
+        columns = {
+            name: np.atleast_1d(np.asarray(getattr(self, name))) for name in (*_NUMBERS, "interruptible", "home")
+        }
         n = max((len(c) for c in columns.values() if len(c) != 1), default=1)
         if any(len(c) == 0 for c in columns.values()):
             n = 0
         for name, column in columns.items():
             if len(column) not in (1, n) or column.ndim != 1:
-                raise ValueError(f"{name} has shape {column.shape}: expected one number, or {n} as the other columns have")
+                raise ValueError(
+                    f"{name} has shape {column.shape}: expected one number, or {n} as the other columns have"
+                )
             column = np.broadcast_to(column, n)
             if name in _NUMBERS:
                 column = _numbers(name, column)
@@ -78,7 +79,10 @@ class Jobs:
                 column = column.astype(bool)
             object.__setattr__(self, name, column)
         self._check_regions()
-        both, none = ~np.isnan(self.slack_h) & ~np.isnan(self.deadline_h), np.isnan(self.slack_h) & np.isnan(self.deadline_h)
+        both, none = (
+            ~np.isnan(self.slack_h) & ~np.isnan(self.deadline_h),
+            np.isnan(self.slack_h) & np.isnan(self.deadline_h),
+        )
         for wrong, words in ((both, "both slack_h and deadline_h"), (none, "neither slack_h nor deadline_h")):
             if wrong.any():
                 raise ValueError(f"row {int(wrong.argmax())} has {words}: give one of them (slack_h=0 never waits)")
@@ -91,7 +95,9 @@ class Jobs:
             regions = (regions,)
         one_for_all = all(isinstance(r, str) for r in regions)
         if not one_for_all and len(regions) != self.n:
-            raise ValueError(f"regions has {len(regions)} entries: expected one tuple of zones for all, or {self.n} of them")
+            raise ValueError(
+                f"regions has {len(regions)} entries: expected one tuple of zones for all, or {self.n} of them"
+            )
         object.__setattr__(self, "regions", tuple(regions) if one_for_all else tuple(
             None if r is None else (r,) if isinstance(r, str) else tuple(r) for r in regions))  # fmt: skip
 
@@ -160,80 +166,8 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
     if wrong.any():
         row = int(wrong.argmax())
         bound = f"{least:g} or more" if allowed else f"more than {least:g}"
-        raise ValueError(f"row {row}: {name}={values[row]:g}: expected a finite number, {bound}; correct or drop that job")
+        raise ValueError(
+            f"row {row}: {name}={values[row]:g}: expected a finite number, {bound}; correct or drop that job"
+        )
     values.setflags(write=False)
     return values
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Where each job may run, in steps of the traces: arrays of length ``n``.
-
-    ``first`` is the first step it may use; ``size`` its run in steps, which may end within one; ``end`` the point by which it
-    must be finished, never beyond the traces; ``home`` a row of the traces; ``allowed`` ``(n_masks, Z)`` with ``mask`` the
-    row of each job. ``fits`` says whether the run fits at all, ``reason`` why not.
-    """
-
-    first: np.ndarray
-    size: np.ndarray
-    end: np.ndarray
-    home: np.ndarray
-    allowed: np.ndarray
-    mask: np.ndarray
-    fits: np.ndarray
-    reason: np.ndarray
-
-    @classmethod
-    def of(cls, jobs: Jobs, traces: Traces) -> Windows:
-        """Lay the jobs over the steps of the traces.
-
-        Raises:
-            ValueError: for an arrival outside the traces or an unknown zone.
-        """
-        step, n_steps = traces.step_h, traces.n_steps
-        if (late := jobs.arrival_h >= n_steps * step).any():
-            row = int(late.argmax())
-            raise ValueError(
-                f"row {row}: arrival_h={jobs.arrival_h[row]:g} is outside the traces, which cover 0 to {n_steps * step:g} h from "
-                f"{traces.start}: drop the job or load the next year"
-            )
-        first = np.ceil(jobs.arrival_h / step - TINY).astype(np.int64)
-        size = np.where(np.abs((s := jobs.duration_h / step) - (r := np.rint(s))) < TINY * np.maximum(r, 1), r, s)
-        wanted = np.where(np.isnan(jobs.deadline_h), first + size + jobs.slack_h / step, jobs.deadline_h / step)
-        wanted = np.where(np.abs(wanted - (r := np.rint(wanted))) < 1e-7, r, wanted)
-        end = np.minimum(wanted, n_steps)
-        fits = end - first - size >= -1e-7
-        size = np.where(fits, np.minimum(size, end - first), size)  # rounding of a deadline is not a step more
-        reason = np.where(fits, "", np.where(wanted - first - size < -1e-7, "longer than its window", "beyond the end of the traces"))
-        home, (allowed, mask) = _homes(jobs, traces), _masks(jobs, traces)
-        return cls(first, size, end, home, allowed, mask, fits, reason)
-
-
-def _homes(jobs: Jobs, traces: Traces) -> np.ndarray:
-    if not jobs.n or jobs.home[0] is None and all(h is None for h in jobs.home):
-        return np.zeros(jobs.n, np.int64)
-    codes, names = pd.factorize(jobs.home, use_na_sentinel=False)
-    rows = []
-    for code, name in enumerate(names):
-        if name is not None and name not in traces.zones:
-            row = int((codes == code).argmax())
-            raise ValueError(f"row {row}: home={str(name)!r} is not in the traces; they have {', '.join(traces.zones)}")
-        rows.append(0 if name is None else traces.index(name))
-    return np.asarray(rows, np.int64)[codes]
-
-
-def _masks(jobs: Jobs, traces: Traces) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different sets of allowed zones ``(n_masks, Z)``, home not yet added, and the row of each job."""
-    each = (jobs.regions,) if jobs.regions is None or all(isinstance(r, str) for r in jobs.regions) else jobs.regions
-    found: dict[Any, int] = {}
-    mask = [found.setdefault(r, len(found)) for r in each]
-    allowed = np.ones((max(len(found), 1), len(traces.zones)), bool)
-    for names, code in found.items():
-        for name in names or ():
-            if name not in traces.zones:
-                raise ValueError(
-                    f"row {mask.index(code)}: regions has {name!r}, which is not in the traces; they have {', '.join(traces.zones)}"
-                )
-        if names is not None:
-            allowed[code] = [zone in names for zone in traces.zones]
-    return allowed, np.broadcast_to(np.asarray(mask, np.int64), (jobs.n,)) if len(mask) == 1 else np.asarray(mask, np.int64)

@@ -15,7 +15,12 @@ from greenlab.load_shifting.simulate import SIGNALS, simulate
 
 
 def pareto(
-    jobs: Jobs, traces: Traces, policy: str | Policy = "k_cheapest", *, weights: Iterable[float] | None = None, **options: Any
+    jobs: Jobs,
+    traces: Traces,
+    policy: str | Policy = "k_cheapest",
+    *,
+    weights: Iterable[float] | None = None,
+    **options: Any,
 ) -> pd.DataFrame:
     """The trade-off between cost and carbon: policies that look at a mixture of both.
 
@@ -57,7 +62,12 @@ def pareto(
 
 
 def compare_signals(
-    jobs: Jobs, traces: Traces, policy: str | Policy = "k_cheapest", *, signals: Iterable[str] | None = None, **options: Any
+    jobs: Jobs,
+    traces: Traces,
+    policy: str | Policy = "k_cheapest",
+    *,
+    signals: Iterable[str] | None = None,
+    **options: Any,
 ) -> pd.DataFrame:
     """Decide by one signal, count by all: one row for each signal that the traces have, first the baseline.
 
@@ -69,5 +79,11 @@ def compare_signals(
     chosen = [name for name in SIGNALS if have[name]] if signals is None else list(signals)
     base = {"decided_by": "nothing (at once)", **simulate(jobs, traces, "now", **options).metrics()}
     return pd.DataFrame(
-        [base, *({"decided_by": name, **simulate(jobs, traces, policy, signal=name, **options).metrics()} for name in chosen)]
+        [
+            base,
+            *(
+                {"decided_by": name, **simulate(jobs, traces, policy, signal=name, **options).metrics()}
+                for name in chosen
+            ),
+        ]
     )

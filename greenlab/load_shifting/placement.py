@@ -1,8 +1,9 @@
 """Sharing capacity among jobs that run in one piece or pay for their pauses: place one after the other, then improve.
 
-Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most work first), each job
-takes the best place that is left, and then jobs are taken out and put back one at a time until nothing improves. A job that
-finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far the result is from what is possible at most.
+Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most work first),
+each job takes the best place that is left, and then jobs are taken out and put back one at a time until nothing improves. A job
+that finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far the result is at most from the
+best.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ EPS = 1e-9
 
 
 @njit(cache=True)
-def _best_piece(values, left, z, begin, end, size, power, earliest):  # type: ignore[no-untyped-def]
+def _best_piece(values, left, z, begin, end, size, power, earliest):
     """Cheapest start at which every step has room for the job; its cost for 1 kW."""
     whole = int(size)
     part = size - whole
@@ -49,7 +50,7 @@ def _best_piece(values, left, z, begin, end, size, power, earliest):  # type: ig
 
 
 @njit(cache=True)
-def _book(left, z, start, stop, power):  # type: ignore[no-untyped-def]
+def _book(left, z, start, stop, power):
     t = int(start + EPS)
     while t < stop - EPS:
         left[z, t] -= power * (min(stop, t + 1.0) - max(start, float(t)))
@@ -57,7 +58,23 @@ def _book(left, z, start, stop, power):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _find(values, left, j, may, first, end, size, power, pausing, overhead, shortest, move_cost, move_steps, per_step, earliest):  # type: ignore[no-untyped-def]
+def _find(
+    values,
+    left,
+    j,
+    may,
+    first,
+    end,
+    size,
+    power,
+    pausing,
+    overhead,
+    shortest,
+    move_cost,
+    move_steps,
+    per_step,
+    earliest,
+):
     """Best place of one job in what is left: cost, zone, chunks."""
     best, best_z, best_chunks = np.inf, -1, np.zeros((0, 2))
     for z in range(values.shape[0]):
@@ -83,7 +100,7 @@ def _find(values, left, j, may, first, end, size, power, pausing, overhead, shor
 
 @njit(cache=True)
 def _place(values, room, order, may, first, end, size, power, pausing, overhead, shortest, move_cost, move_steps, per_step,
-           earliest, rounds):  # type: ignore[no-untyped-def]  # fmt: skip
+           earliest, rounds):  # fmt: skip
     """Place jobs in an order, then take each out and put it back; return cost, zone and chunks of every job."""
     n = len(first)
     left, cost, zone = room.copy(), np.full(n, np.inf), np.full(n, -1)

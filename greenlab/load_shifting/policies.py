@@ -16,7 +16,7 @@ POLICIES = {
     "now": "at once, at home: the baseline, which never shifts",
     "best_start": "at home, in one piece, at the start with the least carbon",
     "k_cheapest": "at home; jobs that may pause run in the cleanest steps of their window, the others as best_start",
-    "threshold": "at home, in the first step at or below a quantile of its window (jobs that may pause for free: in all such steps)",
+    "threshold": "at home, in the first step at or below a quantile of its window (pausing for free: in all such steps)",
     "carbon_per_wait": "at home, in one piece, with the most carbon saved per hour until completion",
     "best_region": "at once, in the region with the least carbon over the run",
     "joint": "region and time together; jobs that may pause run in the cleanest steps of one region",
@@ -41,7 +41,9 @@ class Policy:
         if self.name not in POLICIES:
             raise ValueError(f"policy={self.name!r}: expected one of {', '.join(POLICIES)}")
         if not 0 <= self.quantile <= 1:
-            raise ValueError(f"quantile={self.quantile!r}: expected 0 to 1; 0.3 runs in the cleanest third of the window")
+            raise ValueError(
+                f"quantile={self.quantile!r}: expected 0 to 1; 0.3 runs in the cleanest third of the window"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def plan(problem: Problem, policy: Policy) -> Pieces:
     if name == "now":
         return Pieces.solid(everyone, p.home, p.first, p.size)
     if name == "carbon_per_wait":
-        return Pieces.solid(everyone, p.home, waiting.carbon_per_wait(p.signal, p.home, p.first, p.last, p.size), p.size)
+        return Pieces.solid(
+            everyone, p.home, waiting.carbon_per_wait(p.signal, p.home, p.first, p.last, p.size), p.size
+        )
     if name == "threshold":
         limit = _limits(p, policy)
         start = waiting.first_below(p.signal.values, p.home[solid], p.first[solid], p.last[solid], limit[solid])
@@ -134,15 +138,17 @@ def _in_one_piece(p: Problem, jobs: np.ndarray, anywhere: bool, at_once: bool) -
 
 def _after_a_move(p: Problem, jobs: np.ndarray, at_once: bool) -> Pieces:
     """The same, region by region, as the first start and the cost of moving differ from job to job."""
-    assert p.move_cost is not None and p.move_steps is not None
+    move_cost, move_steps = p.move_cost, p.move_steps
+    if move_cost is None or move_steps is None:
+        raise ValueError("move_cost and move_steps are needed where moving is not free")
     best, latest = np.full(len(jobs), np.inf), p.last[jobs]
     start, zone = p.first[jobs], p.home[jobs]
     for z in range(len(p.signal.values)):
-        first = p.first[jobs] + p.move_steps[jobs, z]
+        first = p.first[jobs] + move_steps[jobs, z]
         last = first if at_once else latest
         at = np.flatnonzero(p.may_run_in(z)[jobs] & (first <= latest))
         cost, s, _ = best_start(p.signal, np.array([z]), first[at], last[at], p.size[jobs[at]])
-        cost = cost * p.kwh_per_step[jobs[at]] + p.move_cost[jobs[at], z]
+        cost = cost * p.kwh_per_step[jobs[at]] + move_cost[jobs[at], z]
         better = (cost < best[at]) | (cost == best[at]) & (p.home[jobs[at]] == z)
         at, cost, s = at[better], cost[better], s[better]
         best[at], start[at], zone[at] = cost, s, z

@@ -11,9 +11,10 @@ import pandas as pd
 
 from greenlab.core.traces import Traces
 from greenlab.load_shifting.cumulative import Signal
-from greenlab.load_shifting.jobs import Jobs, Windows
+from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.pieces import Pieces
 from greenlab.load_shifting.transfer import Moves
+from greenlab.load_shifting.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Schedule:
 
         Returns:
             jobs, missed; energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
-            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw and baseline_peak_kw (all zones together);
+            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones together);
             and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg, curtailed_kwh.
         """
         ok = self.scheduled
@@ -191,7 +192,7 @@ class Schedule:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a job: job, home, region, start_h, finish_h, delay_h, energy_kwh, carbon_g, baseline_g, reason."""
-        names = np.append(np.asarray(self.traces.zones, dtype=object), None)
+        names = np.array([*self.traces.zones, None], dtype=object)  # the last one is for -1
         columns = ("start_h", "finish_h", "delay_h", "energy_kwh", "carbon_g", "baseline_g", "reason")
         frame = pd.DataFrame({"job": np.arange(self.n), "home": names[self.windows.home], "region": names[self.region]})
         return frame.assign(**{name: getattr(self, name) for name in columns})

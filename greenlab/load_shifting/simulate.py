@@ -11,11 +11,12 @@ from greenlab.core.traces import Traces
 from greenlab.load_shifting import capacity as limits
 from greenlab.load_shifting.cumulative import Signal
 from greenlab.load_shifting.forecast import forecast_values, persistence
-from greenlab.load_shifting.jobs import Jobs, Windows
+from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.pieces import Pieces, join
 from greenlab.load_shifting.policies import Policy, Problem, plan
 from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.transfer import Moves, Transfer
+from greenlab.load_shifting.windows import Windows
 
 SIGNALS = ("average", "marginal", "curtailment", "price")
 AT_A_TIME = 1 << 17  # forecast values held at once when each job has its own: some fit into the cache
@@ -63,7 +64,9 @@ def simulate(
         raise ValueError(f"pue={pue!r}: expected 1.0 or more; it is total energy over computing energy")
     moves = None if transfer is None else Moves.of(transfer, jobs, windows, traces)
     decide = signal_values(signal, traces)
-    believed = decide if isinstance(forecast, str) and forecast == "persistence" else forecast_values(forecast, decide, traces)
+    believed = (
+        decide if isinstance(forecast, str) and forecast == "persistence" else forecast_values(forecast, decide, traces)
+    )
 
     row = np.flatnonzero(windows.fits)
     problem = decision_problem(jobs, windows, traces, row, believed, factor, moves, decide)
@@ -72,7 +75,9 @@ def simulate(
         room = limits.room(capacity, traces)
         if believed is decide and isinstance(forecast, str) and forecast == "persistence":
             steps = np.arange(traces.n_steps)
-            shifted = persistence(decide, steps, np.zeros_like(steps), traces.step_h)  # a planner who looks again every step
+            shifted = persistence(
+                decide, steps, np.zeros_like(steps), traces.step_h
+            )  # a planner who looks again every step
             problem = decision_problem(jobs, windows, traces, row, shifted, factor, moves, decide)
         pieces, lost = limits.plan(problem, policy, room, jobs.power_kw[row])
         reason[row[lost]] = "no capacity before its deadline"
@@ -92,7 +97,9 @@ def signal_values(signal: Any, traces: Traces) -> np.ndarray:
     if not isinstance(signal, str):
         values = np.asarray(signal, dtype=np.float64)
         if values.shape != traces.intensity_g_per_kwh.shape or not np.isfinite(values).all():
-            raise ValueError(f"signal has shape {values.shape}: expected finite values of shape {traces.intensity_g_per_kwh.shape}")
+            raise ValueError(
+                f"signal has shape {values.shape}: expected finite values of shape {traces.intensity_g_per_kwh.shape}"
+            )
         return values
     if signal not in SIGNALS:
         raise ValueError(f"signal={signal!r}: expected one of {', '.join(SIGNALS)}, or values (zones, steps)")
@@ -106,6 +113,7 @@ def signal_values(signal: Any, traces: Traces) -> np.ndarray:
 
 
 def by_zone(name: str, value: Any, traces: Traces, default: float) -> np.ndarray:
+    """Read one number for each zone ``(Z,)`` from a number, a dict or an array."""
     if isinstance(value, dict):
         for zone in value:
             traces.index(zone)
@@ -117,7 +125,14 @@ def by_zone(name: str, value: Any, traces: Traces, default: float) -> np.ndarray
 
 
 def decision_problem(
-    jobs: Jobs, w: Windows, traces: Traces, row: np.ndarray, believed: np.ndarray, factor: np.ndarray, moves: Moves | None, truth: np.ndarray
+    jobs: Jobs,
+    w: Windows,
+    traces: Traces,
+    row: np.ndarray,
+    believed: np.ndarray,
+    factor: np.ndarray,
+    moves: Moves | None,
+    truth: np.ndarray,
 ) -> Problem:
     """What the policy sees of the jobs in ``row``."""
     whole = len(row) == jobs.n
@@ -142,7 +157,9 @@ def decision_problem(
     )  # fmt: skip
 
 
-def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces, row: np.ndarray) -> Pieces:
+def _plan_from_yesterday(
+    problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces, row: np.ndarray
+) -> Pieces:
     """Plan every job on the forecast issued when it arrives: forecasts stand one after the other on a time axis of their own."""
     p, found = problem, []
     issued, which = np.unique(p.first, return_inverse=True)
@@ -157,8 +174,18 @@ def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, tr
         block = persistence(truth, issued[issue], np.arange(len(issue)) - begin[issue], traces.step_h)
         part = np.flatnonzero(batch[which] == number)
         first = begin[which[part]]
-        names = ("size", "home", "zone_set", "interruptible", "overhead", "shortest", "kwh_per_step", "move_cost", "move_steps")
-        own = {name: None if (v := getattr(p, name)) is None else v[part] for name in names}
+        names = (
+            "size",
+            "home",
+            "zone_set",
+            "interruptible",
+            "overhead",
+            "shortest",
+            "kwh_per_step",
+            "move_cost",
+            "move_steps",
+        )
+        own: dict[str, Any] = {name: None if (v := getattr(p, name)) is None else v[part] for name in names}
         own |= {"signal": Signal.of(block, exact=True), "first": first, "end": p.end[part] - p.first[part] + first}
         found.append(plan(replace(p, **own), policy).shifted(p.first[part] - first, row[part]))
     return join(*found)

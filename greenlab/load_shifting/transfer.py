@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from greenlab.core.traces import Traces
-from greenlab.load_shifting.jobs import TINY, Jobs, Windows
+from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.windows import TINY, Windows
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Transfer:
         for name, above in (("energy_kwh_per_gb", False), ("delay_h", False), ("speed_gb_per_h", True)):
             value = np.asarray(getattr(self, name), dtype=np.float64)
             if np.isnan(value).any() or (value < 0).any() or (above and (value == 0).any()):
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected numbers, {'more than 0' if above else '0 or more'}")
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected numbers, {'more than 0' if above else '0 or more'}"
+                )
 
     def between(self, zones: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Energy [kWh/GB], delay [h] and speed [GB/h] from every home to every region ``(Z, Z)``."""
@@ -37,7 +40,9 @@ class Transfer:
         for name in ("energy_kwh_per_gb", "delay_h", "speed_gb_per_h"):
             value = np.asarray(getattr(self, name), dtype=np.float64)
             if value.shape not in ((), (zones, zones)):
-                raise ValueError(f"{name} has shape {value.shape}: expected one number or ({zones}, {zones}), from home to region")
+                raise ValueError(
+                    f"{name} has shape {value.shape}: expected one number or ({zones}, {zones}), from home to region"
+                )
             full = np.broadcast_to(value, (zones, zones)).copy()
             np.fill_diagonal(full, np.inf if name == "speed_gb_per_h" else 0.0)
             both.append(full)

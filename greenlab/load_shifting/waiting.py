@@ -10,7 +10,7 @@ from greenlab.load_shifting.cumulative import Signal
 
 
 @njit(cache=True)
-def _per_wait(sums, values, home, first, last, size):  # type: ignore[no-untyped-def]
+def _per_wait(sums, values, home, first, last, size):
     start = np.empty(len(first), np.int64)
     for j in range(len(first)):
         whole = int(size[j])
@@ -36,7 +36,7 @@ def carbon_per_wait(
 
 
 @njit(cache=True)
-def _first_below(values, home, first, last, limit):  # type: ignore[no-untyped-def]
+def _first_below(values, home, first, last, limit):
     start = last.copy()
     for j in range(len(first)):
         for s in range(first[j], last[j]):
@@ -46,13 +46,15 @@ def _first_below(values, home, first, last, limit):  # type: ignore[no-untyped-d
     return start
 
 
-def first_below(values: np.ndarray, home: np.ndarray, first: np.ndarray, last: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def first_below(
+    values: np.ndarray, home: np.ndarray, first: np.ndarray, last: np.ndarray, limit: np.ndarray
+) -> np.ndarray:
     """First start at which the signal is at or below each job's limit; the last possible one if there is none."""
     return _first_below(values, home, first, last, limit)
 
 
 @njit(cache=True)
-def _run_below(values, home, jobs, first, end, size, limit, job_out, start_out, stop_out):  # type: ignore[no-untyped-def]
+def _run_below(values, home, jobs, first, end, size, limit, job_out, start_out, stop_out):
     n = 0
     for i in range(len(jobs)):
         j = jobs[i]
@@ -72,7 +74,13 @@ def _run_below(values, home, jobs, first, end, size, limit, job_out, start_out, 
 
 
 def run_below(
-    values: np.ndarray, home: np.ndarray, jobs: np.ndarray, first: np.ndarray, end: np.ndarray, size: np.ndarray, limit: np.ndarray
+    values: np.ndarray,
+    home: np.ndarray,
+    jobs: np.ndarray,
+    first: np.ndarray,
+    end: np.ndarray,
+    size: np.ndarray,
+    limit: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Job, start and stop of every stretch of jobs that run at or below their limit, and when they have to."""
     room = int(np.sum(end[jobs].astype(np.int64) - first[jobs]) // 2 + 2 * len(jobs))

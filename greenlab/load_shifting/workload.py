@@ -13,7 +13,13 @@ PROJECT_JOBS, WORKDAY_H = 3387, (9.0, 17.0)
 
 
 def nightly(
-    days: int = 365, *, hour: float = 1.0, duration_h: float = 0.5, slack_h: float = 8.0, power_kw: float = 1.0, **columns: Any
+    days: int = 365,
+    *,
+    hour: float = 1.0,
+    duration_h: float = 0.5,
+    slack_h: float = 8.0,
+    power_kw: float = 1.0,
+    **columns: Any,
 ) -> Jobs:
     """One job every night: a backup, a build, a report.
 
@@ -84,7 +90,9 @@ def ml_project(
     at, hour = (begin.weekday() + (finish // 24).astype(int)) % 7, finish % 24
     slack = np.zeros(n)
     if constraint == "next_workday":
-        days = np.select([at == 5, at == 6, hour > WORKDAY_H[1], hour < WORKDAY_H[0]], [2, 1, np.where(at == 4, 3, 1), 0], -1)
+        days = np.select(
+            [at == 5, at == 6, hour > WORKDAY_H[1], hour < WORKDAY_H[0]], [2, 1, np.where(at == 4, 3, 1), 0], -1
+        )
         slack = np.where(days >= 0, 24.0 * days + WORKDAY_H[0] - hour, 0.0)
     elif constraint == "semi_weekly":
         # hours since Monday 9 h; the next of 0 (Monday), 72 (Thursday), 168

@@ -48,7 +48,9 @@ def sweep(scenarios: Iterable[Mapping[str, Any]], client: Any = None, n_jobs: in
         kinds = {"jobs": Jobs, "traces": Traces, "policy": object}
         for name, kind in kinds.items():
             if not isinstance(scenario.get(name), kind) or scenario.get(name) is None:
-                raise ValueError(f"scenario {number}: {name}={scenario.get(name)!r}: expected jobs, traces and a policy")
+                raise ValueError(
+                    f"scenario {number}: {name}={scenario.get(name)!r}: expected jobs, traces and a policy"
+                )
     if client is None:
         rows = Parallel(n_jobs=n_jobs)(delayed(run_scenario)(scenario) for scenario in scenarios)
     else:
