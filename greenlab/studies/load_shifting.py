@@ -1,21 +1,60 @@
-"""Chapter 9 beyond one machine: independent scenarios (region, policy, seed, year), one after the other or on a cluster.
+"""Chapter 9's long run: what waiting, moving and both save in real hours, and what eats it up again.
 
-joblib spreads the scenarios over this machine's cores, or over a Dask cluster when its client is handed over; the table is the
-same. There is no engine of our own.
+``python -m greenlab.studies.load_shifting`` runs it (restartable, a few minutes) and writes data/studies/load_shifting; `load` reads
+the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe, the marginal signal and the
+tariff are MODELLED.
+
+Beyond one machine, `sweep` runs independent scenarios (region, policy, seed, year) one after the other, on the cores through joblib,
+or on a Dask cluster whose client is handed over; the table is the same. There is no engine of our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from greenlab.core.traces import Traces
-from greenlab.load_shifting import Jobs, simulate
+from greenlab.load_shifting import Jobs, simulate, warm_up
+from greenlab.studies import load_shifting_hours as at_home
+from greenlab.studies import load_shifting_places as elsewhere
+from greenlab.studies import record
+from greenlab.studies.load_shifting_config import Config
+from greenlab.studies.load_shifting_tables import figures
 
+__all__ = ["CHAPTER", "Config", "load", "run", "run_scenario", "sweep"]
 CHAPTER = "load_shifting"
 ARGUMENTS = ("jobs", "traces", "policy", "capacity", "pue", "transfer", "forecast", "signal")
+STEPS = {
+    "profile": at_home.profile, "temporal": at_home.temporal, "forecasts": at_home.forecasts, "pauses": at_home.pauses,
+    "front": at_home.front, "signals": at_home.signals, "reach": elsewhere.reach, "sun": elsewhere.follow_the_sun,
+    "transfers": elsewhere.transfers, "photons": elsewhere.photons, "data_moved": elsewhere.data_moved, "pairs": elsewhere.pairs,
+}  # fmt: skip
+WEEKLY = {"capacity": elsewhere.capacity, "gap": elsewhere.gap}
+
+
+def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
+    """Run what is not done yet and return the tables: one a step, steps and figures."""
+    warm_up()  # so that no step's receipt holds a compiler
+    steps = record.Steps(CHAPTER, config)
+    tables = {}
+    for name, work in tqdm(STEPS.items(), desc="steps"):
+        tables[name] = pd.DataFrame(steps.run(name, partial(work, config)))
+    for name, weekly in WEEKLY.items():
+        found = [
+            row for week in config.fleet_weeks for row in steps.run(f"{name}_{week}", partial(weekly, config, week))
+        ]
+        tables[name] = pd.DataFrame(found)
+    tables["steps"] = steps.receipts()
+    return tables | {"figures": figures(tables)}
+
+
+def load(*names: str) -> dict[str, pd.DataFrame]:
+    """Return the committed tables by name, or all of them."""
+    return record.load(CHAPTER, *names)
 
 
 def run_scenario(scenario: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,3 +96,8 @@ def sweep(scenarios: Iterable[Mapping[str, Any]], client: Any = None, n_jobs: in
         with parallel_config(backend="dask", client=client):
             rows = Parallel()(delayed(run_scenario)(scenario) for scenario in scenarios)
     return pd.DataFrame(list(rows))
+
+
+if __name__ == "__main__":
+    made = run()
+    record.save(CHAPTER, Config(), made, made["steps"])
