@@ -1,11 +1,11 @@
 """Chapter 9's long run: what waiting, moving and both save in real hours, and what eats it up again.
 
-``python -m greenlab.studies.load_shifting`` runs it (restartable, a few minutes) and writes data/studies/load_shifting; `load` reads
-the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe, the marginal signal and the
-tariff are MODELLED.
+``python -m greenlab.studies.load_shifting`` runs it (restartable, a few minutes) and writes data/studies/load_shifting; `load`
+reads the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe, the marginal signal
+and the tariff are MODELLED.
 
-Beyond one machine, `sweep` runs independent scenarios (region, policy, seed, year) one after the other, on the cores through joblib,
-or on a Dask cluster whose client is handed over; the table is the same. There is no engine of our own.
+Beyond one machine, `sweep` runs independent scenarios (region, policy, seed, year) one after the other, on the cores through
+joblib, or on a Dask cluster whose client is handed over; the table is the same. There is no engine of our own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from greenlab.studies.load_shifting_tables import figures
 
 __all__ = ["CHAPTER", "Config", "load", "run", "run_scenario", "sweep"]
 CHAPTER = "load_shifting"
+DEFAULT = Config()
 ARGUMENTS = ("jobs", "traces", "policy", "capacity", "pue", "transfer", "forecast", "signal")
 STEPS = {
     "profile": at_home.profile, "temporal": at_home.temporal, "forecasts": at_home.forecasts, "pauses": at_home.pauses,
@@ -36,7 +37,7 @@ STEPS = {
 WEEKLY = {"capacity": elsewhere.capacity, "gap": elsewhere.gap}
 
 
-def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
+def run(config: Config = DEFAULT) -> dict[str, pd.DataFrame]:
     """Run what is not done yet and return the tables: one a step, steps and figures."""
     warm_up()  # so that no step's receipt holds a compiler
     steps = record.Steps(CHAPTER, config)
@@ -98,6 +99,11 @@ def sweep(scenarios: Iterable[Mapping[str, Any]], client: Any = None, n_jobs: in
     return pd.DataFrame(list(rows))
 
 
+def main() -> None:
+    """Run the study and write its tables."""
+    tables = run()
+    record.save(CHAPTER, DEFAULT, tables, tables["steps"])
+
+
 if __name__ == "__main__":
-    made = run()
-    record.save(CHAPTER, Config(), made, made["steps"])
+    main()

@@ -29,8 +29,8 @@ def hours(zones: tuple[str, ...], year: int) -> Traces:
 def zone_names(basis: str | None = None, year: int | None = None) -> tuple[str, ...]:
     """Zones by basis ("computed" or "MODELLED"; None for all) that have the year."""
     table = grid.zones()
-    keep = [basis in (None, b) and (year is None or year in years) for b, years in zip(table["basis"], table["years"], strict=True)]  # fmt: skip
-    return tuple(table.loc[keep, "zone"])
+    rows = zip(table["zone"], table["basis"], table["years"], strict=True)
+    return tuple(zone for zone, b, years in rows if basis in (None, b) and (year is None or year in years))
 
 
 def day_jobs(config: Config, traces: Traces, *, every_h: int = 1, **changes: Any) -> Jobs:
@@ -71,7 +71,7 @@ def profile(config: Config) -> Rows:
     names = grid.zones().set_index("zone")
     for zone in zone_names(None, config.year):
         share = grid.generation(zone, config.year).pivot(index="time", columns="source", values="share")
-        rest = 1 - share[[s for s in share if s.startswith(WIND_SUN)]].sum(axis=1)
+        rest = 1 - share[[s for s in share.columns if str(s).startswith(WIND_SUN)]].sum(axis=1)
         times = pd.DatetimeIndex(share.index)
         local = times.tz_convert(names["timezone"][zone])
         frame = pd.DataFrame({"month": local.month, "local": local.hour, "hour": times.hour, "rest": rest.to_numpy()})
@@ -81,7 +81,7 @@ def profile(config: Config) -> Rows:
         months = clock if zone in config.duck_zones else year[:0]
         label = {"zone": zone, "name": names["name"][zone], "basis": names["basis"][zone]}
         for row in pd.concat([year, months]).reset_index().to_dict("records"):
-            rows.append(label | {k: round(v, 4) for k, v in row.items()})
+            rows.append(label | {str(k): round(v, 4) for k, v in row.items()})
     return rows
 
 
@@ -147,7 +147,8 @@ def front(config: Config) -> Rows:
     jobs = day_jobs(config, priced, duration_h=config.front_duration_h, interruptible=True)
     base = simulate(jobs, priced, "now").metrics()
     table = pareto(jobs, priced, "k_cheapest")
-    return table.assign(cheaper_pct=100 * (1 - table["cost"] / base["cost"])).to_dict("records")
+    made = table.assign(cheaper_pct=100 * (1 - table["cost"] / base["cost"]))
+    return [{str(k): v for k, v in row.items()} for row in made.to_dict("records")]
 
 
 def merit_order(zone: str, year: int, last: str, floor: float = 0.05) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ def at(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
 
 
 def by_slack(temporal: pd.DataFrame, year: int, duration_h: float = 24) -> pd.DataFrame:
-    """Mean saving over the computed countries by slack: way, slack_h, saved_pct, low, high (the quarter and three-quarter country)."""
+    """Mean saving over the computed countries by slack: way, slack_h, saved_pct; low, high: quartiles."""
     rows = at(temporal, year=year, duration_h=duration_h, basis="computed")
     found = rows.groupby(["pauses", "slack_h"])["saved_pct"]
     table = pd.DataFrame({"saved_pct": found.mean(), "low": found.quantile(0.25), "high": found.quantile(0.75)})
@@ -38,7 +38,7 @@ def by_country(temporal: pd.DataFrame, year: int, slack_h: float = 24, duration_
 
 
 def mean_both_ways(temporal: pd.DataFrame, year: int) -> pd.DataFrame:
-    """The mean over countries as a mean of percentages, and as grams saved over the mean intensity: pauses, of_percent, of_grams."""
+    """The mean over countries as a mean of percentages, and as grams saved over the mean: pauses, of_percent, of_grams."""
     rows = at(temporal, year=year, slack_h=24, duration_h=24, basis="computed")
     grams = (rows["saved_pct"] * rows["g_per_kwh"]).groupby(rows["pauses"]).sum()
     total = rows["g_per_kwh"].groupby(rows["pauses"]).sum()
@@ -81,7 +81,7 @@ def by_utilisation(capacity: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread_of_pairs(pairs: pd.DataFrame) -> dict[str, float]:
-    """Of all pairs of computed grids: how many, the median ratio, the largest, and shares [%] with 30 to 40 times and with 30 or more."""
+    """Of all pairs of computed grids: how many, median and largest ratio, shares [%] of 30 to 40 times and of 30 or more."""
     times = at(pairs, kind="grids", basis="computed")["times"]
     return {
         "pairs": float(len(times)), "pairs-median": float(times.median()), "pairs-max": float(times.max()),
@@ -99,7 +99,7 @@ def break_even_growth(saved_pct: float) -> float:
 
 
 def idle_limit(pauses: pd.DataFrame, zone: str) -> float:
-    """Share of its power that a waiting machine may draw before pausing saves less than staying in one piece did not [0 to 1].
+    """Share of its power that a machine may draw while its job pauses, before nothing is saved [0 to 1].
 
     The saving falls in a straight line with the idle share; this is where it reaches 0.
     """
@@ -109,102 +109,56 @@ def idle_limit(pauses: pd.DataFrame, zone: str) -> float:
     return float(first["saved_pct"] / slope)
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dicts."""
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+class _Figures:
+    """Collects the numbers that prose quotes."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def put(self, name: str, value: float, unit: str = "%", note: str = "", basis: str = "simulated") -> None:
+        self.rows.append({"name": name, "value": float(value), "unit": unit, "basis": basis, "note": note})
+
+
 def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The numbers that prose quotes: name, value, unit, basis, note."""
-    rows: list[dict[str, Any]] = []
-
-    def put(name: str, value: float, unit: str = "%", note: str = "", basis: str = "simulated") -> None:
-        rows.append({"name": name, "value": float(value), "unit": unit, "basis": basis, "note": note})
-
-    temporal, year = tables["temporal"], 2019
-    for row in by_slack(temporal, year).itertuples():
-        put(
-            f"{'pause' if row.pauses else 'wait'}-{row.slack_h:g}",
-            row.saved_pct,
-            note="mean of 25 countries, 24-hour job",
-        )
-    for row in at(temporal, year=year, slack_h=24, basis="computed").groupby(["pauses", "duration_h"])["saved_pct"].mean().reset_index().itertuples():  # fmt: skip
-        put(
-            f"{'pause' if row.pauses else 'wait'}-job-{row.duration_h:g}",
-            row.saved_pct,
-            note="mean of 25 countries, 24 h of slack",
-        )
-    for row in mean_both_ways(temporal, year).itertuples():
-        put(f"{'pause' if row.pauses else 'wait'}-24-grams", row.of_grams, note="grams saved over mean intensity")
-    day = at(temporal, slack_h=24, duration_h=24)
-    for row in day[day["zone"].isin(["DE", "GB", "DK", "PL", "FR", "SE", "NO", "CH"])].itertuples():
-        put(
-            f"{row.zone.lower()}-{'pause' if row.pauses else 'wait'}-{row.year}",
-            row.saved_pct,
-            note="24-hour job, 24 h of slack",
-        )
-    for row in by_country(temporal, year).itertuples():
-        put(f"{row.zone.lower()}-mean", row.g_per_kwh, "g/kWh", f"mean of 2019, {row.basis}")
-        put(f"{row.zone.lower()}-grams", row.saved_g_per_kwh, "g/kWh", "saved with pauses, 24 h of slack")
-    _forecast_figures(put, tables["forecasts"])
-    names = {"at once, the cleanest of the year": "once", "at once, the cleanest for each job": "region",
-             "with a day of slack": "joint", "with a day of slack and pauses": "joint-pause"}  # fmt: skip
-    for row in by_reach(tables["reach"]).itertuples():
-        put(f"{names[row.way]}-{row.reach_km:g}km", row.saved_pct, note="mean of 25 homes, no limit of capacity")
-    for row in by_utilisation(tables["capacity"]).itertuples():
-        where = "anywhere" if row.policy == "joint" else "home"
-        put(
-            f"full-{where}-{row.flexible:.0%}-{row.utilisation:.0%}".replace("%", ""),
-            row.saved_pct,
-            note="8 countries, mean of 6 weeks",
-        )
-    gap = tables["gap"]
-    put("gap-flow", gap.loc[gap["pauses"], "above_lp_pct"].abs().max(), note="above the linear program, worst case")
-    put("gap-pieces", gap.loc[~gap["pauses"], "above_lp_pct"].max(), note="above a bound that may pause, worst case")
-    put("gap-pieces-mean", gap.loc[~gap["pauses"], "above_lp_pct"].mean(), note="above a bound that may pause, mean")
-    put("gap-missed", gap["missed"].sum(), "jobs", "deadlines missed")
-    for row in tables["signals"].itertuples():
-        for kind in ("average", "marginal"):
-            put(f"signal-{row.zone.lower()}-{row.last}-{row.decided_by}-{kind}", getattr(row, f"{kind}_saved_pct"),
-                note=f"decided by {row.decided_by}, counted by {kind}", basis="modelled" if kind == "marginal" else "simulated")  # fmt: skip
-    for row in tables["transfers"].itertuples():
-        put(
-            f"break-even-{row.home.lower()}-{row.there.lower()}-{row.kwh_per_gb:g}",
-            row.break_even_gb_per_kwh,
-            "GB/kWh",
-            f"{row.km:.0f} km",
-            "computed",
-        )
-    for row in tables["data_moved"].itertuples():
-        put(f"moved-{row.data_gb:g}gb", row.saved_pct, note="DE to SE, 2.4 MWh a job, 0.06 kWh/GB")
-    for name, value in spread_of_pairs(tables["pairs"]).items():
-        put(
-            name,
-            value,
-            {"pairs": "pairs", "pairs-median": "x", "pairs-max": "x"}.get(name, "%"),
-            "computed grids, means of 2019",
-            "computed",
-        )
-    for zone in tables["pauses"]["zone"].unique():
-        put(
-            f"idle-limit-{zone.lower()}",
-            100 * idle_limit(tables["pauses"], zone),
-            note="idle share at which pausing saves nothing",
-        )
-        put(
-            f"checkpoint-{zone.lower()}",
-            at(tables["pauses"], zone=zone, checkpoint_h=0.5)["saved_pct"].iloc[0],
-            note="half an hour lost at each pause",
-        )
-    front = tables["front"].sort_values("weight")
-    for name, row in (
-        ("price", front.iloc[0]),
-        ("carbon", front.iloc[-1]),
-        ("both", front.iloc[(front["weight"] - 0.6).abs().argmin()]),
-    ):
-        put(f"front-{name}-carbon", row["saved_pct"], note="8-hour job, day of slack, assumed tariff")
-        put(f"front-{name}-cost", row["cheaper_pct"], note="8-hour job, day of slack, assumed tariff")
-    put("cpu-minutes", tables["steps"]["cpu_s"].sum() / 60, "min", "the whole study", "measured")
-    put("energy", tables["steps"]["energy_j"].sum() / 1e3, "kJ", "the whole study", "modelled")
-    return pd.DataFrame(rows).drop_duplicates("name", ignore_index=True)
+    found = _Figures()
+    _time(found.put, tables["temporal"])
+    _forecast(found.put, tables["forecasts"])
+    _place(found.put, tables)
+    _price(found.put, tables)
+    found.put("cpu-minutes", tables["steps"]["cpu_s"].sum() / 60, "min", "the whole study", "measured")
+    found.put("energy", tables["steps"]["energy_j"].sum() / 1e3, "kJ", "the whole study", "modelled")
+    return pd.DataFrame(found.rows).drop_duplicates("name", ignore_index=True)
 
 
-def _forecast_figures(put: Any, forecasts: pd.DataFrame) -> None:
+def _way(row: dict[str, Any]) -> str:
+    return "pause" if row["pauses"] else "wait"
+
+
+def _time(put: Any, temporal: pd.DataFrame) -> None:
+    year = 2019
+    for row in records(by_slack(temporal, year)):
+        put(f"{_way(row)}-{row['slack_h']:g}", row["saved_pct"], note="mean of 25 countries, 24-hour job")
+    day = at(temporal, slack_h=24)
+    mean = at(day, year=year, basis="computed").groupby(["pauses", "duration_h"])["saved_pct"].mean().reset_index()
+    for row in records(mean):
+        put(f"{_way(row)}-job-{row['duration_h']:g}", row["saved_pct"], note="mean of 25 countries, 24 h of slack")
+    for row in records(mean_both_ways(temporal, year)):
+        put(f"{_way(row)}-24-grams", row["of_grams"], note="grams saved over mean intensity")
+    known = day["zone"].isin(["DE", "GB", "DK", "PL", "FR", "SE", "NO", "CH"])
+    for row in records(at(day[known], duration_h=24)):
+        put(f"{row['zone'].lower()}-{_way(row)}-{row['year']}", row["saved_pct"], note="24-hour job, 24 h of slack")
+    for row in records(by_country(temporal, year)):
+        put(f"{row['zone'].lower()}-mean", row["g_per_kwh"], "g/kWh", f"mean of 2019, {row['basis']}", row["basis"])
+        put(f"{row['zone'].lower()}-grams", row["saved_g_per_kwh"], "g/kWh", "saved with pauses, 24 h of slack")
+
+
+def _forecast(put: Any, forecasts: pd.DataFrame) -> None:
     short = {
         "perfect": "perfect",
         "yesterday again": "yesterday",
@@ -212,10 +166,62 @@ def _forecast_figures(put: Any, forecasts: pd.DataFrame) -> None:
         "errors with memory": "ar1",
     }
     rows = forecasts[forecasts["error"].isin([0.0, 0.2])]
-    for (zone, duration, pause, kind), part in rows.groupby(["zone", "duration_h", "pauses", "forecast"]):
-        name = f"forecast-{zone.lower()}-{duration:g}h-{'pause' if pause else 'wait'}-{short[kind]}"
+    mean = rows.groupby(["zone", "duration_h", "pauses", "forecast", "error"])["saved_pct"].mean().reset_index()
+    for row in records(mean):
+        name = f"forecast-{row['zone'].lower()}-{row['duration_h']:g}h-{_way(row)}-{short[row['forecast']]}"
+        put(name, row["saved_pct"], note="20 % error, mean of 5 seeds" if row["error"] else "24 h of slack")
+
+
+def _place(put: Any, tables: dict[str, pd.DataFrame]) -> None:
+    names = {"at once, the cleanest of the year": "once", "at once, the cleanest for each job": "region",
+             "with a day of slack": "joint", "with a day of slack and pauses": "joint-pause"}  # fmt: skip
+    for row in records(by_reach(tables["reach"])):
         put(
-            name,
-            part["saved_pct"].mean(),
-            note="20 % error, mean of 5 seeds" if part["error"].iloc[0] else "24 h of slack",
+            f"{names[row['way']]}-{row['reach_km']:g}km",
+            row["saved_pct"],
+            note="mean of 25 homes, no limit of capacity",
         )
+    for row in records(by_utilisation(tables["capacity"])):
+        where = "anywhere" if row["policy"] == "joint" else "home"
+        name = f"full-{where}-{100 * row['flexible']:.0f}-{100 * row['utilisation']:.0f}"
+        put(name, row["saved_pct"], note="8 countries, mean of 6 weeks")
+    put("fleet-missed", tables["capacity"]["missed"].sum(), "jobs", "deadlines missed in all of these")
+    gap = tables["gap"]
+    put("gap-flow", gap.loc[gap["pauses"], "above_lp_pct"].abs().max(), note="above the linear program, worst case")
+    put("gap-pieces", gap.loc[~gap["pauses"], "above_lp_pct"].max(), note="above a bound that may pause, worst case")
+    put("gap-pieces-mean", gap.loc[~gap["pauses"], "above_lp_pct"].mean(), note="above a bound that may pause, mean")
+    put("gap-missed", gap["missed"].sum(), "jobs", "deadlines missed")
+    for row in records(tables["transfers"]):
+        name = f"break-even-{row['home'].lower()}-{row['there'].lower()}-{row['kwh_per_gb']:g}"
+        put(name, row["break_even_gb_per_kwh"], "GB/kWh", f"{row['km']:.0f} km", "computed")
+    for row in records(tables["data_moved"]):
+        put(f"moved-{row['data_gb']:g}gb", row["saved_pct"], note="DE to SE, 2.4 MWh a job, 0.06 kWh/GB")
+    for name, value in spread_of_pairs(tables["pairs"]).items():
+        unit = {"pairs": "pairs", "pairs-median": "x", "pairs-max": "x"}.get(name, "%")
+        put(name, value, unit, "computed grids, means of 2019", "computed")
+
+
+def _price(put: Any, tables: dict[str, pd.DataFrame]) -> None:
+    for row in records(tables["signals"]):
+        for kind in ("average", "marginal"):
+            name = f"signal-{row['zone'].lower()}-{row['last']}-{row['decided_by']}-{kind}"
+            put(
+                name,
+                row[f"{kind}_saved_pct"],
+                note=f"decided by {row['decided_by']}, counted by {kind}",
+                basis="modelled",
+            )
+    waiting = tables["pauses"]
+    for zone in waiting["zone"].unique():
+        put(
+            f"idle-limit-{zone.lower()}",
+            100 * idle_limit(waiting, zone),
+            note="idle share at which pausing saves nothing",
+        )
+        half = at(waiting, zone=zone, checkpoint_h=0.5)["saved_pct"].iloc[0]
+        put(f"checkpoint-{zone.lower()}", half, note="half an hour lost at each pause")
+    front = records(tables["front"])
+    for name, weight in (("price", 0.0), ("carbon", 1.0), ("both", 0.6)):
+        row = min(front, key=lambda r, w=weight: abs(r["weight"] - w))  # type: ignore[misc]
+        put(f"front-{name}-carbon", row["saved_pct"], note="8-hour job, day of slack, assumed tariff", basis="modelled")
+        put(f"front-{name}-cost", row["cheaper_pct"], note="8-hour job, day of slack, assumed tariff", basis="modelled")
