@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.core import facts, grid
+from greenlab.core import grid
 from greenlab.lab import load_shifting_exercises  # noqa: F401 - registers the exercises
 from greenlab.lab.charts import Slider, dots, heatmap, lines, points, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
@@ -30,12 +30,15 @@ def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     rows = work.at(profile, month=0)
     order = rows.groupby("zone")["intensity_g_per_kwh"].mean().sort_values(ascending=False).index
     rows = rows.assign(place=rows["zone"].map(label), rank=rows["zone"].map({z: i for i, z in enumerate(order)}))
-    return heatmap(
+    chart = heatmap(
         rows.sort_values(["rank", "hour"])[["hour", "place", "intensity_g_per_kwh"]], "hour", "place", "intensity_g_per_kwh",
-        title=title, subtitle="each row is the average day of a grid in 2019; bright is dirty. MODELLED rows have no real hours",
+        title=title, subtitle="each row: the average day of a grid in 2019; bright is dirty. MODELLED rows have no real hours",
         description="Heat map of carbon intensity by hour of the day for 25 European countries and 11 modelled zones",
-        x_title="Hour of the day (UTC)", y_title="", value_title="g CO₂e/kWh", width=WIDTH - 110, height=36 * 15,
+        x_title="Hour of the day (UTC)", y_title="", value_title="g CO₂e/kWh", width=WIDTH - 130, height=36 * 15,
     )  # fmt: skip
+    names = [label(zone) for zone in order]  # every row has its name here, small
+    chart.layer[0].encoding.y = alt.Y("place:O", title=None, sort=names).axis(labelFontSize=10).scale(paddingInner=0)
+    return chart
 
 
 def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -88,7 +91,7 @@ def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) 
         bars.mark_text(dy=-7).encode(text="g:Q"),
     ).properties(width=150, height=120)
     return marks.facet(column=alt.Column("plan:N", title=None, sort=names)).properties(
-        title="Waiting saves a sixth here, pausing a third",
+        title="Waiting saves a fifth here, pausing two fifths",
         description="Bars of the intensity of a few hours; filled where the job runs: at once, at the best start, with a pause",
     )
 
@@ -106,17 +109,23 @@ def slack_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 def country_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw each country's saving against how dirty its grid is."""
     rows = table[table["basis"] != MODELLED]
-    return points(
+    chart = points(
         rows, "g_per_kwh", "pauses_pct", label="zone", title=title, x_title=f"Mean of the year [{INTENSITY.split('[')[1]}",
         y_title=SAVED, subtitle="a job of 24 hours that may pause, 24 hours of slack, 2019",
         description="Saving by pausing against mean carbon intensity for 25 countries",
     )  # fmt: skip
+    for layer in chart.layer:
+        layer.encoding.x.scale = alt.Scale(domain=[0, 750])
+    return chart
 
 
 def reach_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the mean saving against how far a job may travel, a line for each way of choosing."""
+    short = ("move once, for good", "choose for each job", "also wait up to a day", "also pause")
+    ways = dict(zip(table["way"].unique(), short, strict=True))
+    rows = table.assign(way=table["way"].map(ways))
     return lines(
-        table, "reach_km", "saved_pct", color="way", color_title=None, title=title, max_colors=4, zero=True,
+        rows, "reach_km", "saved_pct", color="way", color_title=None, title=title, max_colors=4, zero=True,
         subtitle="24-hour jobs, mean over 25 homes; no limit of capacity, moving is free",
         description="Carbon saved against the distance that a job may go, for four ways of choosing place and time",
         x_title="How far the job may go [km]", y_title=SAVED,
@@ -165,9 +174,8 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 def front_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw carbon saved against money saved for weights from price only to carbon only."""
     rows = table.drop_duplicates(["saved_pct", "cheaper_pct"], keep="last").sort_values("saved_pct")
-    words = {0.0: "price only", 1.0: "carbon only"}
-    rows = rows.assign(words=[words.get(round(w, 2), "") for w in rows["weight"]])
-    rows.iloc[0, rows.columns.get_loc("words")] = "price only"  # small weights change nothing
+    words = {1.0: "carbon only"}  # the least weights change nothing: the first point is price only
+    rows = rows.assign(words=["price only", *(words.get(round(w, 2), "") for w in rows["weight"][1:])])
     return points(
         rows, "cheaper_pct", "saved_pct", label="words", title=title, x_title="Money saved under the tariff [%]", y_title=SAVED,
         subtitle="Germany, 8-hour jobs that pause, a day of slack; the two-part tariff is assumed",
@@ -203,7 +211,9 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     rows["kind"] = ["the claim" if t == "30 to 40" else "other pairs" for t in rows["times"]]
     base = alt.Chart(rows).encode(
         x=alt.X("times:N", title="How many times dirtier, mean of 2019", sort=None).axis(labelAngle=0),
-        y=alt.Y("n:Q", title=f"Pairs of countries, of {len(times)}"),
+        y=alt.Y("n:Q", title=f"Pairs of countries, of {len(times)}").scale(
+            domain=[0, 1.1 * counts["n"].max()], nice=False
+        ),
     )
     scale = alt.Scale(domain=["other pairs", "the claim"], range=[BLUE, VERMILION])
     bars = base.mark_bar().encode(color=alt.Color("kind:N", title=None, scale=scale), tooltip=["times:N", "n:Q"])
@@ -212,8 +222,3 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         description="Histogram of the ratio of mean intensities over all pairs of 25 countries; one pair lies between 30 and 40",
         width=WIDTH, height=220,
     )  # fmt: skip
-
-
-def low_high(id: str) -> tuple[float, float]:
-    """The range of a fact, for a cell that prints it."""
-    return facts.low_high(id)

@@ -105,7 +105,8 @@ class OwnGrid(W.VBox):
             return
         frame = self.read.frame
         repairs = "; ".join(self.read.repairs) or "none"
-        words = f"Read as {self.read.format}: zone {self.read.zone}, {len(frame):,} hours from {frame['time'].iloc[0]:%Y-%m-%d %H:%M} UTC.\n"
+        start = f"{frame['time'].iloc[0]:%Y-%m-%d %H:%M} UTC"
+        words = f"Read as {self.read.format}: zone {self.read.zone}, {len(frame):,} hours from {start}.\n"
         self._show(words + f"Repairs: {repairs}.\n" + self._saving())
 
     def _saving(self) -> str:

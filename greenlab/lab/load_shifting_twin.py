@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ SHOWN_H = 24 + 96
 
 
 def plan_twin(zone: str = "DE", week: int = 12) -> alt.LayerChart:
-    """Draw the hours that a day-long job with pauses takes, for a slack that the reader moves; a rank an hour says when it is in."""
+    """Draw the hours that a day-long job with pauses takes, for a slack that the reader moves."""
     full = hours_of_the_year()
     first = (week - 1) * 168
     traces = full.select([zone])
@@ -49,12 +51,13 @@ def plan_twin(zone: str = "DE", week: int = 12) -> alt.LayerChart:
     due = words.mark_rule(strokeDash=[5, 4], color=MUTED).encode(x=alt.X("d:Q"))
     note = words.mark_text(align="left", x=8, y=10, fontSize=14, fontWeight="bold").encode(text="w:N")
     bind = alt.binding_range(min=0, max=SLACKS[-1], step=SLACKS[1], name="Slack [h]: ")
-    chart = alt.layer(on, line, due, note).add_params(alt.param(name="slack", value=24, bind=bind))
-    return chart.properties(
+    chart: Any = alt.layer(on, line, due, note).add_params(alt.param(name="slack", value=24, bind=bind))
+    finished: alt.LayerChart = chart.properties(
         title=alt.Title(
             "Every hour of slack brings cleaner hours into reach, until none are left",
-            subtitle=f"{label(zone)}, week {week} of 2019: a job of a day that may pause runs in the blue hours; dashed: its deadline",
+            subtitle=f"{label(zone)}, week {week} of 2019: a day-long job that may pause runs in blue; dashed: deadline",
         ),
         description="Hourly intensity with the hours in which a pausing job runs, with a slider for its slack",
         width=WIDTH, height=220,
     )  # fmt: skip
+    return finished

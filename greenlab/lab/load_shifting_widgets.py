@@ -113,6 +113,7 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
     marked = [z for z in used if hours.basis[hours.index(z)] == MODELLED]
     m = found.metrics
     more = "less" if m["saved_pct"] >= 0 else "more"
+    places = ", ".join(map(label, used[:3])) + " …" * (len(used) > 3)
     return {
         "grid": hours.intensity_g_per_kwh[0].round(1).tolist(),
         "here": home.round(2).tolist(),
@@ -120,7 +121,7 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         "there": [None if np.isnan(x) else round(float(x), 1) for x in mean],
         "due": (slack_h + RUN_H) / DAY_H,
         "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
-        "places": f"grey: the grid of {label(hours.zones[0])}; runs in: {', '.join(map(label, used[:4]))}{' …' * (len(used) > 4)}",
+        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. Work in: {places}",
         "warning": f"{MODELLED} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
     }  # fmt: skip
 
@@ -137,7 +138,7 @@ def label(zone: str) -> str:
 
 
 def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
-    """Draw the grid at home hour by hour, and below how many runs are at work: blue at home, vermilion elsewhere.
+    """Draw the grid at home hour by hour, and below how many runs are at work: blue at home, orange elsewhere.
 
     What changes from move to move are parameters, so that the page redraws without a new chart (Altair takes 0.3 s to make one).
     """
@@ -150,15 +151,20 @@ def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
     days = axis.title("Days since the runs were handed in (dashed: their deadline)")
     gram = alt.Y("grid:Q", title="g CO₂e/kWh").scale(domainMin=0)
     line = data.mark_line(color="#999999", interpolate="step-after", strokeWidth=1.5).encode(x=axis, y=gram)
-    here = data.transform_filter("datum.here > 0").mark_rule(color=BLUE, strokeWidth=4).encode(x=axis, x2="e:Q", y=gram)
-    away = data.transform_filter("datum.away > datum.here").mark_rule(color=VERMILION, strokeWidth=4)
-    away = away.encode(x=axis, x2="e:Q", y="there:Q")
+    zero = {"y2": alt.datum(0)}
+    here = (
+        data.transform_filter("datum.here > 0")
+        .mark_rect(color=BLUE, opacity=0.85)
+        .encode(x=axis, x2="e:Q", y=gram, **zero)
+    )
+    away = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION, opacity=0.85)
+    away = away.encode(x=axis, x2="e:Q", y="there:Q", **zero)
     count = alt.Y("here:Q", title="Runs at work").scale(domain=[0, RUNS]).axis(values=[0, RUNS // 2, RUNS])
     box = data.mark_rect(color=BLUE).encode(x=days, x2="e:Q", y=count, y2=alt.datum(0))
     more = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION)
     more = more.encode(x=days, x2="e:Q", y="away:Q", y2="here:Q")
     mark = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(d="due").mark_rule(strokeDash=[5, 4], color=MUTED)
-    top = alt.layer(line, here, away, mark.encode(x="d:Q")).properties(width=WIDTH, height=190)
+    top = alt.layer(here, away, line, mark.encode(x="d:Q")).properties(width=WIDTH, height=190)
     below = alt.layer(box, more, mark.encode(x="d:Q")).properties(width=WIDTH, height=80)
     words = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(places="places", warning="warning")
     note: dict[str, Any] = {"align": "left", "x": 0, "fontSize": 12.5}

@@ -23,7 +23,7 @@ from greenlab.studies import load_shifting_hours as at_home
 from greenlab.studies import load_shifting_places as elsewhere
 from greenlab.studies import record
 from greenlab.studies.load_shifting_config import Config
-from greenlab.studies.load_shifting_tables import figures
+from greenlab.studies.load_shifting_figures import figures
 
 __all__ = ["CHAPTER", "Config", "load", "run", "run_scenario", "sweep"]
 CHAPTER = "load_shifting"
