@@ -11,7 +11,7 @@ from greenlab.core.traces import Traces
 from greenlab.load_shifting import AR1, POLICIES, Jobs, Policy, Transfer, simulate, workload
 from tests import load_shifting_reference as ref
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=200, deadline=None)
 
 
 def day_and_night(n_days=14, zones=("A", "B"), seed=0, **extra):

@@ -12,7 +12,7 @@ from greenlab.core.traces import Traces
 from greenlab.load_shifting import Jobs, Transfer, bounds, simulate, workload
 from tests import load_shifting_reference as ref
 
-MANY = settings(max_examples=250, deadline=None)
+MANY = settings(max_examples=200, deadline=None)
 
 
 @st.composite

@@ -10,7 +10,7 @@ from greenlab.core.traces import Traces
 from greenlab.load_shifting import Jobs, Policy, Transfer, simulate
 from tests import load_shifting_reference as ref
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=200, deadline=None)
 
 
 def expected(case, policy, values=None):
@@ -37,7 +37,7 @@ def assert_equal(schedule, want, got=None):
 
 
 @given(ref.cases())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_every_policy_that_optimizes_finds_the_least_carbon_there_is(case):
     traces, jobs, pue, transfer = case
     for policy in ("best_start", "k_cheapest", "best_region", "joint"):
@@ -53,6 +53,15 @@ def test_checkpoints_and_shortest_chunks_equal_the_best_of_all_subsets_of_steps(
     for policy in ("k_cheapest", "joint"):
         schedule = simulate(jobs, traces, policy, pue=pue, transfer=transfer)
         assert_equal(schedule, expected(case, policy))
+
+
+@given(ref.cases(max_jobs=2, max_steps=13, max_slack=7, max_zones=1, interruptible=True, costly=True, signals=True))
+@settings(max_examples=150, deadline=None)
+def test_checkpoints_by_price_which_may_be_negative(case):
+    traces, jobs, _, _ = case
+    schedule = simulate(jobs, traces, "k_cheapest", signal="price")
+    want = expected((traces, jobs, None, None), "k_cheapest", traces.price_per_kwh)
+    assert_equal(schedule, want, schedule.account(traces.price_per_kwh))
 
 
 @given(ref.cases(interruptible=True, fractions=False, signals=True))
