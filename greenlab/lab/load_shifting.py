@@ -29,7 +29,11 @@ def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the average day of every zone as a row of hours, the dirtiest on top; modelled zones say so in their name."""
     rows = work.at(profile, month=0)
     order = rows.groupby("zone")["intensity_g_per_kwh"].mean().sort_values(ascending=False).index
-    rows = rows.assign(place=rows["zone"].map(label), rank=rows["zone"].map({z: i for i, z in enumerate(order)}))
+    rows = rows.assign(
+        place=rows["zone"].map(label),
+        intensity_g_per_kwh=rows["intensity_g_per_kwh"].round(),
+        rank=rows["zone"].map({z: i for i, z in enumerate(order)}),
+    )
     chart = heatmap(
         rows.sort_values(["rank", "hour"])[["hour", "place", "intensity_g_per_kwh"]], "hour", "place", "intensity_g_per_kwh",
         title=title, subtitle="each row: the average day of a grid in 2019; bright is dirty. MODELLED rows have no real hours",
@@ -45,13 +49,13 @@ def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw Europe as points on the map, coloured by intensity, with a slider for the hour; computed countries only."""
     rows = profile[(profile["month"] == 0) & (profile["basis"] != MODELLED)]
     place = grid.zones().set_index("zone")[["latitude", "longitude"]]
-    rows = rows[["zone", "name", "hour", "intensity_g_per_kwh"]].join(place, on="zone").round(2)
+    rows = rows[["zone", "hour", "intensity_g_per_kwh"]].round().join(place, on="zone")
     base = alt.Chart(rows).encode(longitude="longitude:Q", latitude="latitude:Q")
     scale = alt.Scale(scheme="viridis", domain=span(rows, "intensity_g_per_kwh"))
     legend = alt.Legend(orient="right", direction="vertical", titleOrient="top", gradientLength=140)
     circles = base.mark_circle(size=900, opacity=1, stroke="white", strokeWidth=1).encode(
         color=alt.Color("intensity_g_per_kwh:Q", title="g CO₂e/kWh", scale=scale, legend=legend),
-        tooltip=["name:N", "hour:Q", number_tooltip("intensity_g_per_kwh", "g CO₂e/kWh")],
+        tooltip=["zone:N", "hour:Q", number_tooltip("intensity_g_per_kwh", "g CO₂e/kWh")],
     )  # fmt: skip
     ink = alt.condition("datum.intensity_g_per_kwh < 400", alt.value("white"), alt.value(INK))
     code = base.mark_text(fontSize=10, dy=-5, fontWeight="bold").encode(text="zone:N", color=ink)
@@ -66,7 +70,9 @@ def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw what sun and wind leave to other plants through the day, with a slider for the month: the duck."""
-    rows = profile[profile["month"] > 0].assign(place=profile["zone"].map(label), rest_pct=100 * profile["rest"])
+    rows = profile[profile["month"] > 0].assign(
+        place=profile["zone"].map(label), rest_pct=(100 * profile["rest"]).round(1)
+    )
     rows = rows[rows["zone"].isin(["DE", "IT", "US-CAL"])][["place", "hour", "month", "rest_pct"]]
     return lines(
         rows, "hour", "rest_pct", color="place", color_title=None, title=title, zero=False, marks=True,

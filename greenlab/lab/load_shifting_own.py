@@ -17,6 +17,7 @@ from greenlab.lab.widgets import panel
 from greenlab.load_shifting import Jobs, simulate
 
 SHOWN_H = 14 * 24
+UNITS = {"g/kWh": 1.0, "kg/kWh or t/MWh": 1000.0, "lb/MWh": 0.45359237}  # factors to g/kWh
 
 
 class OwnGrid(W.VBox):
@@ -36,17 +37,18 @@ class OwnGrid(W.VBox):
         self.timezone = W.Text(
             description="Time zone, if it names none", placeholder="e.g. Europe/Berlin", continuous_update=False
         )
+        self.unit = W.Dropdown(options=list(UNITS), description="Unit, if it is a plain file")
         self.duration = W.IntSlider(value=4, min=1, max=48, description="Job [h]")
         self.slack = W.IntSlider(value=24, min=0, max=168, description="Slack [h]")
         self.pause = W.Checkbox(value=True, description="It may pause", indent=False)
         self.message, self.drawing = W.HTML(), W.VBox([])
-        controls = [self.upload, self.zone, self.timezone, self.duration, self.slack, self.pause]
+        controls = [self.upload, self.zone, self.timezone, self.unit, self.duration, self.slack, self.pause]
         for control in controls[1:]:
             control.style.description_width = "initial"
             control.layout.width = "auto" if isinstance(control, W.Checkbox) else "330px"
         self._content: bytes = b""
         self.upload.observe(self._on_upload, names="value")
-        for box in (self.zone, self.timezone):
+        for box in (self.zone, self.timezone, self.unit):
             box.observe(lambda _: self._read(), names="value")
         for control in (self.duration, self.slack, self.pause):
             control.observe(lambda _: self._say(), names="value")
@@ -64,11 +66,11 @@ class OwnGrid(W.VBox):
             raise ValueError("no file has been read yet: choose one, or call load(content)")
         return Traces.from_frame(self.read.frame)
 
-    def load(self, content: bytes | str, *, zone: str = "", timezone: str = "") -> OwnGrid:
+    def load(self, content: bytes | str, *, zone: str = "", timezone: str = "", unit: str = "g/kWh") -> OwnGrid:
         """Read a file's content from code, as the upload does."""
+        self._content = b""  # the boxes below are set without reading
+        self.zone.value, self.timezone.value, self.unit.value = zone, timezone, unit
         self._content = content.encode() if isinstance(content, str) else bytes(content)
-        with self.zone.hold_trait_notifications(), self.timezone.hold_trait_notifications():
-            self.zone.value, self.timezone.value = zone, timezone
         self._read()
         return self
 
@@ -81,10 +83,13 @@ class OwnGrid(W.VBox):
         if not self._content:
             return
         try:
-            self.read = grid.read(self._content, zone=self.zone.value or None, timezone=self.timezone.value or None)
+            self.read = grid.read(
+                self._content, zone=self.zone.value or None, timezone=self.timezone.value or None,
+                scale=UNITS[self.unit.value],
+            )  # fmt: skip
         except ValueError as error:  # what the reader can do about it stands in the message
             self.read, self.drawing.children = None, ()
-            self._show(f"This file was not read: {error}")
+            self._show(f"This file was not read: {error}\n(zone=, timezone= and scale= are the boxes above.)")
             return
         self.drawing.children = (panel(self.chart()),)
         self._say()

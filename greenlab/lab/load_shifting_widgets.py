@@ -110,7 +110,7 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         away > 0, (load[1:] * hours.intensity_g_per_kwh[1:]).sum(axis=0) / np.where(away > 0, away, 1), np.nan
     )
     used = found.where
-    marked = [z for z in used if hours.basis[hours.index(z)] == MODELLED]
+    marked = [z for z in dict.fromkeys((hours.zones[0], *used)) if hours.basis[hours.index(z)] == MODELLED]
     m = found.metrics
     more = "less" if m["saved_pct"] >= 0 else "more"
     places = ", ".join(map(label, used[:3])) + " …" * (len(used) > 3)
