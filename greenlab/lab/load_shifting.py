@@ -53,7 +53,7 @@ def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     base = alt.Chart(rows).encode(longitude="longitude:Q", latitude="latitude:Q")
     scale = alt.Scale(scheme="viridis", domain=span(rows, "intensity_g_per_kwh"))
     legend = alt.Legend(orient="right", direction="vertical", titleOrient="top", gradientLength=140)
-    circles = base.mark_circle(size=900, opacity=1, stroke="white", strokeWidth=1).encode(
+    circles = base.mark_circle(size=760, opacity=1, stroke="white", strokeWidth=1).encode(
         color=alt.Color("intensity_g_per_kwh:Q", title="g CO₂e/kWh", scale=scale, legend=legend),
         tooltip=["zone:N", "hour:Q", number_tooltip("intensity_g_per_kwh", "g CO₂e/kWh")],
     )  # fmt: skip
@@ -64,7 +64,7 @@ def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     return chart.project("mercator").properties(
         title=alt.Title(title, subtitle="the average day of 2019; move the slider through the day. Middle of each country"),
         description="Map of 25 European countries as circles coloured by carbon intensity, with a slider for the hour",
-        width=WIDTH - 80, height=420,
+        width=WIDTH - 80, height=470,
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def shift(
 
 
 def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
-    """What the timeline chart needs to know, by the names of its parameters; one number an hour, None where nothing runs."""
+    """What the timeline chart needs to know, as the parameter ``plan``: one number an hour, None where nothing runs."""
     hours = found.hours
     load = found.schedule.pieces.load(np.ones(RUNS), len(hours.zones), hours.n_steps)
     home, away = load[0], load[1:].sum(axis=0)
@@ -140,43 +140,51 @@ def label(zone: str) -> str:
 def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
     """Draw the grid at home hour by hour, and below how many runs are at work: blue at home, orange elsewhere.
 
-    What changes from move to move are parameters, so that the page redraws without a new chart (Altair takes 0.3 s to make one).
+    What changes from move to move is a parameter, so that the page redraws without a new chart (Altair takes 0.3 s to make one).
     """
     start = timeline_values(found, slack_h)
-    at = [f"{name}[datum.t]" for name in ("grid", "here", "away", "there")]
+    at = [f"plan.{name}[datum.t]" for name in ("grid", "here", "away", "there")]
     data = alt.Chart(alt.sequence(0, SHOWN_H, as_="t")).transform_calculate(
         d=f"(datum.t - {DAY_H}) / {DAY_H}", e=f"(datum.t - {DAY_H - 1}) / {DAY_H}", grid=at[0], here=at[1], away=at[2], there=at[3]
     )  # fmt: skip
     axis = alt.X("d:Q", title=None).scale(domain=[-1, SHOWN_H / DAY_H - 1], nice=False).axis(tickCount=10)
     days = axis.title("Days since the runs were handed in (dashed: their deadline)")
     gram = alt.Y("grid:Q", title="g CO₂e/kWh").scale(domainMin=0)
-    line = data.mark_line(color="#999999", interpolate="step-after", strokeWidth=1.5).encode(x=axis, y=gram)
+    line = data.mark_line(color="#999999", interpolate="step-after", strokeWidth=1.5, aria=False).encode(x=axis, y=gram)
     zero = {"y2": alt.datum(0)}
     here = (
         data.transform_filter("datum.here > 0")
-        .mark_rect(color=BLUE, opacity=0.85)
+        .mark_rect(color=BLUE, opacity=0.85, aria=False)
         .encode(x=axis, x2="e:Q", y=gram, **zero)
     )
-    away = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION, opacity=0.85)
+    away = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION, opacity=0.85, aria=False)
     away = away.encode(x=axis, x2="e:Q", y="there:Q", **zero)
     count = alt.Y("here:Q", title="Runs at work").scale(domain=[0, RUNS]).axis(values=[0, RUNS // 2, RUNS])
-    box = data.mark_rect(color=BLUE).encode(x=days, x2="e:Q", y=count, y2=alt.datum(0))
-    more = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION)
+    box = (
+        data.transform_filter("datum.here > 0")
+        .mark_rect(color=BLUE, aria=False)
+        .encode(x=days, x2="e:Q", y=count, y2=alt.datum(0))
+    )
+    more = data.transform_filter("datum.away > datum.here").mark_rect(color=VERMILION, aria=False)
     more = more.encode(x=days, x2="e:Q", y="away:Q", y2="here:Q")
-    mark = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(d="due").mark_rule(strokeDash=[5, 4], color=MUTED)
+    mark = (
+        alt.Chart(alt.sequence(0, 1, as_="t"))
+        .transform_calculate(d="plan.due")
+        .mark_rule(strokeDash=[5, 4], color=MUTED)
+    )
     top = alt.layer(here, away, line, mark.encode(x="d:Q")).properties(width=WIDTH, height=190)
     below = alt.layer(box, more, mark.encode(x="d:Q")).properties(width=WIDTH, height=80)
-    words = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(places="places", warning="warning")
+    words = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(places="plan.places", warning="plan.warning")
     note: dict[str, Any] = {"align": "left", "x": 0, "fontSize": 12.5}
     head = alt.layer(
         words.mark_text(**note, y=4, color=MUTED).encode(text="places:N"),
         words.mark_text(**note, y=20, color=VERMILION, fontWeight="bold").encode(text="warning:N"),
     ).properties(width=WIDTH, height=22)
     both = alt.vconcat(head, top, below, spacing=8).properties(
-        title=alt.Title(alt.expr("headline")),
+        title=alt.Title(alt.expr("plan.headline")),
         description="Hourly carbon intensity at home, the hours in which the runs work, and how many work at once",
     )  # fmt: skip
-    return both.add_params(*(alt.param(name=name, value=value) for name, value in start.items()))
+    return both.add_params(alt.param(name="plan", value=start))  # one parameter: one message to the page, one back
 
 
 def shift_explorer() -> Explorer:
@@ -210,12 +218,14 @@ def shift_explorer() -> Explorer:
         "home": W.Dropdown(options=[(label(z), z) for z in table["zone"]], value="DE", description="Home"),
         "week": W.IntSlider(value=12, min=WEEKS[0], max=WEEKS[1], description="Week of 2019"),
         "slack_h": W.IntSlider(value=24, min=0, max=WEEK_H, step=6, description="Slack [h]"),
-        "pause": W.Checkbox(value=False, description="The runs may pause", indent=False),
         "regions": W.Dropdown(options=REGIONS, value=STAY, description="Where"),
         "forecast": W.Dropdown(options=list(FORECASTS), value="perfect", description="Forecast"),
         "machines": W.IntSlider(value=RUNS, min=1, max=RUNS, description="Machines in each zone"),
+        "pause": W.Checkbox(value=False, description="The runs may pause", indent=False),
     }
     goal = "save 20 % without leaving home, under a forecast that is not perfect, every deadline kept"
-    return Explorer(
-        controls, lambda **v: timeline_values(outcome(**v), v["slack_h"]), say, reached, goal, base=timeline(shift(**first), 24)
-    )  # fmt: skip
+
+    def draw(**values: Any) -> dict[str, Any]:
+        return {"plan": timeline_values(outcome(**values), values["slack_h"])}
+
+    return Explorer(controls, draw, say, reached, goal, base=timeline(shift(**first), first["slack_h"]))

@@ -92,7 +92,11 @@ def _place(put: Any, tables: dict[str, pd.DataFrame]) -> None:
         put(name, row["saved_pct"], note="8 countries, mean of 6 weeks")
     put("fleet-missed", tables["capacity"]["missed"].sum(), "jobs", "deadlines missed in all of these")
     gap = tables["gap"]
-    put("gap-flow", gap.loc[gap["pauses"], "above_lp_pct"].abs().max(), note="above the linear program, worst case")
+    put(
+        "gap-flow",
+        round(gap.loc[gap["pauses"], "above_lp_pct"].abs().max(), 6),
+        note="above the linear program, worst case",
+    )
     put("gap-pieces", gap.loc[~gap["pauses"], "above_lp_pct"].max(), note="above a bound that may pause, worst case")
     put("gap-pieces-mean", gap.loc[~gap["pauses"], "above_lp_pct"].mean(), note="above a bound that may pause, mean")
     put("gap-missed", gap["missed"].sum(), "jobs", "deadlines missed")
