@@ -169,6 +169,18 @@ def test_parameters_of_a_base_chart_follow():
     assert explorer.panel.spec is spec
 
 
+def test_a_page_that_shows_the_chart_late_is_told_the_values_that_hold():
+    """What JupyterChart's page does when it has drawn: it reports the parameters that the chart was made with."""
+    explorer = Explorer(
+        {"k": W.IntSlider(value=1, max=9, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base_chart()
+    )
+    made_with = dict(explorer.panel._params)
+    explorer.set(k=7)
+    explorer.panel._params = made_with | {"shift": 0}
+    assert explorer.panel.params.shift == 7
+    assert explorer.panel._params["shift"] == 7
+
+
 def test_a_parameter_that_the_base_lacks_is_named():
     with pytest.raises(ValueError, match="no parameter of the base chart 'shft'; close to it: shift"):
         Explorer({"k": W.IntSlider(description="k")}, lambda k: {"shft": k}, lambda k: f"{k}", base=base_chart())

