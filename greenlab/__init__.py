@@ -3,6 +3,7 @@
 The map of the book (each chapter has one name, the same everywhere):
 
 * ``greenlab.core``: what every chapter stands on: facts, assets, the energy meter, the cost model, a small GPT
+* ``greenlab.footprint``: chapter 1, from device hours, watts and a grid to kilowatt-hours and grams
 * ``greenlab.layer_pruning``: chapter 6, dropping the layers a model does not need
 * ``greenlab.ternary``: chapter 7, weights of three values, packed and fast
 * ``greenlab.studies``: the long runs behind the charts, with their committed results
