@@ -5,19 +5,13 @@ An amount is a number, a NumPy array or a pandas Series; a check looks at all of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from greenlab.core.receipt import grid_intensity
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    Amount = float | np.ndarray | pd.Series
-else:
-    Amount = Any
-
+Amount: TypeAlias = Any  # float, np.ndarray or pd.Series: what goes in comes out, which a union could not express
 HOURS_PER_YEAR = 8760
 WH_PER_J = 1 / 3600
 CLEANEST_G_PER_KWH, DIRTIEST_G_PER_KWH = 2.0, 2500.0
