@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,10 +26,12 @@ def decode(model: Any, input_ids: Tensor, n_new_tokens: int) -> Tensor:
     """
     if n_new_tokens < 1:
         raise ValueError(f"n_new_tokens={n_new_tokens}: expected at least 1 token to write")
+    # transformers 5.24 calls the argument cache, and warns of the older name on stderr
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     output = model(input_ids, use_cache=True, logits_to_keep=1)
     written = [input_ids, output.logits[:, -1:].argmax(-1)]
     for _ in range(n_new_tokens - 1):
-        output = model(written[-1], past_key_values=output.past_key_values, use_cache=True)
+        output = model(written[-1], use_cache=True, **{name: output.past_key_values})
         written.append(output.logits[:, -1:].argmax(-1))
     return torch.cat(written, dim=1)
 

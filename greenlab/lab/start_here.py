@@ -11,6 +11,7 @@ import pandas as pd
 
 from greenlab.core import facts
 from greenlab.core.facts_index import VERDICTS
+from greenlab.lab import start_here_exercises  # noqa: F401 - registers the exercise
 from greenlab.lab.charts import bars_with_range, require_columns
 from greenlab.lab.theme import BLUE, GREEN, MUTED, ORANGE, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
@@ -92,7 +93,8 @@ def claims_table(table: pd.DataFrame, shown: int = SHOWN) -> str:
         columns = "".join(f'<td style="{cell};border-bottom:{line}">{text}</td>' for text in cells)
         rows.append(f'<tr style="background:none">{columns}</tr>')
     more = f"<p>{len(table) - shown} more; narrow the search to see them.</p>" if len(table) > shown else ""
-    return f'<table style="border-collapse:collapse;max-width:62em"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>{more}'
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f'<table style="border-collapse:collapse;max-width:62em">{body}</table>{more}'
 
 
 class ClaimsLedger(Explorer):
@@ -107,7 +109,7 @@ class ClaimsLedger(Explorer):
             "search": W.Text(value="", description="Words", placeholder="for example Ireland", continuous_update=True),
         }
         super().__init__(controls, self._chart, self._sentence)
-        self.children = (*self.children, self.table)
+        self.children = (*self.children, self.table)  # type: ignore[has-type]
 
     def _chart(self, section: str, verdict: str, search: str) -> Any:
         return _verdict_bars(verdict_counts(claims(section, verdict, search)), "What holds, of the claims you chose")
@@ -118,7 +120,7 @@ class ClaimsLedger(Explorer):
         if found.empty:
             return "No claim fits. Take away a word, or choose all sections and verdicts."
         counts = verdict_counts(found)
-        said = ", ".join(f"{row.claims} {row.verdict}" for row in counts.itertuples() if row.claims)
+        said = ", ".join(f"{row['claims']} {row['verdict']}" for row in counts.to_dict("records") if row["claims"])
         return f"{len(found)} {'claim' if len(found) == 1 else 'claims'}: {said}."
 
 

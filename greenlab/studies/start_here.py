@@ -25,7 +25,7 @@ from greenlab.core.machine import ROOT
 from greenlab.studies import record
 
 CHAPTER = "start_here"
-CHARTS = ("application/vnd.vegalite.v5+json", "application/vnd.jupyter.widget-view+json")
+CHART = "application/vnd.vegalite.v5+json"
 PEAK = "from greenlab.core.machine import peak_memory_bytes; print(peak_memory_bytes() or 0)"
 COLUMNS = ["notebook", "energy_j", "low_j", "high_j", "basis", "time_s", "cpu_s", "first_chart_s", "peak_mb"]
 
@@ -52,7 +52,7 @@ def run_through(path: Path, config: Config) -> dict[str, Any]:
     """Run a notebook from top to bottom as Run All does.
 
     Returns:
-        ``first_chart_s``, from the first cell's start to the first chart or widget [s], and ``peak_mb``, the most resident
+        ``first_chart_s``, from the first cell's start to the first chart [s], and ``peak_mb``, the most resident
         memory of its kernel [MB].
     """
     notebook = nbformat.read(path, as_version=4)
@@ -61,7 +61,7 @@ def run_through(path: Path, config: Config) -> dict[str, Any]:
 
     def executed(cell: Any, cell_index: int, execute_reply: Any) -> None:
         outputs = cell.get("outputs", [])
-        if any(mime in output.get("data", {}) for output in outputs for mime in CHARTS):
+        if any(CHART in output.get("data", {}) for output in outputs):
             times.setdefault("chart", time.perf_counter())
 
     def begun(cell: Any, cell_index: int) -> None:
