@@ -15,8 +15,8 @@ from greenlab.lab.theme import BLUE, MUTED, VERMILION, WIDTH
 __all__ = ["amounts", "iea_chart", "search_twin", "search_widget", "split_chart", "training_twin", "training_widget"]
 __all__ += ["trend_chart", "yardstick_chart"]
 NAMED = (  # the models that a reader may know, written beside their points; the others answer to the mouse
-    "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "BLOOM-176B", "Chinchilla 70B", "Llama 2 70B",
-    "GPT-4 (RUMOURED)", "Llama 3.1 405B", "SmolLM2-1.7B", "DeepSeek-V4-Pro (MoE)", "Grok 4", "GPT-4.5", "Llama 4 Scout (MoE)",
+    "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "GPT-4 (RUMOURED)", "Llama 3.1 405B",
+    "SmolLM2-1.7B", "DeepSeek-V4-Pro (MoE)", "Grok 4", "Llama 4 Scout (MoE)",
 )  # fmt: skip
 WORDS = (
     "datum.value >= 1e12 ? format(datum.value / 1e12, '~g') + ' trillion' : "
@@ -106,13 +106,19 @@ def iea_chart(data: pd.DataFrame, title: str) -> Any:
         x="year:Q", y="low_twh:Q", y2="high_twh:Q", color=colour
     )  # fmt: skip
     marks = base.mark_point(size=120, strokeWidth=2).encode(
-        stroke=alt.Stroke("scope:N", title="Counted:", scale=order), fill=alt.Fill("scope:N", title="Counted:", scale=order),
-        shape=alt.Shape("scope:N", title="Counted:").scale(domain=scopes, range=["square", "circle"]),
+        stroke=alt.Stroke("scope:N", scale=order, legend=None), fill=alt.Fill("scope:N", scale=order, legend=None),
+        shape=alt.Shape("scope:N", legend=None).scale(domain=scopes, range=["square", "circle"]),
         fillOpacity=alt.FillOpacity("kind:N", legend=None).scale(domain=["estimate", "forecast"], range=[1.0, 0.0]),
         tooltip=["year:Q", "scope:N", "what:N", alt.Tooltip("energy_twh:Q", title="TWh")],
     )  # fmt: skip
     text = base.transform_calculate(said="datum.energy_twh + ' TWh'").mark_text(align="left", dx=10, dy=12)
-    return alt.layer(lines, ends, marks, text.encode(text="said:N")).properties(
+    spots = pd.DataFrame({"scope": [*scopes], "year": [2022.1, 2027.2], "energy_twh": [700.0, 560.0]})  # free places
+    names = (
+        alt.Chart(spots)
+        .mark_text(align="left", fontWeight=600, fontSize=13)
+        .encode(x=x, y=y, text="scope:N", color=colour)
+    )
+    return alt.layer(lines, ends, marks, text.encode(text="said:N"), names).properties(
         title=alt.Title(title, subtitle="Filled: estimates; hollow: forecasts, with their range where one was printed"),
         description="Electricity of data centres by year as two scopes that are not joined: with and without cryptocurrencies",
         width=WIDTH, height=300,
@@ -139,7 +145,7 @@ def yardstick_chart(data: pd.DataFrame, title: str) -> Any:
     return alt.layer(bars, figures).properties(
         title=alt.Title(title, subtitle="Grey: what a country uses in a year. Blue: what AI or data centres use, or would"),
         description="Bars of yearly electricity: countries beside data centres and scenarios of AI, in order of size",
-        width=WIDTH, height=alt.Step(28),
+        width=WIDTH - 120, height=alt.Step(28),
     )  # fmt: skip
 
 

@@ -48,9 +48,9 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str) -> 
     """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega expressions."""
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
-    x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", tickCount=6)
+    x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(7)])
     y = alt.Y("carbon_t:Q", title="Emissions [t CO2e]")
-    y = y.scale(type="log", domain=[0.1, 1e6], clamp=True).axis(format=",~g", tickCount=7)
+    y = y.scale(type="log", domain=[0.1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(-1, 7)])
     grids = [grid_intensity(region) for region in GRID_LINES]
     rows = [
         (g.name, g.intensity_g_per_kwh, mwh, mwh * g.intensity_g_per_kwh / 1e3)
@@ -109,8 +109,9 @@ def training_widget(trainings: pd.DataFrame) -> Explorer:
 
     def say(**chosen: Any) -> str:
         found, grid = run(**chosen), grid_intensity(chosen["region"])
+        millions = found.device_hours / 1e6
         return (
-            f"{chosen['billions']:.3g} billion parameters on {chosen['tokens']} tokens each: {found.device_hours:,.3g} hours of a "
+            f"{chosen['billions']:.3g} billion parameters on {chosen['tokens']} tokens each: {millions:,.3g} million hours of a "
             f"{chosen['chip'].split()[0]}, {found.energy_mwh:,.3g} MWh, {found.carbon_t:,.3g} t CO2e in {grid.name}.\n"
             f"Modelled: {UTILIZATION:.0%} of the peak rate reached, rated power, PUE {PUE}; no idle machines, no manufacture."
         )
@@ -167,7 +168,7 @@ def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str) -> Any:
     require_columns(marks, "label", "energy_twh")
     order = [*SCENARIO, *marks.sort_values("energy_twh")["label"]]
     x = alt.X("energy_twh:Q", title="Electricity a year [TWh]; every step is ten times")
-    x = x.scale(type="log", domain=[0.001, 3000], clamp=True).axis(format=",~g", tickCount=7)
+    x = x.scale(type="log", domain=[0.001, 3000], clamp=True).axis(format=",~g", values=[10.0**k for k in range(-3, 4)])
     y = alt.Y("label:N", title=None, sort=order).scale(domain=order).axis(domain=False, ticks=False, grid=True)
     grey = alt.Chart(marks).encode(x=x, y=y)
     yours = (
@@ -220,12 +221,12 @@ def search_widget(yardsticks: pd.DataFrame) -> Explorer:
         return bool(everything and search_year(**chosen).after_kwh / 1e9 < 1)
 
     controls = {
-        "share_percent": W.IntSlider(value=100, min=5, max=100, step=5, description="Searches answered by a chat [%]"),
+        "share_percent": W.IntSlider(value=100, min=5, max=100, step=5, description="Searches as chats [%]"),
         "answer_wh": W.FloatLogSlider(
-            value=8.9125, base=10, min=-2, max=1, step=0.05, description="Energy of an answer [Wh]"
+            value=8.9125, base=10, min=-2, max=1, step=0.05, description="An answer takes [Wh]"
         ),
-        "cheaper": W.IntSlider(value=1, min=1, max=40, description="Answers get cheaper, times"),
-        "more": W.IntSlider(value=1, min=1, max=40, description="People ask more often, times"),
+        "cheaper": W.IntSlider(value=1, min=1, max=40, description="Answers cheaper, times"),
+        "more": W.IntSlider(value=1, min=1, max=40, description="Asked more often, times"),
     }
     controls["answer_wh"].readout_format = ".2g"
     goal = "every search a chat, asked at least twice as often, in less than 1 TWh a year"
