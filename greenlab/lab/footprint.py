@@ -112,7 +112,7 @@ def iea_chart(data: pd.DataFrame, title: str) -> Any:
         tooltip=["year:Q", "scope:N", "what:N", alt.Tooltip("energy_twh:Q", title="TWh")],
     )  # fmt: skip
     text = base.transform_calculate(said="datum.energy_twh + ' TWh'").mark_text(align="left", dx=10, dy=12)
-    spots = pd.DataFrame({"scope": [*scopes], "year": [2022.1, 2027.2], "energy_twh": [700.0, 560.0]})  # free places
+    spots = pd.DataFrame({"scope": [*scopes], "year": [2021.6, 2027.2], "energy_twh": [760.0, 560.0]})  # free places
     names = (
         alt.Chart(spots)
         .mark_text(align="left", fontWeight=600, fontSize=13)

@@ -47,7 +47,7 @@ def _verdict_bars(counts: pd.DataFrame, title: str, subtitle: str = "") -> Any:
     require_columns(counts, "verdict", "claims")
     base = alt.Chart(counts).encode(
         y=alt.Y("verdict:N", sort=list(VERDICTS), title=None).axis(domain=False, ticks=False, labelPadding=8),
-        x=alt.X("claims:Q", title="Claims").axis(format="d", tickMinStep=1),
+        x=alt.X("claims:Q", axis=None),  # the figures stand at the bars; ticks between whole claims would be odd
     )
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
     bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.7}).encode(
@@ -88,7 +88,8 @@ def claims_table(table: pd.DataFrame, shown: int = SHOWN) -> str:
     rows = []
     for row in table.head(shown).to_dict("records"):
         verdict = f'<span style="white-space:nowrap">{MARKS[row["verdict"]]} {row["verdict"]}</span>'
-        claim = f'{html.escape(row["claim"])} <a href="{PAGE}#{row["id"]}">source</a>'
+        look = "color:var(--jp-content-link-color, #0072B2);text-decoration:underline"
+        claim = f'{html.escape(row["claim"])} <a href="{PAGE}#{row["id"]}" target="_blank" style="{look}">source</a>'
         cells = (verdict, claim, html.escape(row["why"]))
         columns = "".join(f'<td style="{cell};border-bottom:{line}">{text}</td>' for text in cells)
         rows.append(f'<tr style="background:none">{columns}</tr>')
@@ -133,6 +134,6 @@ def run_chart(notebooks: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     data = notebooks.assign(label=notebooks["notebook"].str.replace("_", " "))
     return bars_with_range(
-        data, "label", "energy_j", band=("low_j", "high_j"), basis="basis", title=title, x_title="Energy of one run [J]",
-        description="Energy of one run through each notebook, with its range",
+        data, "label", "energy_j", band=("low_j", "high_j"), basis="basis", title=title, value_format=",.0f",
+        x_title="Energy of one run [J]", description="Energy of one run through each notebook, with its range",
     )  # fmt: skip
