@@ -150,8 +150,8 @@ def test_the_training_twin_computes_what_the_package_computes(trainings, size, t
         see.training_twin(trainings), size=size, tokens=tokens, grid=value(f"{region}.intensity_g_per_kwh"),
         chip=value(f"{id}.peak_dense_tflops_bf16") / value(f"{id}.tdp_w"),
     )  # fmt: skip
-    said = next(word for word in words if word.startswith("your run: "))
-    mwh, tonnes = (float(number.replace(",", "")) for number in re.findall(r"([\d,.]+) (?:MWh|t)", said))
+    said = next(word for word in words if " MWh, " in word)
+    mwh, tonnes = (float(number.replace(",", "")) for number in re.findall(r"([\d,.]+) (?:MWh|t$)", said))
     run = widgets.training_run(10**size, 10**tokens, chip, region)
     assert mwh == pytest.approx(run.energy_mwh, rel=0.006)  # three digits are drawn
     assert tonnes == pytest.approx(run.carbon_t, rel=0.006)

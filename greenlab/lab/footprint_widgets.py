@@ -44,7 +44,7 @@ def training_run(params: float, tokens_per_param: float, chip: str, region: str)
     )
 
 
-def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str) -> Any:
+def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lead: str = "'your run: '") -> Any:
     """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega expressions."""
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
@@ -52,11 +52,8 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str) -> 
     y = alt.Y("carbon_t:Q", title="Emissions [t CO2e]")
     y = y.scale(type="log", domain=[0.1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(-1, 7)])
     grids = [grid_intensity(region) for region in GRID_LINES]
-    rows = [
-        (g.name, g.intensity_g_per_kwh, mwh, mwh * g.intensity_g_per_kwh / 1e3)
-        for g in grids
-        for mwh in (3.0, 1e6)  # 3 MWh on the cleanest grid is still on the axis
-    ]
+    ends_mwh = (3.0, 1e6)  # 3 MWh on the cleanest grid is still on the axis
+    rows = [(g.name, g.intensity_g_per_kwh, mwh, mwh * g.intensity_g_per_kwh / 1e3) for g in grids for mwh in ends_mwh]
     diagonals = pd.DataFrame(rows, columns=["grid", "intensity", "energy_mwh", "carbon_t"])
     lines = alt.Chart(diagonals).mark_line(color=GRID, strokeWidth=2).encode(x=x, y=y, detail="grid:N")
     ends = diagonals.groupby("grid").tail(1).assign(energy_mwh=1.1e6)
@@ -77,7 +74,7 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str) -> 
     yours = alt.Chart(pd.DataFrame({"run": ["your run"]})).transform_calculate(energy_mwh=energy_mwh).transform_calculate(
         carbon_t=carbon_t
     ).transform_calculate(
-        words="'your run: ' + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
+        words=f"{lead} + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
     ).encode(x=x, y=y)  # fmt: skip
     spot = yours.mark_point(size=190, filled=True, color=VERMILION, shape="diamond", opacity=1)
     # at a fixed place, as beside the point it would leave the chart at its right edge
@@ -137,6 +134,7 @@ def training_twin(trainings: pd.DataFrame) -> Any:
     per_joule = {chip: value(f"{id}.peak_dense_tflops_bf16") / value(f"{id}.tdp_w") for chip, id in CHIPS.items()}
     # 6 N D FLOP, over FLOP per joule reached, times PUE, in MWh; N = 10^size, D = N times tokens
     energy = f"6 * pow(10, 2 * size) * pow(10, tokens) / ({UTILIZATION} * 1e12 * chip) * {PUE} / 3.6e9"
+    lead = "format(pow(10, size - 9), ',.3~r') + ' billion, ' + format(pow(10, tokens), ',.2~r') + ' tokens each: '"
     sliders = [
         alt.param(name="size", value=11.25, bind=alt.binding_range(
             min=9, max=12, step=0.05, name="Parameters, as a power of ten: ")),
@@ -148,7 +146,7 @@ def training_twin(trainings: pd.DataFrame) -> Any:
             options=[grid_intensity(r).intensity_g_per_kwh for r in GRIDS],
             labels=[grid_intensity(r).name for r in GRIDS], name="Grid: ")),
     ]  # fmt: skip
-    return _training_chart(trainings, energy, "datum.energy_mwh * grid / 1e3").add_params(*sliders)
+    return _training_chart(trainings, energy, "datum.energy_mwh * grid / 1e3", lead).add_params(*sliders)
 
 
 def search_year(share_percent: float, answer_wh: float, cheaper: float, more: float) -> footprint.Rebound:
@@ -163,7 +161,7 @@ def search_year(share_percent: float, answer_wh: float, cheaper: float, more: fl
     return footprint.Rebound(answer_wh, answer_wh / cheaper, uses, uses * more)
 
 
-def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str) -> Any:
+def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: str = "''") -> Any:
     """Yardsticks as grey lollipops on a logarithmic axis, the reader's two scenarios above them from two expressions."""
     require_columns(marks, "label", "energy_twh")
     order = [*SCENARIO, *marks.sort_values("energy_twh")["label"]]
@@ -178,7 +176,9 @@ def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str) -> Any:
     )
     colour = alt.Color("label:N", legend=None).scale(domain=list(SCENARIO), range=[BLUE, VERMILION])
     figure = alt.Text("energy_twh:Q", format=",.3~r")
+    said = alt.Chart(pd.DataFrame({"label": SCENARIO[:1]})).transform_calculate(note=note).encode(y=y, x=alt.value(8))
     return alt.layer(
+        said.mark_text(align="left", color=INK).encode(text="note:N"),
         grey.mark_point(size=90, filled=True, color=MUTED, opacity=1).encode(tooltip=["label:N", "energy_twh:Q"]),
         grey.mark_text(align="left", dx=9, color=MUTED).encode(text=figure),
         yours.mark_point(size=190, filled=True, opacity=1, shape="diamond").encode(color=colour),
@@ -237,6 +237,7 @@ def search_twin(yardsticks: pd.DataFrame) -> Any:
     """The same calculator without a kernel."""
     searches = value("google-searches")
     before = f"{searches * 365 / 1e12} * share / 100 * pow(10, answer)"
+    note = "format(pow(10, answer), '.2~r') + ' Wh an answer'"
     sliders = [
         alt.param(name="share", value=100, bind=alt.binding_range(
             min=5, max=100, step=5, name="Searches answered by a chat [%]: ")),
@@ -245,4 +246,4 @@ def search_twin(yardsticks: pd.DataFrame) -> Any:
         alt.param(name="cheaper", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="Answers get cheaper, times: ")),
         alt.param(name="more", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="People ask more often, times: ")),
     ]  # fmt: skip
-    return _search_chart(yardsticks, before, f"({before}) / cheaper * more").add_params(*sliders)
+    return _search_chart(yardsticks, before, f"({before}) / cheaper * more", note).add_params(*sliders)

@@ -57,6 +57,7 @@ def _verdict_bars(counts: pd.DataFrame, title: str, subtitle: str = "") -> Any:
         title=alt.Title(title, subtitle=subtitle) if subtitle else title,
         description="Number of claims by verdict: confirmed, imprecise, wrong, outdated, unverifiable",
         width=WIDTH - 80, height=alt.Step(26),
+        padding={"left": 8, "top": 8, "right": 40, "bottom": 8},  # room for figures that grow when the reader filters
     )  # fmt: skip
 
 
