@@ -69,9 +69,7 @@ class LayerCache:
 class KVCache:
     """A `LayerCache` per layer. ``length`` counts the tokens seen; a layer that lets some pass by may hold fewer."""
 
-    def __init__(
-        self, config: GPTConfig, batch_size: int = 1, max_tokens: int | None = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, config: GPTConfig, batch_size: int = 1, max_tokens: Any = None, dtype: Any = None) -> None:
         self.max_tokens = config.context_length if max_tokens is None else min(max_tokens, config.context_length)
         sizes = (batch_size, config.shape.n_kv_heads, self.max_tokens, config.head_dim)
         self.layers = [LayerCache(*sizes, dtype) for _ in range(config.n_layers)]

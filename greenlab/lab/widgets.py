@@ -86,7 +86,7 @@ class Explorer(W.VBox):
         self.controls = dict(controls)
         self._draw, self._say, self._goal, self._goal_text, self._base = draw, say, goal, goal_text, base
         self._text, self._quiet, self._setting = "", False, False
-        self._wanted: dict[str, Any] = {}  # the parameters that were set last
+        self._wanted: Values = {}  # the parameters that were set last
         self.message = W.HTML()
         self.panel = panel(base if base is not None else draw(**self.value))
         self.panel.observe(self._on_params, names="_params")

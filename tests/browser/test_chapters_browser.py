@@ -46,7 +46,7 @@ def keep_picture(page, cell, name):
 def test_start_here_runs_and_shows_a_receipt(page):
     page.open_notebook("notebooks/00_start_here.ipynb")
     assert page.run_all() == []
-    receipt = page.cell(cell_with("00_start_here.ipynb", "show_receipt(receipt")).inner_text()
+    receipt = page.cell(cell_with("00_start_here.ipynb", "show_receipt(token")).inner_text()
     assert re.search(r"MEASURED|MODELLED", receipt)
     assert "CO2e" in receipt
 
@@ -170,3 +170,68 @@ def test_load_shifting_runs_and_its_widget_shifts(page):
         before = page.fingerprint(cell)
         page.press_vega_slider(cell, "PageUp")
         page.wait_for_change(cell, before)
+
+
+@pytest.mark.assets
+def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(page):
+    """Type a word, choose a section: counts, sentence and table follow; the twin's menu needs no kernel."""
+    name = "00_start_here.ipynb"
+    page.open_notebook(f"notebooks/{name}")
+    assert page.run_all(timeout_s=300) == []
+    keep_picture(page, cell_with(name, "see.verdict_chart("), "chapter_0_verdicts.png")
+    ledger = cell_with(name, "see.ClaimsLedger()")
+    before, message = page.fingerprint(ledger), page.cell(ledger).get_by_role("status")
+    page.cell(ledger).locator("input[type=text]").fill("Ireland")
+    page.wait_for_change(ledger, before, timeout_s=30)
+    assert re.fullmatch(r"\d claims: .*wrong\.", message.inner_text())
+    rows = page.cell(ledger).locator("tbody tr")
+    assert rows.count() == int(message.inner_text().split()[0])
+    assert "on track to consume as much as Ireland" in " ".join(rows.all_inner_texts())
+    keep_picture(page, ledger, "chapter_0.png")
+    page.cell(ledger).locator("input[type=text]").fill("")
+    before = page.fingerprint(ledger)
+    page.cell(ledger).locator("select").first.select_option("Trend")
+    page.wait_for_change(ledger, before, timeout_s=30)
+    assert "claims" in message.inner_text()
+    twin = cell_with(name, "see.verdict_twin(")
+    before = page.fingerprint(twin)
+    page.cell(twin).locator(".vega-bind select").select_option("Trend")
+    page.wait_for_change(twin, before)
+    keep_picture(page, twin, "chapter_0_twin.png")
+    keep_picture(page, cell_with(name, "see.run_chart("), "chapter_0_run.png")
+
+
+def test_footprint_runs_and_its_calculators_answer(page):
+    """Move each calculator by keyboard: chart and sentence follow within a tenth of a second; the twins need no kernel."""
+    name = "01_footprint.ipynb"
+    page.open_notebook(f"notebooks/{name}")
+    assert page.run_all(timeout_s=300) == []
+    for picture, source in [
+        ("trend", 'title="Dense models'),
+        ("iea", "see.iea_chart("),
+        ("yardsticks", "see.yardstick_chart("),
+    ]:
+        page.chart(cell_with(name, source))
+        keep_picture(page, cell_with(name, source), f"chapter_1_{picture}.png")
+    for widget, twin, said, picture in [
+        ("see.training_widget(", "see.training_twin(", r"[\d.,e+]+ MWh, [\d.,e+]+ t CO2e in ", "training"),
+        ("see.search_widget(", "see.search_twin(", r"TWh a year before, [\d.,e+-]+ TWh after", "search"),
+    ]:
+        cell = cell_with(name, widget)
+        before, message = page.fingerprint(cell), page.cell(cell).get_by_role("status")
+        words = message.inner_text()
+        page.press_slider(cell, "ArrowLeft")
+        page.wait_for_change(cell, before, timeout_s=30)
+        assert message.inner_text() != words
+        assert re.search(said, message.inner_text())
+        milliseconds = page.repaint_ms(cell)
+        print(f"\n{picture} calculator: slider to repaint {milliseconds:.0f} ms (median)")
+        keep_picture(page, cell, f"chapter_1_{picture}.png")
+        cell = cell_with(name, twin)
+        for number in range(2):
+            before = page.fingerprint(cell)
+            slider = page.cell(cell).locator(".vega-bind input[type=range]").nth(number)
+            slider.focus()
+            slider.press("PageDown")  # the second calculator starts at its upper end
+            page.wait_for_change(cell, before)
+        keep_picture(page, cell, f"chapter_1_{picture}_twin.png")

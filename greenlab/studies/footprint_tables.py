@@ -1,0 +1,184 @@
+"""Tidy tables for chapter 1: facts with their confidence, and what `greenlab.footprint` makes of them. No long run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from greenlab.core import facts
+from greenlab.core.facts import low_high, value
+from greenlab.footprint import inference_footprint, split_energy, training_footprint
+
+CERTAIN = ("seen", "secondary")  # all else is drawn hollow
+SCOPE_WIDE, SCOPE_NARROW = "with cryptocurrencies", "data centres only"
+GEMINI_PARTS = {
+    "accelerators at work": "gemini-tpu-energy", "host processor and memory": "gemini-host-energy",
+    "machines kept ready": "gemini-idle-energy", "cooling and losses": "gemini-overhead-energy",
+}  # fmt: skip
+
+
+def trend(quantity: str) -> pd.DataFrame:
+    """One row per model and count: model, date, count (all or active parameters, tokens, FLOP), amount, certain.
+
+    Args:
+        quantity: parameters, tokens or compute.
+
+    Raises:
+        ValueError: if the quantity is unknown.
+    """
+    columns = {
+        "parameters": {"params_total": "all parameters", "params_active": "parameters used for a token"},
+        "tokens": {"training_tokens": "training tokens"},
+        "compute": {"training_compute_flop": "training compute"},
+    }
+    if quantity not in columns:
+        raise ValueError(f"quantity={quantity!r}: expected one of {', '.join(columns)}")
+    rows = []
+    for model in facts.table("models").to_dict("records"):
+        for column, count in columns[quantity].items():
+            if pd.isna(model[column]):
+                continue
+            if column == "params_active" and model[column] == model["params_total"]:
+                continue  # a dense model is one point
+            confidence = facts.fact(f"{model['id']}.{column}").confidence
+            rows.append(
+                {
+                    "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount": model[column],
+                    "confidence": confidence, "known": "known" if confidence in CERTAIN else "rumour or unverified",
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows).sort_values("date").reset_index(drop=True)
+
+
+def tokens_per_parameter() -> pd.DataFrame:
+    """Training tokens over the parameters that a token uses, by model: model, date, ratio."""
+    models = facts.table("models").dropna(subset=["training_tokens", "params_active"])
+    ratio = models["training_tokens"] / models["params_active"]
+    return pd.DataFrame({"model": models["model"], "date": pd.to_datetime(models["year_month"]), "ratio": ratio})
+
+
+def scopes() -> pd.DataFrame:
+    """What the IEA said of data centres, by report: year, energy_twh, low_twh, high_twh, scope, what."""
+    low, high = low_high("iea-dc-2026-forecast")
+    rows = [
+        (2022, value("iea-dc-2022"), None, None, SCOPE_WIDE, "estimate"),
+        (2026, value("iea-dc-2026-forecast"), low, high, SCOPE_WIDE, "forecast of January 2024"),
+        (2024, value("iea-dc-2024"), None, None, SCOPE_NARROW, "estimate"),
+        (2025, value("iea-dc-2025"), None, None, SCOPE_NARROW, "estimate"),
+        (2030, value("iea-dc-2030"), None, None, SCOPE_NARROW, "projection of April 2026"),
+    ]
+    return pd.DataFrame(rows, columns=["year", "energy_twh", "low_twh", "high_twh", "scope", "what"])
+
+
+def world_shares() -> pd.DataFrame:
+    """Share of data centres in the world's electricity by scope and denominator: label, share_percent."""
+    wide, narrow = value("iea-dc-2022"), value("iea-dc-2025")
+    consumption, production = value("world-electricity-consumption-2022"), value("world-electricity-2025")
+    rows = [
+        ("2022, with cryptocurrencies", 100 * wide / consumption),
+        ("2025, data centres only", 100 * narrow / production),
+        ("2025, AI-focused data centres", 100 * value("iea-ai-dc-2025") / production),
+    ]
+    return pd.DataFrame(rows, columns=["label", "share_percent"])
+
+
+def yardsticks() -> pd.DataFrame:
+    """A year's electricity of countries and of what is compared with them: label, energy_twh, kind, in order of size."""
+    rows = [
+        ("One chatbot, 0.34 Wh a prompt", chatbot_twh(), "AI"),
+        ("A chat for every Google search", value("devries-google-energy"), "AI"),
+        ("Ireland", value("ireland-electricity-2024"), "country"),
+        ("1.5 million AI servers", value("servers-85p4-twh"), "AI"),
+        ("Sweden", value("sweden-electricity"), "country"),
+        ("AI-focused data centres, 2025", value("iea-ai-dc-2025"), "AI"),
+        ("All data centres, 2025", value("iea-dc-2025"), "AI"),
+        ("Germany", value("germany-electricity"), "country"),
+        ("Japan", value("japan-electricity"), "country"),
+    ]
+    return pd.DataFrame(rows, columns=["label", "energy_twh", "kind"]).sort_values("energy_twh", ignore_index=True)
+
+
+def chatbot_twh() -> float:
+    """A year of ChatGPT's prompts at the energy that its maker states [TWh]."""
+    year = inference_footprint(
+        accelerator_wh=value("chatgpt-prompt"), queries_per_day=value("chatgpt-prompts-per-day"), region="WORLD"
+    )
+    return float(year.year_twh)
+
+
+def multipliers() -> pd.DataFrame:
+    """GPT-3's and BLOOM's training, and each on the other's grid: label, carbon_t."""
+    runs = {"BLOOM": "bloom", "GPT-3": "gpt3"}
+    rows = []
+    for name, run in runs.items():
+        for place, grid in runs.items():
+            footprint = training_footprint(
+                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,  # a megawatt-hour is 1,000 h of 1 kW
+                intensity_g_per_kwh=value(f"{grid}-intensity"),
+            )  # fmt: skip
+            where = "where it ran" if name == place else f"on {place}'s grid"
+            rows.append((f"{name}, {where}", footprint.carbon_t))
+    return pd.DataFrame(rows, columns=["label", "carbon_t"]).sort_values("carbon_t", ignore_index=True)
+
+
+def bloom_lifecycle() -> pd.DataFrame:
+    """BLOOM's training by part: label, carbon_t, and the running total up to it."""
+    rows = [
+        ("electricity of the GPUs at work", value("bloom-training-carbon")),
+        ("electricity of idle machines", value("bloom-idle-carbon")),
+        ("manufacture of the hardware", value("bloom-embodied-carbon")),
+    ]
+    return pd.DataFrame(rows, columns=["label", "carbon_t"])
+
+
+def gemini_parts() -> pd.DataFrame:
+    """A median prompt by part: label, energy_wh."""
+    return pd.DataFrame([(label, value(id)) for label, id in GEMINI_PARTS.items()], columns=["label", "energy_wh"])
+
+
+def prompts() -> pd.DataFrame:
+    """Published energies of one text prompt: label, energy_wh, in order of date."""
+    rows = [
+        ("ChatGPT, a guess of 2023", value("chatgpt-prompt-2023")),
+        ("GPT-4o, Epoch AI, February 2025", value("gpt4o-prompt")),
+        ("ChatGPT, OpenAI, June 2025", value("chatgpt-prompt")),
+        ("Gemini, Google, August 2025", value("gemini-median-prompt")),
+    ]
+    return pd.DataFrame(rows, columns=["label", "energy_wh"])
+
+
+def splits() -> pd.DataFrame:
+    """How 100 units of a data centre's electricity split at three PUEs: label, part, share_percent.
+
+    The split of 2024 has no losses of its own; at the other two all that is not IT stands for cooling and losses.
+    """
+    printed = split_energy(
+        100.0,
+        compute=value("dc-share-computing") / 100,
+        other_it=value("dc-share-other-it") / 100,
+        cooling=value("dc-share-cooling") / 100,
+    )
+    rows = [
+        ("as printed in 2024", "IT equipment", printed.it_kwh),
+        ("as printed in 2024", "all else", printed.overhead_kwh),
+    ]
+    for label, pue in (("surveyed average, 2025", value("pue-average")), ("Google's fleet, 2025", value("pue-best"))):
+        rows += [(label, "IT equipment", 100 / pue), (label, "all else", 100 - 100 / pue)]
+    return pd.DataFrame(rows, columns=["label", "part", "share_percent"])
+
+
+def trainings() -> pd.DataFrame:
+    """Models whose training energy and carbon are both published: model, energy_mwh, carbon_t, known."""
+    rows = []
+    for model in facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"]).to_dict("records"):
+        certain = all(
+            facts.fact(f"{model['id']}.{c}").confidence in CERTAIN for c in ("training_energy_mwh", "emissions_tco2e")
+        )
+        rows.append(
+            (
+                model["model"],
+                model["training_energy_mwh"],
+                model["emissions_tco2e"],
+                "known" if certain else "rumour or unverified",
+            )
+        )
+    return pd.DataFrame(rows, columns=["model", "energy_mwh", "carbon_t", "known"])
