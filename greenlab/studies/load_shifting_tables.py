@@ -75,7 +75,8 @@ def by_utilisation(capacity: pd.DataFrame) -> pd.DataFrame:
     )
     found = found.rename(columns={"mean": "saved_pct", "min": "low", "max": "high"})
     line = [
-        f"{where[p]}, {f:.0%} of the work flexible" for p, f in zip(found["policy"], found["flexible"], strict=True)
+        f"{where[p]}, {'all' if f == 1 else 'a quarter'} flexible"
+        for p, f in zip(found["policy"], found["flexible"], strict=True)
     ]
     return found.assign(line=line)
 
