@@ -1,6 +1,8 @@
 """greenlab.core.machine: control groups as files in a temporary folder, so that every case runs on any system."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -141,3 +143,11 @@ def test_freed_memory_goes_back_to_the_system():
     arrays.clear()
     machine.release_memory()
     assert psutil.Process().memory_info().rss < full - 100e6
+
+
+def test_the_peak_of_a_child_is_not_that_of_its_parent():
+    """A kernel that is started by a large process has not used that memory itself."""
+    block = bytearray(b"x") * (300 * 2**20)
+    code = "from greenlab.core.machine import peak_memory_bytes; print(peak_memory_bytes())"
+    found = subprocess.run([sys.executable, "-c", code], cwd=machine.ROOT, capture_output=True, text=True, check=True)
+    assert int(found.stdout) < len(block)

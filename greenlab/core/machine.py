@@ -76,6 +76,11 @@ def available_memory_bytes(cgroup: Path = _CGROUP) -> int:
 
 def peak_memory_bytes() -> int | None:
     """The most resident memory this process has held [B], or None where the system does not keep it."""
+    for line in _read(
+        Path("/proc/self/status")
+    ).splitlines():  # getrusage counts what the parent held when it forked, too
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
