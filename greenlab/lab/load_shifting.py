@@ -167,8 +167,8 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     label_ = [f"{label(z)}, {order[last]}" for z, last in zip(rows["zone"], rows["last"], strict=True)]
     long = rows.assign(label=label_).melt("label", ["average_saved_pct", "marginal_saved_pct"], "counted", "saved_pct")
     names = {
-        "average_saved_pct": "counted by the average",
-        "marginal_saved_pct": "counted by the marginal plant (MODELLED)",
+        "average_saved_pct": "average of the hour",
+        "marginal_saved_pct": "marginal plant (MODELLED)",
     }
     return dots(
         long.assign(counted=long["counted"].map(names)), "label", "saved_pct", "counted", title=title, x_title=SAVED,
