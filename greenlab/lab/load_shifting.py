@@ -199,7 +199,7 @@ def photons_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     names = {"network_pct": "move the data (0.06 kWh/GB)", "line_pct": "move the electricity (1,000 km of line)"}
     return dots(
         long.assign(way=long["way"].map(names)), "work", "share", "way", title=title, log_x=True,
-        x_title="Energy lost on the way [% of the work's energy]", 
+        x_title="Energy lost on the way [% of the work's energy]",
         subtitle="logarithmic, further left is better; gigabytes are our estimates",
         description="Share of a work's energy that moving its data takes, beside the loss of a power line of 1,000 km",
     )  # fmt: skip
