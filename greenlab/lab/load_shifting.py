@@ -167,8 +167,8 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     label_ = [f"{label(z)}, {order[last]}" for z, last in zip(rows["zone"], rows["last"], strict=True)]
     long = rows.assign(label=label_).melt("label", ["average_saved_pct", "marginal_saved_pct"], "counted", "saved_pct")
     names = {
-        "average_saved_pct": "counted by the average",
-        "marginal_saved_pct": "counted by the marginal plant (MODELLED)",
+        "average_saved_pct": "average of the hour",
+        "marginal_saved_pct": "marginal plant (MODELLED)",
     }
     return dots(
         long.assign(counted=long["counted"].map(names)), "label", "saved_pct", "counted", title=title, x_title=SAVED,
@@ -199,7 +199,8 @@ def photons_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     names = {"network_pct": "move the data (0.06 kWh/GB)", "line_pct": "move the electricity (1,000 km of line)"}
     return dots(
         long.assign(way=long["way"].map(names)), "work", "share", "way", title=title, log_x=True,
-        x_title="Energy lost on the way [% of the work's energy]", subtitle="logarithmic; further left is better",
+        x_title="Energy lost on the way [% of the work's energy]",
+        subtitle="logarithmic, further left is better; gigabytes are our estimates",
         description="Share of a work's energy that moving its data takes, beside the loss of a power line of 1,000 km",
     )  # fmt: skip
 
