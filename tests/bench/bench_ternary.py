@@ -92,11 +92,11 @@ def one_row(rounds: int) -> pd.DataFrame:
             table = races.race(n, k, rounds=rounds, every_kernel=True)
             table["cold_faster"] = races.race(n, k, rounds=5, every_kernel=True, cold=True)["faster"]
             large = (n, k) == (4096, 4096)
-            table["mark"] = [MARKS.get((work, threads)) if large else None for work in table["work"]]
+            table["mark"] = [MARKS.get((work, threads), np.nan) if large else np.nan for work in table["work"]]
             table["of_bandwidth"] = table["bytes_per_s"] / bandwidth
             tables.append(table.drop(columns="bytes_per_s").assign(shape=f"{n}x{k}", threads=threads))
     found = pd.concat(tables, ignore_index=True)
-    return found.assign(within_mark=(found["faster"] >= found["mark"]).where(found["mark"].notna(), None))
+    return found.assign(within_mark=(found["faster"] >= found["mark"]).where(found["mark"].notna()))
 
 
 def against_onnx(rounds: int) -> pd.DataFrame:
@@ -126,9 +126,9 @@ def against_onnx(rounds: int) -> pd.DataFrame:
                 row = {"shape": f"{n}x{k}", "threads": threads, "work": name, "time_us": time, "x_onnx": best / time}
                 row["g_weights_per_s"] = n * k / time / 1e3
                 fastest = (n, k) == (4096, 4096) and name == f"ternary {kernels.names()[0]}"
-                rows.append(row | {"mark": ONNX_MARK if fastest else None})
+                rows.append(row | {"mark": ONNX_MARK if fastest else np.nan})
     found = pd.DataFrame(rows)
-    return found.assign(within_mark=(found["x_onnx"] >= found["mark"]).where(found["mark"].notna(), None))
+    return found.assign(within_mark=(found["x_onnx"] >= found["mark"]).where(found["mark"].notna()))
 
 
 def break_even(n: int = 2048, k: int = 2048, batches: tuple[int, ...] = (1, 4, 16, 64, 256)) -> pd.DataFrame:
