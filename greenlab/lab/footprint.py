@@ -156,7 +156,7 @@ def split_chart(data: pd.DataFrame, title: str) -> Any:
     base = alt.Chart(data).encode(
         y=alt.Y("label:N", sort=None, title=None).axis(domain=False, ticks=False, labelPadding=8),
         x=alt.X("share_percent:Q", title="Share of the electricity [%]").stack("zero").scale(domain=[0, 100]),
-        order=alt.Order("part:N", sort="descending"),
+        order=alt.Order("part:N", sort="ascending"),
     )
     bars = base.mark_bar(height={"band": 0.7}, stroke="white").encode(
         color=alt.Color("part:N", title=None, scale=parts),
