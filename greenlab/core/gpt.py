@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,13 +54,14 @@ class GPTConfig:
 class LayerCache:
     """Keys and values of one layer, in memory taken once; ``length`` tokens are filled."""
 
-    def __init__(self, batch_size: int, n_kv_heads: int, max_tokens: int, head_dim: int, dtype: Any = None) -> None:
-        self.keys, self.values = torch.zeros(2, batch_size, n_kv_heads, max_tokens, head_dim, dtype=dtype)
+    def __init__(self, batch_size: int, n_kv_heads: int, max_tokens: int, head_dim: int) -> None:
+        self.keys, self.values = torch.zeros(2, batch_size, n_kv_heads, max_tokens, head_dim)
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add new ``keys`` and ``values`` ``(B, K, S, D)``; give all of them ``(B, K, T, D)``."""
         start, self.length = self.length, self.length + keys.shape[2]
+        self.keys, self.values = self.keys.to(keys.dtype), self.values.to(keys.dtype)  # the model may be bfloat16
         self.keys[:, :, start : self.length], self.values[:, :, start : self.length] = keys, values
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
@@ -69,10 +69,10 @@ class LayerCache:
 class KVCache:
     """A `LayerCache` per layer. ``length`` counts the tokens seen; a layer that lets some pass by may hold fewer."""
 
-    def __init__(self, config: GPTConfig, batch_size: int = 1, max_tokens: Any = None, dtype: Any = None) -> None:
+    def __init__(self, config: GPTConfig, batch_size: int = 1, max_tokens: int | None = None) -> None:
         self.max_tokens = config.context_length if max_tokens is None else min(max_tokens, config.context_length)
         sizes = (batch_size, config.shape.n_kv_heads, self.max_tokens, config.head_dim)
-        self.layers = [LayerCache(*sizes, dtype) for _ in range(config.n_layers)]
+        self.layers = [LayerCache(*sizes) for _ in range(config.n_layers)]
         self.length = 0
 
 
@@ -240,8 +240,7 @@ class GPT(nn.Module):
             allowed = f"temperature must be >= 0 and n_new_tokens at most {room}"
             raise ValueError(f"{allowed}, got {temperature} and {n_new_tokens}: cut the prompt or raise context_length")
         generator, ids = torch.Generator().manual_seed(seed), input_ids
-        sizes = (len(ids), ids.shape[1] + n_new_tokens, self.embedding.weight.dtype)
-        cache = KVCache(self.config, *sizes) if use_cache else None
+        cache = KVCache(self.config, len(ids), ids.shape[1] + n_new_tokens) if use_cache else None
         for _ in range(n_new_tokens):
             logits = self(ids if cache is None else ids[:, cache.length :], cache=cache, head="last")[:, -1]  # (B, V)
             token = logits.argmax(-1, keepdim=True)

@@ -18,6 +18,7 @@ from greenlab.lab.names import unknown
 from greenlab.lab.renderer import EMBED_OPTIONS
 
 Values = dict[str, Any]
+MESSAGE = '<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{}</div>'
 FAILED = "This setting failed"  # how the message starts when draw or say raised
 
 
@@ -161,8 +162,7 @@ class Explorer(W.VBox):
         for name in params:
             if not self.panel.params.has_trait(name):
                 raise unknown("parameter of the base chart", name, self.panel.params.trait_names())
-        self._wanted |= params
-        self._setting = True
+        self._wanted, self._setting = {**self._wanted, **params}, True
         try:
             with self.panel.hold_sync():  # one message to the page, however many parameters change
                 for name, value in params.items():
@@ -178,9 +178,7 @@ class Explorer(W.VBox):
 
     def _show(self, text: str, body: str) -> None:
         self._text = text
-        self.message.value = (
-            f'<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{body}</div>'
-        )
+        self.message.value = MESSAGE.format(body)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.value.items())
