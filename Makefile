@@ -27,7 +27,7 @@ bench: $(VENV)/.dev assets
 
 # The long run behind a chapter's charts: make study NAME=layer_pruning (restartable; it takes up where it stopped)
 study: $(VENV)/.dev assets
-	$(BIN)/python -m greenlab.studies.$(NAME)
+	$(BIN)/python -m greenlab.$(NAME).study
 
 # Without the solutions and the instructor's notes, for a class: student/*.ipynb
 student: $(VENV)/.dev

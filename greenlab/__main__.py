@@ -10,7 +10,8 @@ import sys
 from importlib import metadata
 
 import greenlab
-from greenlab.core import assets, machine, meter
+from greenlab.core import assets, machine
+from greenlab.core.energy import meter
 
 PACKAGES = ("torch", "transformers", "peft", "altair", "ipywidgets", "jupyterlab", "numpy", "pandas")
 NEEDED_BYTES = 1.6e9  # the chapters that run SmolLM2

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlab.core.facts_prose import quantities, same_unit
+from greenlab.core.facts.prose import quantities, same_unit
 from greenlab.core.machine import ROOT
 
 Notebook = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from greenlab.core.receipt import grid_intensity
+from greenlab.core.energy.receipt import grid_intensity
 
 Amount: TypeAlias = Any  # float, np.ndarray or pd.Series: what goes in comes out, which a union could not express
 HOURS_PER_YEAR = 8760

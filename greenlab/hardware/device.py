@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from greenlab.core import facts_tables
+from greenlab.core.facts import schema
 
 RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
     "peak_dense_tflops_fp32": "fp32",
@@ -125,7 +125,7 @@ def _device(row: Mapping[str, Any]) -> Device:
 @lru_cache
 def devices() -> Mapping[str, Device]:
     """Every chip of data/facts/accelerators.csv whose memory and bandwidth are known, by its name there."""
-    rows = facts_tables.rows("accelerators")
+    rows = schema.rows("accelerators")
     complete = [row for row in rows if row["memory_gb"] and row["memory_bandwidth_gb_s"]]
     return MappingProxyType({str(row["id"]): _device(row) for row in complete})
 

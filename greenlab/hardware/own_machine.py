@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from greenlab.core import machine, speed
-from greenlab.core.cost import TransformerShape
+from greenlab.core.model.cost import TransformerShape
 from greenlab.hardware.device import Device
 from greenlab.hardware.work import decode
 

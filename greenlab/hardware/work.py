@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from greenlab.core import cost
-from greenlab.core.cost import TransformerShape
+from greenlab.core.model import cost
+from greenlab.core.model.cost import TransformerShape
 
 Number = Any  # a float for numbers in, a float64 array for arrays in
 PHASES = ("prefill", "decode")

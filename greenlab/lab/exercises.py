@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import EllipsisType, MappingProxyType
 from typing import Any
 
-from greenlab.lab.names import unknown
+from greenlab.core.names import unknown
 
 DIFFICULTIES = ("easy", "medium", "hard")
 Checker = Callable[[Any], str | None]

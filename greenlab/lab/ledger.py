@@ -15,23 +15,13 @@ from typing import Any
 
 import pandas as pd
 
+from greenlab.core import chapters
+from greenlab.core.names import unknown
 from greenlab.lab import state
-from greenlab.lab.names import unknown
 
 SECTION = "ledger"
 BASES = ("measured", "modelled", "cited")
-CHAPTERS = (
-    "footprint",
-    "hardware",
-    "mixture_of_experts",
-    "distillation",
-    "mixture_of_depths",
-    "layer_pruning",
-    "ternary",
-    "retrieval",
-    "load_shifting",
-    "green_service",
-)
+CHAPTERS = tuple(chapter.name for chapter in chapters.CHAPTERS if chapter.number > 0)  # chapter 0 saves nothing
 
 
 def stack(saved_fractions: Iterable[float]) -> float:

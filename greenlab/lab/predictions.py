@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets as W
 import pandas as pd
 
+from greenlab.core.names import unknown
 from greenlab.lab import state
-from greenlab.lab.names import unknown
 
 SECTION = "predictions"
 DEFAULT_TOLERANCE = 0.1  # of the truth: within a tenth counts as a good call

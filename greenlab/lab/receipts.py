@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 if TYPE_CHECKING:
-    from greenlab.core.meter import Receipt
+    from greenlab.core.energy.meter import Receipt
 
 LAMP_W = 10.0  # a household LED lamp of about 800 lumens; its label says so
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))

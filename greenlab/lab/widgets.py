@@ -14,7 +14,7 @@ import altair as alt
 import ipywidgets as W
 import traitlets
 
-from greenlab.lab.names import unknown
+from greenlab.core.names import unknown
 from greenlab.lab.renderer import EMBED_OPTIONS
 
 Values = dict[str, Any]

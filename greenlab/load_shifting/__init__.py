@@ -1,6 +1,6 @@
 """Chapter 9, load shifting: flexible computing moved to clean hours and clean regions, and how far that is from the best.
 
-Everything is simulated over the hours of `greenlab.core.traces.Traces`; nothing is run. Without a capacity every policy that
+Everything is simulated over the hours of `greenlab.core.grid.traces.Traces`; nothing is run. Without a capacity every policy that
 optimizes is exact; with one, jobs that may pause are shared out exactly as well, the others by a heuristic that `bounds` judges.
 
 * `Jobs`, `workload`: the work; `Transfer`, `AR1`: moving it, and what is believed about the coming hours

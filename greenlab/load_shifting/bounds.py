@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from greenlab.core.traces import Traces
-from greenlab.load_shifting import capacity as limits
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.simulate import by_zone, decision_problem, signal_values, simulate
+from greenlab.load_shifting.solvers import capacity as limits
 from greenlab.load_shifting.transfer import Moves, Transfer
 from greenlab.load_shifting.windows import Windows
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlab.core.traces import Traces
+from greenlab.core.grid.traces import Traces
 
 DAY_H = 24.0
 

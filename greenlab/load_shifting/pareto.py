@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core.traces import Traces
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.policies import Policy
 from greenlab.load_shifting.simulate import SIGNALS, simulate

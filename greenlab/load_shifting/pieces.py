@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenlab.load_shifting.cumulative import Signal
+from greenlab.load_shifting.solvers.cumulative import Signal
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenlab.load_shifting import chunks, waiting
-from greenlab.load_shifting.contiguous import best_start
-from greenlab.load_shifting.cumulative import Signal
-from greenlab.load_shifting.interruptible import CheapestSteps
 from greenlab.load_shifting.pieces import Pieces, join
+from greenlab.load_shifting.solvers import chunks, waiting
+from greenlab.load_shifting.solvers.contiguous import best_start
+from greenlab.load_shifting.solvers.cumulative import Signal
+from greenlab.load_shifting.solvers.interruptible import CheapestSteps
 
 POLICIES = {
     "now": "at once, at home: the baseline, which never shifts",

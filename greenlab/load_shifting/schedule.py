@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core.traces import Traces
-from greenlab.load_shifting.cumulative import Signal
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.pieces import Pieces
+from greenlab.load_shifting.solvers.cumulative import Signal
 from greenlab.load_shifting.transfer import Moves
 from greenlab.load_shifting.windows import Windows
 

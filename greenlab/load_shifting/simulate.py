@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from greenlab.core.traces import Traces
-from greenlab.load_shifting import capacity as limits
-from greenlab.load_shifting.cumulative import Signal
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.forecast import forecast_values, persistence
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.pieces import Pieces, join
 from greenlab.load_shifting.policies import Policy, Problem, plan
 from greenlab.load_shifting.schedule import Schedule
+from greenlab.load_shifting.solvers import capacity as limits
+from greenlab.load_shifting.solvers.cumulative import Signal
 from greenlab.load_shifting.transfer import Moves, Transfer
 from greenlab.load_shifting.windows import Windows
 

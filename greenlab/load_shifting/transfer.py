@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlab.core.traces import Traces
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.windows import TINY, Windows
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from greenlab.core.traces import Traces
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.policies import POLICIES
 from greenlab.load_shifting.simulate import simulate

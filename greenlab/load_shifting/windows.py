@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core.traces import Traces
+from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 
 TINY = 1e-9  # of a step: 3 x 0.1 h must still fit into 0.3 h

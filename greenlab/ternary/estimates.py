@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from greenlab.core import cost, facts
-from greenlab.core.cost import TransformerShape
+from greenlab.core import facts
+from greenlab.core.model import cost
+from greenlab.core.model.cost import TransformerShape
 
 SHAPES = {
     "1.3B": TransformerShape(24, 2048, 32, 32, 64, 5460, 32000),

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from greenlab.core.gpt import GPT, GPTConfig
+from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.ternary.packing import PLANES, PackedTernary, load_packed, pack, save_packed, unpack
 from greenlab.ternary.quantize import BitBlock, BitLinear, absmax_quantize, absmean_quantize
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from greenlab.core.gpt import GPT, Block, GPTConfig, RMSNorm
+from greenlab.core.model.gpt import GPT, Block, GPTConfig, RMSNorm
 
 EPS = 1e-5  # the smallest scale: an all-zero tensor must not divide by zero
 INT8_MAX = 127

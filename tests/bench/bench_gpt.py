@@ -17,9 +17,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenlab.core import speed
-from greenlab.core.gpt import GPT, GPTConfig
 from greenlab.core.machine import available_cores
-from greenlab.core.training import TrainingConfig, make_optimizer, next_token_loss
+from greenlab.core.model.gpt import GPT, GPTConfig
+from greenlab.core.model.training import TrainingConfig, make_optimizer, next_token_loss
 
 VOCAB, CONTEXT, BATCH, PROMPT, NEW = 83, 128, 16, 16, 96
 OURS, THEIRS = "greenlab", "transformers (sdpa)"

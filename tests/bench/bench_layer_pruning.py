@@ -4,8 +4,9 @@ import pandas as pd
 import torch
 
 from greenlab import layer_pruning
-from greenlab.core import assets, cost, scoring, speed
+from greenlab.core import assets, speed
 from greenlab.core.machine import available_cores
+from greenlab.core.model import cost, scoring
 
 REMOVED = (6, 12)
 MARK = 0.10  # measured within this share of predicted

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from greenlab.core.grid.traces import Traces
 from greenlab.core.machine import peak_memory_bytes
-from greenlab.core.traces import Traces
 from greenlab.load_shifting import Jobs, Schedule, Transfer, bounds, simulate, warm_up, workload
 
 ZONES, HOURS, N_JOBS, SAMPLE = 20, 8784, 100_000, 12

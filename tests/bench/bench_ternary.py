@@ -23,8 +23,8 @@ import torch
 
 from greenlab.core import speed
 from greenlab.core.machine import ROOT, available_cores
-from greenlab.studies import ternary_speed as races
 from greenlab.ternary import kernels, pack
+from greenlab.ternary.study import races
 
 SHAPES = ((576, 1536), (2048, 2048), (4096, 4096), (11008, 4096))
 MARKS = {

@@ -1,0 +1,113 @@
+"""Chapter 6's tables, worked out further: pure functions from the study's tables to tidy ones, for charts and prose."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from greenlab.core.model import cost, scoring
+
+METHODS = {
+    "angular": "least angular distance",
+    "block_influence": "least block influence",
+    "deepest": "deepest but last",
+    "random": "at random (mean of seeds)",
+}
+
+
+def distance_table(distances: torch.Tensor) -> pd.DataFrame:
+    """Tidy form of the distances: start, n, distance; only blocks that lie inside the model."""
+    n_layers = len(distances)
+    rows = [(start, n, float(distances[start, n])) for start in range(n_layers) for n in range(1, n_layers - start + 1)]
+    return pd.DataFrame(rows, columns=["start", "n", "distance"])
+
+
+def recovered(curve: pd.DataFrame, n: int, healing: str) -> float:
+    """Share of the lost loss that healing gave back: ``(pruned - healed) / (pruned - full)``."""
+    full = curve.loc[curve["n_removed"] == 0, "loss"].iloc[0]
+    rows = curve[(curve["method"] == "angular") & (curve["n_removed"] == n)].set_index("healing")["loss"]
+    return float((rows["none"] - rows[healing]) / (rows["none"] - full))
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
+    curve, timing = tables["curve"], tables["speed"]
+    rows: list[tuple[str, float, str, str, str]] = [
+        ("items", int(curve["n_items"].max()), "items", "measured", "four-way cloze test"),
+        ("safe-cut", safe_cut(curve), "layers", "measured", "most removed within two standard errors"),
+    ]
+    for _, r in curve[curve["method"].isin(["none", "angular"])].iterrows():
+        tag = f"{r['n_removed']}" + ("" if r["healing"] == "none" else f"-healed-{r['healing'].replace('_', '-')}")
+        rows.append((f"loss-{tag}", r["loss"], "nats/token", "measured", "evaluation text"))
+        rows.append((f"accuracy-{tag}", 100 * r["accuracy"], "%", "measured", f"cloze, {r['n_items']} items"))
+        if r["healing"] != "none":
+            share = 100 * recovered(curve, r["n_removed"], r["healing"])
+            rows.append((f"recovered-{tag}", share, "%", "measured", "of the lost loss"))
+    for _, r in curve[curve["method"] == "block_influence"].iterrows():
+        rows.append(
+            (f"influence-accuracy-{r['n_removed']}", 100 * r["accuracy"], "%", "measured", "least block influence")
+        )
+    for _, r in timing.iterrows():
+        rows.append((f"{r['phase']}-speedup-{r['n_removed']}", r["speedup"], "x", "measured", "against the full model"))
+        rows.append((f"{r['phase']}-predicted-{r['n_removed']}", r["predicted"], "x", "modelled", "core.cost"))
+    steps = tables["steps"]
+    rows.append(("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "measured", "the whole study"))
+    rows.append(("energy", steps["energy_j"].sum() / 1e3, "kJ", steps["basis"].iloc[0], "the whole study"))
+    return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
+
+
+def method_table(curve: pd.DataFrame) -> pd.DataFrame:
+    """Tidy form for the comparison of methods: mean, least and most over seeds, and the whole model at 0 for each."""
+    rows = curve[(curve["healing"] == "none") & (curve["n_removed"] > 0)]
+    table = rows.groupby(["method", "n_removed"])[["loss", "accuracy"]].agg(["mean", "min", "max"])
+    table.columns = ["_".join(c) for c in table.columns]
+    whole = curve[curve["n_removed"] == 0].iloc[0]
+    zero = pd.DataFrame(
+        [
+            {"method": m, "n_removed": 0}
+            | {f"{c}_{s}": whole[c] for c in ("loss", "accuracy") for s in ("mean", "min", "max")}
+            for m in METHODS
+        ]
+    )
+    table = pd.concat([zero, table.reset_index()], ignore_index=True)
+    return table.assign(choice=table["method"].map(METHODS))
+
+
+def at(curve: pd.DataFrame, n: int, healing: str = "none") -> pd.Series:
+    """Return the row of the best block of ``n`` layers removed (the whole model for 0), cut only or healed."""
+    method = "angular" if n else "none"
+    rows = curve[(curve["method"] == method) & (curve["n_removed"] == n) & (curve["healing"] == healing)]
+    if len(rows) != 1:
+        known = sorted(curve.loc[curve["healing"] == healing, "n_removed"].unique())
+        raise ValueError(
+            f"n={n}, healing={healing!r}: the study has {', '.join(map(str, known))} layers removed with that healing"
+        )
+    return rows.iloc[0]
+
+
+def safe_cut(curve: pd.DataFrame, healing: str = "none") -> int:
+    """Return the most layers that can go before the cloze score falls by more than two standard errors.
+
+    Cuts are tried in order, and the first that falls too far ends the search: a lucky larger cut does not count.
+    """
+    whole = at(curve, 0)
+    least = whole["accuracy"] - 2 * scoring.standard_error(whole["accuracy"], int(whole["n_items"]))
+    rows = curve[(curve["method"] == "angular") & (curve["healing"] == healing)].sort_values("n_removed")
+    good = (rows["accuracy"] >= least).cumprod().astype(bool)
+    return int(rows.loc[good, "n_removed"].max()) if good.any() else 0
+
+
+def quality_gate(curve: pd.DataFrame, shape: cost.TransformerShape, context: int = 48) -> pd.DataFrame:
+    """Return energy for each right answer above guessing, the whole model being 1, for the best blocks, cut and healed.
+
+    Energy a token is taken as bytes read a token (`core.cost`), the measured times beside it in the speed table.
+    """
+    whole = at(curve, 0)
+    rows = curve[curve["method"].isin(["none", "angular"]) & curve["healing"].isin(["none", "teacher"])]
+    table = rows[["n_removed", "healing", "accuracy"]].copy()
+    table["energy_per_token"] = [
+        1 / float(cost.predicted_speedup(shape, n, phase="decode", n_tokens=context)) for n in table["n_removed"]
+    ]
+    above = (table["accuracy"] - scoring.CHANCE) / (whole["accuracy"] - scoring.CHANCE)
+    table["energy_per_right_answer"] = (table["energy_per_token"] / above.clip(lower=1e-9)).where(above > 0)
+    return table.sort_values(["n_removed", "healing"]).round(2).reset_index(drop=True)

@@ -1,0 +1,141 @@
+"""Chapter 7's live races on the reader's processor, and the energy model with its constants as sliders."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import altair as alt
+import ipywidgets as W
+import pandas as pd
+
+from greenlab.core import speed
+from greenlab.core.machine import available_cores
+from greenlab.lab.charts import Slider, bars_with_range, lines, roofline
+from greenlab.lab.widgets import Explorer
+from greenlab.ternary.estimates import SHAPES, OperationEnergy, energy_per_token, energy_ratio
+from greenlab.ternary.study import races
+
+RACE_SHAPES = {"576 x 1536 (SmolLM2)": (576, 1536), "2048 x 2048": (2048, 2048), "4096 x 4096": (4096, 4096)}
+BATCHES = (1, 4, 16, 64, 256)
+
+
+def race_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw how many multiply-adds a second each number format manages."""
+    return bars_with_range(
+        table, "work", "g_weights_per_s", value_format=",.3~g", title=title, x_title="Multiply-adds [billions a second]",
+        description="Multiply-adds a second with float32, bfloat16, int8 and ternary weights",
+    )  # fmt: skip
+
+
+def race_widget() -> Explorer:
+    """Race the number formats on this processor: choose the matrix, the batch and the threads; every move measures anew."""
+    cores = available_cores()
+
+    @lru_cache(maxsize=1)  # the sentence and the chart speak of one and the same race
+    def outcome(shape: str, batch: int, threads: int) -> pd.DataFrame:
+        races.set_threads(threads)
+        try:
+            return races.race(*RACE_SHAPES[shape], batch, rounds=5)
+        finally:
+            races.set_threads(cores)
+
+    def times(shape: str, batch: int, threads: int, peer: str) -> float:
+        rates = outcome(shape, batch, threads).set_index("work")["g_weights_per_s"]
+        return float(rates["ternary"] / rates[peer])
+
+    def draw(shape: str, batch: int, threads: int) -> alt.LayerChart:
+        return race_chart(
+            outcome(shape, batch, threads), f"{shape}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+        )
+
+    def say(shape: str, batch: int, threads: int) -> str:
+        against = {peer: times(shape, batch, threads, peer) for peer in races.BITS}
+        return "Ternary is " + ", ".join(f"{x:.1f} times as fast as {peer}" for peer, x in against.items()) + "."
+
+    def reached(shape: str, batch: int, threads: int) -> bool:
+        return times(shape, batch, threads, "bfloat16") < 2
+
+    controls = {
+        "shape": W.Dropdown(options=list(RACE_SHAPES), value="2048 x 2048", description="Matrix"),
+        "batch": W.SelectionSlider(options=BATCHES, value=1, description="Rows at once (batch)"),
+        "threads": W.IntSlider(value=cores, min=1, max=max(cores, 2), description="Threads"),
+    }
+    return Explorer(
+        controls, draw, say, reached, "find a setting in which ternary is less than twice as fast as bfloat16"
+    )
+
+
+def measured_roofline(n: int = 4096) -> alt.LayerChart:
+    """Measure this machine's bandwidth and arithmetic, and where one row times a matrix stands in each number format."""
+    races.set_threads(available_cores())
+    bandwidth, peak = speed.read_bandwidth(2**26, rounds=3), speed.matmul_rate(rounds=3)
+    roof = [(0.25, 0.25 * bandwidth), (peak / bandwidth, peak), (max(64, 2 * peak / bandwidth), peak)]
+    roofs = pd.DataFrame([{"roof": "float32", "intensity": i, "flops_per_s": f} for i, f in roof])
+    table = races.race(n, n, rounds=5)
+    works = pd.DataFrame({
+        "work": table["work"], "intensity": [16 / races.bits_of(work) for work in table["work"]],  # 2 FLOP a weight
+        "flops_per_s": 2e9 * table["g_weights_per_s"],
+        "kind": ["ternary" if work == "ternary" else "float and int8" for work in table["work"]],
+    })  # fmt: skip
+    return roofline(
+        roofs, works, title="Fewer bits move a product to the right, and up along the roof",
+        subtitle="line: what memory and float32 arithmetic allow; above it a matrix comes from the processor's cache",
+        description="Roofline of this machine with one row times a matrix in float32, bfloat16, int8 and ternary",
+    )  # fmt: skip
+
+
+def _energies(energy: OperationEnergy, context: int, batch: int) -> dict[bool, dict[str, float]]:
+    return {t: energy_per_token(SHAPES["70B"], energy, context=context, batch=batch, ternary=t) for t in (False, True)}
+
+
+def energy_widget() -> Explorer:
+    """The paper's energy model with its constants as sliders: what an addition costs, and what reading a byte costs."""
+
+    def model(add_pj: float, read_pj: float) -> OperationEnergy:
+        return OperationEnergy(ternary_add_pj=add_pj, read_pj_per_byte=read_pj)
+
+    def draw(add_pj: float, read_pj: float, context: int, batch: int) -> alt.LayerChart:
+        parts = _energies(model(add_pj, read_pj), context, batch)
+        rows = [
+            {"model": f"{'ternary' if t else '16-bit float'}: {'reading' if reading else 'arithmetic'}",
+             "mj": 1e3 * sum(j for part, j in found.items() if (part == "reading") == reading)}
+            for t, found in parts.items() for reading in (False, True)
+        ]  # fmt: skip
+        return bars_with_range(
+            pd.DataFrame(rows), "model", "mj", title=f"Modelled: {ratio(add_pj, read_pj, context, batch):.1f} times less energy",
+            subtitle="a 70B model, one token; no joule here was measured", x_title="Energy a token [mJ]",
+            description="Modelled energy a token of a 70B model in float and ternary, arithmetic and reading apart",
+        )  # fmt: skip
+
+    def ratio(add_pj: float, read_pj: float, context: int, batch: int) -> float:
+        return energy_ratio(SHAPES["70B"], model(add_pj, read_pj), context=context, batch=batch)
+
+    def say(add_pj: float, read_pj: float, context: int, batch: int) -> str:
+        ternary = _energies(model(add_pj, read_pj), context, batch)[True]
+        share = ternary["reading"] / sum(ternary.values())
+        return f"Ternary needs {ratio(add_pj, read_pj, context, batch):.1f} times less; {share:.0%} of its energy reads weights."
+
+    controls = {
+        "add_pj": W.FloatSlider(
+            value=0.007, min=0.007, max=0.1, step=0.001, description="One ternary addition [pJ]", readout_format=".3f"
+        ),
+        "read_pj": W.FloatSlider(value=0, min=0, max=160, step=1, description="Reading one byte [pJ]"),
+        "context": W.IntSlider(value=384, min=0, max=4096, step=64, description="Tokens looked back at"),
+        "batch": W.SelectionSlider(options=(1, 16, 176), value=1, description="Batch that shares a reading"),
+    }  # fmt: skip
+    return Explorer(controls, draw, say, lambda **v: ratio(**v) < 10, "make the saving less than 10 times")
+
+
+def read_twin(title: str) -> alt.LayerChart:
+    """Draw the modelled saving against the price of reading a byte, with a slider for the price of an addition."""
+    rows = []
+    for add in (0.01, 0.02, 0.03, 0.04):
+        for read in (0, 0.1, 0.3, 1, 2, 4, 8, 16, 32):
+            energy = OperationEnergy(ternary_add_pj=add, read_pj_per_byte=read)
+            rows.append({"read_pj": read, "add_pj": add, "ratio": energy_ratio(SHAPES["70B"], energy)})
+    return lines(
+        pd.DataFrame(rows), "read_pj", "ratio", title=title, subtitle="move the slider: the price of an addition hardly matters",
+        x_title="Reading one byte of weights [pJ]", y_title="Energy, 16-bit float over ternary [x]", zero=True,
+        slider=Slider("add_pj", "One ternary addition [pJ]", 0.01),
+        description="Modelled energy ratio against the energy of reading one byte, for several prices of an addition",
+    )  # fmt: skip

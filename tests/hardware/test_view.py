@@ -1,0 +1,124 @@
+"""Chapter 2's charts, its widgets at every extreme, its exercises, and SmolLM2's decoding predicted on this machine."""
+
+import pytest
+import torch
+
+from greenlab.core import assets
+from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
+from greenlab.hardware import view as see
+from greenlab.hardware.own_machine import Prediction
+from greenlab.hardware.view.widgets import working_cells
+from greenlab.lab.exercises import solutions
+from greenlab.lab.widgets import exercise_extremes
+
+ENERGY = {"h100-sxm5-80gb": "H100", "l4": "L4", "epyc-9654": "EPYC 9654"}
+
+
+@pytest.fixture(scope="module")
+def core():
+    return own_machine.measured_device("one core", n_threads=1, rounds=1)
+
+
+def test_every_chart_is_a_valid_specification_with_words(core):
+    h100 = device("h100-sxm5-80gb")
+    works = {"one": (decode("Llama-3.1-8B"), h100), "prompt": (prefill("Llama-3.1-8B"), h100)}
+    charts = [
+        see.all_roofs(works, "t", own=[core]),
+        see.own_roof(core, core.replace(name="all cores"), Prediction(5.4e8, 1e10, 0.01, 0.07), "t"),
+        see.published_chart(compare_published(), "t"),
+        see.chips_chart("t"),
+        see.energy_chart(see.energy_table(ENERGY), "t"),
+        see.roofline_twin("t"),
+        see.systolic_twin("t"),
+    ]
+    for chart in charts:
+        spec = chart.to_dict()
+        assert spec["description"]
+        assert spec["title"]
+
+
+def test_energy_lines_end_where_memory_is_full_and_never_rise():
+    table = see.energy_table(ENERGY)
+    assert table.groupby("chip")["batch"].max().to_dict() == {"EPYC 9654": 1024, "H100": 512, "L4": 64}
+    assert table.groupby("chip")["j_per_token"].apply(lambda j: j.is_monotonic_decreasing).all()
+
+
+def test_the_roofline_widget_holds_at_every_extreme_and_its_goal_can_be_reached():
+    widget = see.roofline_widget()
+    assert widget.text.startswith("Memory sets the time; the units are busy 0.3%")
+    for values, text in exercise_extremes(widget):
+        assert ("tokens a second for each user" if values["phase"] == "decode" else "first word comes after") in text
+        assert "nan" not in text
+    widget.set(batch=512)
+    assert "not yet reached" in widget.text, "the cache alone keeps a crowd below the ridge"
+    widget.set(batch=512, context=128)
+    assert widget.text.endswith("memory: reached.")
+
+
+def test_the_systolic_widget_holds_at_every_extreme_and_its_goal_can_be_reached():
+    widget = see.systolic_widget()
+    assert all(text.startswith("Cycle") for _, text in exercise_extremes(widget))
+    widget.set(m=7, cycle=7)
+    assert widget.text.endswith("multiply: reached.")
+    widget.set(m=6, cycle=6)
+    assert "not yet reached" in widget.text
+
+
+@pytest.mark.parametrize("m", [1, 4, 8])
+def test_the_drawn_wave_is_the_simulated_one(m):
+    trace = systolic.simulate([[1.0] * 4] * m, [[1.0] * 4] * 4)
+    drawn = [working_cells(m, cycle) for cycle in range(1, 15)]
+    assert drawn == [int((rows >= 0).sum()) for rows in trace.row] + [0] * (14 - trace.cycles)
+    k, n = (trace.row[2] >= 0).nonzero()  # the formula that Vega computes: cycle - k - n + 2, all from 1
+    assert (trace.row[2][k, n] + 1 == 3 - (k + 1) - (n + 1) + 2).all()
+
+
+WRONG = {
+    "hardware-roof": [
+        (lambda i, p, b: max(p, b * i), "higher of the two"), (lambda i, p, b: min(p, b / i), "check the units"),
+        (lambda i, p, b: b * i, "stop at 100"), (lambda i, p, b: p, "20 FLOP/s only"), (lambda i, p, b: 1.0, "not 20 and 100"),
+    ],
+    "hardware-batch": [(148, "counted once"), (591, "half as many"), (1, "one FLOP a byte"), (64, "the ridge is the batch")],
+    "hardware-chips": [
+        (lambda p, b, m: p * b / m / 1e9, "eight bits"), (lambda p, b, m: p * b / 8 / (m * 1e9), "round up"),
+        (lambda p, b, m: 609, "bits that are given"), (lambda p, b, m: 7, "compare bytes with bytes"),
+    ],
+    "hardware-cycles": [
+        (lambda m, k, n: m * k * n, "at the same time"), (lambda m, k, n: m, "still has to cross"),
+        (lambda m, k, n: m + k + n, "one cell and one number"), (lambda m, k, n: m + k + n - 1, "takes 10 cycles"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_slip_gets_its_own_hint_and_the_reference_passes(name):
+    task = solutions()[name]
+    assert task.verdict(task.reference) is None
+    for answer, hint in WRONG[name]:
+        assert hint in task.verdict(answer)
+
+
+def test_the_readers_machine_is_a_device(core):
+    assert core.confidence == "measured"
+    assert core.power_w is None
+    assert core.flops_per_s["fp32"] > core.bandwidth_b_per_s > 1e8
+    with pytest.raises(ValueError, match="n=0: expected 1 thread or more"), own_machine.threads(0):
+        pass
+
+
+@pytest.mark.assets
+def test_two_small_measurements_add_up_to_a_prediction_of_the_real_model():
+    """The parts only: how well it predicts depends on who else uses the machine, and is printed in the notebook."""
+    model, tokenizer = assets.load_smollm2()
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    before = torch.get_num_threads()
+    found = own_machine.predict_decode(model, ids, rounds=1)
+    assert torch.get_num_threads() == before
+    weights = 4 * 134_515_008
+    assert found.bytes_moved == pytest.approx(weights, rel=0.01)
+    assert found.predicted_s == pytest.approx(found.overhead_s + found.bytes_moved / found.matvec_b_per_s)
+    tiny = own_machine.tiny_twin(model)
+    assert len(tiny.model.layers) == 30
+    assert sum(p.numel() for p in tiny.parameters()) < 1e-2 * 134_515_008
+    with pytest.raises(ValueError, match=r"expected torch\.float32 only"):
+        own_machine.predict_decode(tiny.to(torch.bfloat16), ids)

@@ -1,0 +1,113 @@
+"""Chapter 0: the ledger of claims filters what it says, its chart and twin are valid, the study is whole, hints."""
+
+import pandas as pd
+import pytest
+
+from greenlab.core import facts
+from greenlab.lab.exercises import solutions
+from greenlab.lab.widgets import exercise_extremes
+from greenlab.start_here import study
+from greenlab.start_here import view as see
+
+
+@pytest.fixture(scope="module")
+def ledger():
+    return see.ClaimsLedger()
+
+
+def test_charts_are_valid_specifications_with_words():
+    table = facts.table("claims")
+    for chart in (
+        see.verdict_chart(table, "t"),
+        see.verdict_twin(table),
+        see.run_chart(study.load()["notebooks"], "t"),
+    ):
+        spec = chart.to_dict()
+        assert spec["description"]
+        assert spec["title"]
+
+
+def test_filters_narrow_together():
+    everything = see.claims()
+    assert len(everything) == len(facts.table("claims"))
+    assert set(see.claims("Trend")["section"]) == {"Trend"}
+    assert set(see.claims(verdict="wrong")["verdict"]) == {"wrong"}
+    both = see.claims("Carbon Footprint", "outdated", "IEA 2026")
+    assert 0 < len(both) < len(see.claims("Carbon Footprint", "outdated"))
+    assert len(see.claims(search="IRELAND")) == len(see.claims(search="ireland")) > 0
+    assert see.claims(search="(").shape[1] == everything.shape[1]  # a bracket is a bracket, no pattern
+
+
+def test_counts_name_every_verdict_and_add_up():
+    counts = see.verdict_counts(see.claims())
+    assert counts["verdict"].tolist() == list(see.VERDICTS)
+    assert counts["claims"].sum() == len(see.claims())
+    assert set(see.COLOURS) == set(see.MARKS) == set(see.VERDICTS)
+
+
+def test_the_ledger_holds_at_every_extreme(ledger):
+    for stop, text in exercise_extremes(ledger):
+        assert "claim" in text, stop
+    assert len(see.claims()) > see.SHOWN
+    assert f"{len(see.claims()) - see.SHOWN} more" in ledger.table.value
+    assert ledger.table.value.count("<tr") == see.SHOWN + 1
+
+
+def test_the_table_follows_and_its_text_is_escaped(ledger):
+    ledger.set(search="Ireland")
+    assert ledger.table.value.count("<tr") == len(see.claims(search="Ireland")) + 1
+    assert "README.md#devries-ireland-scenario" in ledger.table.value
+    ledger.set(search="no such words at all")
+    assert "No claim fits" in ledger.text
+    assert ledger.table.value.count("<tr") == 1
+    ledger.set(search="")
+    row = {"id": "x", "verdict": "wrong", "claim": "<b>1 < 2</b>", "why": "a & b"}
+    assert "&lt;b&gt;1 &lt; 2&lt;/b&gt;" in see.claims_table(pd.DataFrame([row]))
+
+
+def test_the_study_has_a_row_for_every_notebook_and_its_figures_follow():
+    tables = study.load()
+    assert set(tables["notebooks"]["notebook"]) <= {path.stem for path in study.notebooks()}
+    assert {"00_start_here", "01_footprint"} <= set(tables["notebooks"]["notebook"])
+    rows = tables["notebooks"]
+    assert (rows["low_j"] < rows["energy_j"]).all()
+    assert (rows["energy_j"] < rows["high_j"]).all()
+    assert set(rows["basis"]) <= {"measured", "modelled"}
+    assert (rows["peak_mb"] <= 1600).all()
+    again, stored = study.figures(rows).set_index("name")["value"], tables["figures"].set_index("name")["value"]
+    assert again.to_dict() == pytest.approx(stored.to_dict(), rel=1e-4)
+
+
+def test_a_step_is_named_after_the_code_and_not_after_the_prose(tmp_path):
+    """So a better sentence does not ask for a new measurement, and a changed cell does."""
+    import nbformat
+
+    def name(prose, code):
+        cells = [nbformat.v4.new_markdown_cell(prose), nbformat.v4.new_code_cell(code)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "07_demo.ipynb")
+        return study.step_name(tmp_path / "07_demo.ipynb")
+
+    assert name("one", "x = 1") == name("two", "x = 1") != name("one", "x = 2")
+    assert name("one", "x = 1").startswith("07_demo-")
+
+
+def test_a_run_through_finds_the_first_chart_and_the_peak(tmp_path):
+    import nbformat
+
+    cells = ["from greenlab.lab import setup; setup()", "import altair as alt, pandas as pd", "print(1)"]
+    cells.append('alt.Chart(pd.DataFrame({"x": [1]}), description="d").mark_point().encode(x="x:Q")')
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "demo.ipynb")
+    found = study.run_through(tmp_path / "demo.ipynb", study.Config())
+    assert found["first_chart_s"] > 0
+    assert 20 < found["peak_mb"] < 1000
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [(4000, "a thousand times"), (14_400_000, "turn the joules"), (0.01, "by the grid"), (7, "7 g: divide")],
+)
+def test_each_slip_gets_its_own_hint_and_the_reference_passes(answer, hint):
+    task = solutions()["start-here-carbon"]
+    assert task.verdict(task.reference) is None
+    assert hint in task.verdict(answer)

@@ -1,0 +1,109 @@
+"""Chapter 7's charts from the committed study, its exercises, and its widgets at every extreme."""
+
+import pytest
+import torch
+
+from greenlab.core import facts
+from greenlab.lab.exercises import solutions
+from greenlab.lab.widgets import exercise_extremes
+from greenlab.ternary import absmean_quantize, estimates, study
+from greenlab.ternary import view as see
+from greenlab.ternary.study import races
+from greenlab.ternary.study import tables as work
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return study.load()
+
+
+def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
+    curve = tables["curve"]
+    bins = see.histogram(torch.randn(50, 50, generator=torch.Generator().manual_seed(0)))
+    printed = {size: facts.value(f"bitnet-memory-ratio-{size.lower().replace('.', 'p')}") for size in estimates.SHAPES}
+    charts = [
+        see.histogram_twin(bins, "t"),
+        see.bits_chart(work.by_bits(curve), 1.5, "t"),
+        see.gap_chart(work.by_size(curve), "t"),
+        see.size_chart(work.by_memory(curve), "t"),
+        see.decode_chart(tables["decode"].query("shape == 'trained'"), "t", "s"),
+        see.parts_chart(tables["parts"], "t"),
+        see.memory_chart(work.paper_memory(printed), "t"),
+        see.read_twin("t"),
+        see.race_chart(races.race(64, 64, rounds=1), "t"),
+    ]
+    for chart in charts:
+        spec = chart.to_dict()
+        assert spec["description"]
+        assert spec["title"]
+
+
+def test_the_histogram_counts_every_weight():
+    bins = see.histogram(torch.tensor([1.0] * 98 + [-100.0, 100.0]))  # mean magnitude 2.98
+    assert bins["share"].sum() == pytest.approx(1)
+    assert (bins["end"] - bins["start"]).to_list() == pytest.approx([0.1] * 80)
+    assert bins["share"].iloc[[0, -1]].tolist() == [0.01, 0.01]  # what is beyond the edge is counted at it
+    assert bins.loc[(bins["start"] < 1 / 2.98) & (bins["end"] > 1 / 2.98), "share"].tolist() == [0.98]
+
+
+@pytest.mark.assets
+def test_the_threshold_widget_says_what_the_quantizer_does():
+    from greenlab.core import assets
+
+    widget = see.threshold_widget()
+    assert all("become 0" in text for _, text in exercise_extremes(widget))
+    widget.set(layer=3, name="keys", threshold=0.5)
+    q, gamma = absmean_quantize(weight := assets.smollm2_matrix(3, "self_attn.k_proj"))
+    lost = (weight - q * gamma).square().sum() / weight.square().sum()
+    assert f"{(q == 0).float().mean():.0%} of the weights" in widget.text
+    assert f"{lost:.1%} of the matrix" in widget.text
+
+
+@pytest.mark.assets
+def test_a_matrix_that_is_not_there_is_named():
+    from greenlab.core import assets
+
+    with pytest.raises(ValueError, match=r"a layer of 0 to 29 and one of mlp\.down_proj"):
+        assets.smollm2_matrix(30, "mlp.up_proj")
+
+
+def test_the_race_widget_races_at_every_setting():
+    widget = see.race_widget()
+    for values, text in exercise_extremes(widget):
+        assert text.count("times as fast as") == 3, values
+
+
+def test_the_energy_widget_starts_at_the_papers_ratio_and_falls_with_reading():
+    widget = see.energy_widget()
+    exercise_extremes(widget)
+    start = float(widget.text.split("needs ")[1].split(" times")[0])
+    assert start == pytest.approx(facts.value("bitnet-70b-energy-ratio"), rel=0.05)
+    widget.set(read_pj=32)
+    assert "needs 7.7 times less" in widget.text or "needs 7.8 times less" in widget.text
+    assert "Goal: make the saving less than 10 times: reached" in widget.text
+
+
+WRONG = {
+    "ternary-absmean": [
+        (lambda w: (w / w.abs().mean()).round().clamp(-1, 1), "two things"),
+        (lambda w: ((w / w.mean()).round().clamp(-1, 1), w.mean()), "average their magnitudes"),
+        (lambda w: ((w / w.abs().max()).round(), w.abs().max()), "mean magnitude"),
+        (lambda w: ((w / w.abs().mean()).round(), w.abs().mean()), "clamp"),
+        (lambda w: (w.sign(), w.abs().mean()), "binary BitNet"),
+    ],
+    "ternary-five-trits": [
+        (lambda t: sum(x * 3**i for i, x in enumerate(t)), "no sign"),
+        (lambda t: sum((x + 1) * 4**i for i, x in enumerate(t)), "multiply by 3"),
+        (lambda t: sum(x + 1 for x in t), "cannot be told apart"),
+    ],
+    "ternary-per-user": [(8.94, "sequences that share it"), (1.23, "upside down"), (3, "2977 / 176")],
+    "ternary-memory": [(13.69, "stay at 16 bits"), (13.8, "not every weight"), (14.7e9, "gigabytes"), (30, "1.6 bits")],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_slip_gets_its_own_hint_and_the_reference_passes(name):
+    task = solutions()[name]
+    assert task.verdict(task.reference) is None
+    for answer, hint in WRONG[name]:
+        assert hint in task.verdict(answer)
