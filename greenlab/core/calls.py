@@ -30,7 +30,7 @@ def checked_work(name: str, work: Any) -> None:
     function = work
     while isinstance(function, functools.partial):
         function = function.func
-    for candidate in (function, getattr(type(function), "__call__", None)):
+    for candidate in (function, type(function).__call__):
         if inspect.iscoroutinefunction(candidate):
             raise TypeError(
                 f"{name}={work!r} is an async function: calling it makes a coroutine and does no work; "

@@ -85,7 +85,9 @@ class _Reading:
         stale_j = counter.unit_j + self.energy_j * (counter.update_s / time_s if time_s > 0 else 1.0)
         low_j = max(0.0, self.energy_j * (1 - counter.error) - stale_j)
         high_j = (self.energy_j * (1 + counter.error) + stale_j + self.missed_j) * (1 + UNSEEN_SHARE)
-        wraps = f" (it may have wrapped {self.missed_j / counter.range_j:.0f} times unseen)" if self.missed_j else ""
+        wraps = ""
+        if self.missed_j and counter.range_j:
+            wraps = f" (it may have wrapped {self.missed_j / counter.range_j:.0f} times unseen)"
         return Component(counter.component, "measured", self.energy_j, low_j, high_j, counter.name + wraps)
 
 

@@ -12,7 +12,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from greenlab.core import checks
 from greenlab.core.facts import schema
@@ -376,7 +376,7 @@ def _check_basis(what: str, basis: str) -> None:
 
 def _check_range(what: str, record: object, *names: str) -> None:
     """Check that three amounts are numbers from 0 up, in rising order."""
-    values = []
+    values: list[Any] = []
     for name in names:
         value = getattr(record, name)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
