@@ -7,6 +7,7 @@ waiting, and prompts that are read while others write.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -90,12 +91,13 @@ def compare_published() -> pd.DataFrame:
         task = prefill if figure.quantity == "first token" else decode
         work = task(figure.model, batch=figure.batch, context=figure.context, format=figure.format)
         e = roofline(work, device(figure.device), n_devices=figure.n_devices, split=figure.split)
-        bound = {
+        bounds = {
             "stream": e.stream_tokens_per_s,
             "total": e.tokens_per_s,
             "first token": 1e3 * e.time_s,
-            "energy": e.j_per_token,
-        }[figure.quantity]
+            "energy": e.j_per_token if e.j_per_token is not None else math.nan,
+        }
+        bound = float(bounds[figure.quantity])
         published = facts.value(figure.fact)
         share = bound / published if figure.quantity in ("first token", "energy") else published / bound
         row = {"fact": figure.fact, "label": figure.label, "quantity": figure.quantity, "unit": facts.unit(figure.fact)}

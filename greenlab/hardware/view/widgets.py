@@ -24,6 +24,7 @@ from greenlab.lab.widgets import Explorer
 RATES = (1e9, 1e17)  # FLOP/s: the vertical axis stands still while the point moves
 WORDS_TURN_AT = 200  # FLOP per byte: right of it the point's words stand to its left
 START = "h100-sxm5-80gb"
+BOARD = 8  # chips on one board
 SIZE, MOST_ROWS = 4, 8  # the matrix unit of the step-through, and the longest batch pushed through it
 
 
@@ -66,9 +67,9 @@ def _base() -> alt.LayerChart:
 @lru_cache(maxsize=512)
 def _estimate(chip: str, model: str, phase: str, batch: int, context: int, form: str) -> tuple[Work, Estimate]:
     work = {"decode": decode, "prefill": prefill}[phase](model, batch=batch, context=context, format=form)
-    n = chips_needed(work, device(chip))
-    # a matrix is rarely cut over more than one board of eight: beyond it, chips hold a few layers each
-    return work, roofline(work, device(chip), n_devices=n, split="tensor" if n <= 8 else "pipeline")
+    n = int(np.max(chips_needed(work, device(chip))))
+    # a matrix is rarely cut over more than one board: beyond it, chips hold a few layers each
+    return work, roofline(work, device(chip), n_devices=n, split="tensor" if n <= BOARD else "pipeline")
 
 
 def roofline_widget() -> Explorer:
@@ -82,26 +83,26 @@ def roofline_widget() -> Explorer:
             "peak": e.n_devices * chip.flops_per_s[e.arithmetic],
             "work_intensity": work.intensity,
             "work_rate": work.flops / work.tokens * e.tokens_per_s,
-            "words": f"{e.n_devices} x {chip.name}: at most {_rate(e.tokens_per_s)} tokens/s",
+            "words": f"{e.n_devices} x {chip.name}: at most {_rate(float(e.tokens_per_s))} tokens/s",
         }
 
     def say(**chosen: Any) -> str:
         e = _estimate(**chosen)[1]
-        busy = e.compute_s / e.time_s
-        chips = f"{e.n_devices} chips hold it" if e.n_devices > 1 else "One chip holds it"
+        share = float(e.batches) / e.n_devices if e.n_devices > BOARD else 1.0  # the chips that hold no batch wait
+        busy = share * float(e.compute_s / e.time_s)
         limit = "Memory sets the time" if e.bound == "memory" else "Arithmetic sets the time"
         energy = (
             "no rated power is published"
             if e.j_per_token is None
-            else f"{quantity(e.j_per_token, 'J')} a token at rated power"
+            else f"{quantity(float(e.j_per_token), 'J')} a token at rated power"
         )
         if chosen["phase"] == "prefill":
-            speed = f"The first word comes after {duration(e.time_s)} or more"
+            speed = f"The first word comes after {duration(float(e.time_s))} or more"
         else:
-            speed = f"At most {_rate(e.stream_tokens_per_s)} tokens a second for each user"
+            speed = f"At most {_rate(float(e.stream_tokens_per_s))} tokens a second for each user"
         return (
-            f"{limit}; the units are busy {busy:.1%} of it (computed in {e.arithmetic}). {chips}.\n"
-            f"{speed}, {_rate(e.tokens_per_s)} tokens a second in all; {energy}."
+            f"{limit}; the units are busy {busy:.1%} of it (computed in {e.arithmetic}). {_holders(e)}.\n"
+            f"{speed}, {_rate(float(e.tokens_per_s))} tokens a second in all; {energy}."
         )
 
     def reached(**chosen: Any) -> bool:
@@ -119,6 +120,17 @@ def roofline_widget() -> Explorer:
     }
     goal = "while it writes, make arithmetic set the time, not memory"
     return Explorer(controls, draw, say, reached, goal, base=_base())
+
+
+def _holders(e: Estimate) -> str:
+    """How many chips hold the model; if each holds some layers, how many batches have room for their caches."""
+    if e.n_devices == 1:
+        return "One chip holds it"
+    words = f"{e.n_devices:,} chips hold it"
+    if e.n_devices <= BOARD:
+        return words
+    batches = int(e.batches)
+    return f"{words}, each some layers, and the caches of {batches:,} batch{'es' * (batches > 1)} at once"
 
 
 def _rate(value: float) -> str:
