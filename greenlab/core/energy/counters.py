@@ -45,9 +45,9 @@ RAPL_ERROR, NVML_ERROR, APPLE_ERROR = 0.056, 0.05, 0.10
 RAPL_UNIT_J = 2.0**-14  # the usual energy unit of the register, 61 uJ (Intel SDM vol. 3B, MSR_RAPL_POWER_UNIT)
 # More than any device of the kind draws so far: bounds what a counter can have missed.
 RAPL_MAX_W, NVML_MAX_W, APPLE_MAX_W = 600.0, 1400.0, 300.0
-# The clock and the counter are two readings, and the process may be paused between them: so much time is granted on top
-# of the block's own before a step counts as impossible.
-PAUSE_S = 0.1
+# The clock and the counter are two readings, and a busy machine may pause the process between them: so much time is
+# granted on top of the block's own before a step counts as impossible.
+PAUSE_S = 1.0
 COMPONENTS = ("cpu", "dram", "gpu")
 
 
