@@ -40,11 +40,13 @@ def code_hash(work: Callable[[], Any], modules: Iterable[str] = ()) -> str | Non
         modules: names of more greenlab modules that the work depends on, where its code does not import them by name.
 
     Raises:
-        TypeError: if ``work`` cannot be called.
+        TypeError: if ``work`` cannot be called, or ``modules`` is no list.
         ValueError: if a module of ``modules`` is not part of greenlab.
     """
     if not callable(work):
         raise TypeError(f"work={work!r} is {type(work).__name__}: give a function without arguments")
+    if isinstance(modules, (str, bytes)) or not isinstance(modules, Iterable):
+        raise TypeError(f"modules={modules!r} is {type(modules).__name__}: give a list of names")
     pieces: dict[str, str] = {}
     for name in modules:
         if not isinstance(name, str) or _file(name) is None:

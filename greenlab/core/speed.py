@@ -31,6 +31,7 @@ def checked_ids(name: str, input_ids: Any, *, one: bool = False) -> Tensor:
         TypeError: if it is no tensor of whole numbers.
         ValueError: if it is empty or has another shape.
     """
+    one = checks.flag("one", one)
     wanted = "a tensor of token ids (1, S)" if one else "a tensor of token ids (B, S)"
     if not isinstance(input_ids, Tensor):
         raise TypeError(f"{name} is {type(input_ids).__name__}: give {wanted}")

@@ -197,7 +197,8 @@ def save(chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts
         ValueError: if a table has no columns, or a column is missing.
     """
     target, settings = folder(chapter), config_json(config)
-    _check_tables(tables, receipts)
+    _check_receipts(receipts)
+    _check_tables(tables)
     steps = _step_records(receipts)
     code = _one_hash(steps)
     amounts = {key: float(receipts[key].sum()) for key in AMOUNTS}
@@ -228,7 +229,7 @@ def save(chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts
     _replace(STUDIES / "README.md", page)
 
 
-def _check_tables(tables: Mapping[str, pd.DataFrame], receipts: pd.DataFrame) -> None:
+def _check_tables(tables: Mapping[str, pd.DataFrame]) -> None:
     if not isinstance(tables, Mapping):
         raise TypeError(f"tables is {type(tables).__name__}: give a dict of names and tables")
     for name, table in tables.items():
@@ -242,6 +243,9 @@ def _check_tables(tables: Mapping[str, pd.DataFrame], receipts: pd.DataFrame) ->
         raise ValueError(f"tables lacks 'figures' (it has {', '.join(tables) or 'none'}): prose quotes its rows")
     if missing := [name for name in FIGURES if name not in tables["figures"]]:
         raise ValueError(f"tables['figures'] lacks the column {missing[0]!r}")
+
+
+def _check_receipts(receipts: pd.DataFrame) -> None:
     if not isinstance(receipts, pd.DataFrame):
         raise TypeError(f"receipts is {type(receipts).__name__}: give the table of Steps.receipts()")
     if missing := [name for name in (*AMOUNTS, "basis") if name not in receipts]:
@@ -316,7 +320,7 @@ def load(chapter: str, *names: str) -> dict[str, pd.DataFrame]:
     place = folder(chapter)
     found = sorted(path.stem for path in place.glob("*.csv"))
     if not found:
-        raise unknown("study", chapter, sorted(path.parent.name for path in STUDIES.glob("*/run.json")))
+        raise unknown("chapter", chapter, sorted(path.parent.name for path in STUDIES.glob("*/run.json")))
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"table={name!r} is {type(name).__name__}: give the name of a table")

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from greenlab.core import facts
-from greenlab.hardware.device import device
-from greenlab.hardware.roofline import roofline
-from greenlab.hardware.work import decode, prefill
+from greenlab.core import checks, facts
+from greenlab.hardware.device import device, devices
+from greenlab.hardware.roofline import SPLITS, roofline
+from greenlab.hardware.work import FORMATS, MODELS, decode, prefill
+
+QUANTITIES = ("stream", "total", "first token", "energy")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Published:
         context: tokens in the cache, the mean over the run; for "first token" the prompt.
         n_devices: chips that share the work.
         split: how, see `roofline`.
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if a name is unknown, or a number is out of range.
     """
 
     fact: str
@@ -46,6 +52,18 @@ class Published:
     context: int = 128
     n_devices: int = 1
     split: str = "tensor"
+
+    def __post_init__(self) -> None:
+        for name in ("fact", "label"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}={getattr(self, name)!r} is {type(getattr(self, name)).__name__}: give text")
+        checks.one_of("quantity", self.quantity, QUANTITIES)
+        checks.one_of("device", self.device, tuple(devices()))
+        checks.one_of("model", self.model, tuple(MODELS))
+        checks.one_of("format", self.format, tuple(FORMATS))
+        checks.one_of("split", self.split, SPLITS)
+        for name in ("batch", "context", "n_devices"):
+            checks.integer(name, getattr(self, name), low=1, high=10**9)
 
 
 _A100, _H100 = "a100-sxm4-80gb", "h100-sxm5-80gb"

@@ -126,7 +126,7 @@ def batches_under_way(work: Work, device: Device, n_devices: int) -> Number:
         ValueError: if not even one batch fits.
     """
     _kinds(work, device)
-    n_devices = checks.integer("n_devices", n_devices, low=1)
+    n_devices = checks.integer("n_devices", n_devices, low=1, high=10**9)
     needed = int(np.max(chips_needed(work, device)))
     if needed > n_devices:
         raise ValueError(

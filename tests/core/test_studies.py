@@ -377,7 +377,7 @@ async def asynchronous():
         (lambda s: studies.Steps("demo", {"a": 1}), "config={'a': 1}"),
         (lambda s: studies.Steps("../x", Settings()), "chapter='../x'"),
         (lambda s: studies.Steps(5, Settings()), "chapter=5"),
-        (lambda s: studies.load("no_such_study"), "no study 'no_such_study'"),
+        (lambda s: studies.load("no_such_study"), "no chapter 'no_such_study'"),
         (lambda s: studies.load("layer_pruning", 5), "table=5"),
         (lambda s: provenance.code_hash(5), "work=5"),
     ],

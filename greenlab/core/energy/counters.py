@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlab.core import checks
+from greenlab.core.energy.receipt import COMPONENTS
 
 POWERCAP = Path("/sys/class/powercap")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder for each GPU that the driver knows
@@ -48,7 +49,11 @@ RAPL_MAX_W, NVML_MAX_W, APPLE_MAX_W = 600.0, 1400.0, 300.0
 # The clock and the counter are two readings, and a busy machine may pause the process between them: so much time is
 # granted on top of the block's own before a step counts as impossible.
 PAUSE_S = 1.0
-COMPONENTS = ("cpu", "dram", "gpu")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r} is {type(value).__name__}: give text")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,10 @@ class CounterStatus:
         tier: 1 RAPL, 2 NVML, 3 Apple, 4 the model.
         uncounted_w: most power that the device can draw without being counted [W]. Above 0 only for a device that is
             there and visible to this process, but gives no joules. Receipts then say "not counted".
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if ``tier`` or ``uncounted_w`` is out of range.
     """
 
     name: str
@@ -69,6 +78,13 @@ class CounterStatus:
     reason: str
     tier: int
     uncounted_w: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("name", "reason"):
+            _check_text(name, getattr(self, name))
+        checks.flag("readable", self.readable)
+        checks.integer("tier", self.tier, low=1, high=4)
+        checks.number("uncounted_w", self.uncounted_w, low=0)
 
 
 @dataclass(frozen=True)
@@ -80,12 +96,23 @@ class Step:
         missed_j: joules that may be missing because the counter went around unseen [J].
         seen_j: joules that were used for certain, also when ``energy_j`` is NaN [J].
         fault: what was wrong with the readings; empty when nothing was.
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if an energy is negative or infinite, or ``energy_j`` is NaN without a fault.
     """
 
     energy_j: float
     missed_j: float = 0.0
     seen_j: float = 0.0
     fault: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text("fault", self.fault)
+        checks.number("missed_j", self.missed_j, low=0)
+        checks.number("seen_j", self.seen_j, low=0)
+        if not (self.fault and isinstance(self.energy_j, float) and math.isnan(self.energy_j)):
+            checks.number("energy_j", self.energy_j, low=0)
 
 
 @dataclass(frozen=True)
@@ -101,6 +128,10 @@ class Counter:
         error: relative error of the counter.
         max_power_w: the device never draws more [W].
         range_j: where the counter starts again from zero [J]; None or 0 when it never does.
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if a field is out of range.
     """
 
     name: str
@@ -113,6 +144,7 @@ class Counter:
     range_j: float | None = None
 
     def __post_init__(self) -> None:
+        _check_text("name", self.name)
         checks.one_of("component", self.component, COMPONENTS)
         if not callable(self.read):
             raise TypeError(
@@ -189,8 +221,8 @@ def unwrap(start: float, end: float, span: float) -> float:
     (30, 15)
     """
     checks.number("span", span, above=0)
-    checks.number("start", start, low=0, high=span)
-    checks.number("end", end, low=0, high=span)
+    checks.number("start", start, low=0, high=span, remedy="a reading is at most span")
+    checks.number("end", end, low=0, high=span, remedy="a reading is at most span")
     return end - start if end >= start else end - start + span
 
 

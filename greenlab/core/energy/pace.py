@@ -19,11 +19,21 @@ class Pace:
         moves: how often its reading changed.
         watched_s: how long it was watched [s].
         interval_s: mean time from one change to the next [s]; None when there were fewer than two.
+
+    Raises:
+        TypeError: if a field is no number.
+        ValueError: if it is negative, NaN or infinite.
     """
 
     moves: int
     watched_s: float
     interval_s: float | None
+
+    def __post_init__(self) -> None:
+        checks.integer("moves", self.moves, low=0)
+        checks.number("watched_s", self.watched_s, low=0)
+        if self.interval_s is not None:
+            checks.number("interval_s", self.interval_s, low=0)
 
     def __str__(self) -> str:
         """In words, as the doctor prints it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 J_PER_KWH = 3.6e6
 BASES = ("measured", "modelled")
+COMPONENTS = ("cpu", "dram", "gpu")
 _JOULES = ("energy_j", "low_j", "high_j")
 _AMOUNTS = (*_JOULES, "time_s", "cpu_s", "carbon_g", "carbon_low_g", "carbon_high_g")
 _ALIASES = {"UK": "GB", "USA": "US", "EU27": "EU", "EL": "GR"}  # what people write, and the table does not
@@ -121,7 +122,8 @@ class Component:
 
     def __post_init__(self) -> None:
         what = f"component {self.component!r}"
-        _check_text(what, self, "component", "source")
+        checks.one_of("component", self.component, COMPONENTS)
+        _check_text(what, self, "source")
         _check_basis(what, self.basis)
         _check_range(what, self, "low_j", "energy_j", "high_j")
 
@@ -183,6 +185,8 @@ class Receipt:
     components: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.components, str) or not isinstance(self.components, Iterable):
+            raise TypeError(f"components={self.components!r}: give a list of Component")
         parts = tuple(Component(**c) if isinstance(c, dict) else c for c in self.components)  # as read from run.json
         object.__setattr__(self, "components", parts)
         what = f"receipt {self.label!r}"
@@ -259,6 +263,8 @@ class Receipt:
         (36.0, 36.0)
         """
         grid = grid_intensity(region)
+        if isinstance(components, str) or not isinstance(components, Iterable):
+            raise TypeError(f"components={components!r}: give a list of Component")
         energy_j, low_j, high_j = (
             checks.number(name, value, low=0)
             for name, value in (("energy_j", energy_j), ("low_j", low_j), ("high_j", high_j))
@@ -341,7 +347,7 @@ def merge(parts: Iterable[Component]) -> tuple[Component, ...]:
     Raises:
         TypeError: if ``parts`` holds anything else.
     """
-    if not isinstance(parts, Iterable):
+    if isinstance(parts, (str, bytes)) or not isinstance(parts, Iterable):
         raise TypeError(f"parts={parts!r} is {type(parts).__name__}: give a list of Component")
     merged: dict[str, Component] = {}
     for part in parts:
@@ -370,6 +376,8 @@ def _check_text(what: str, record: object, *names: str) -> None:
 
 
 def _check_basis(what: str, basis: str) -> None:
+    if not isinstance(basis, str):
+        raise TypeError(f"{what}: basis={basis!r} is {type(basis).__name__}: give one of {BASES}")
     if basis not in BASES:
         raise ValueError(f"{what}: basis={basis!r} must be one of {BASES}")
 

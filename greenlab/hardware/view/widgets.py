@@ -13,6 +13,7 @@ import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.hardware import FORMATS, MODELS, Estimate, Work, chips_needed, decode, device, devices, prefill, roofline
 from greenlab.hardware.systolic import utilisation
 from greenlab.hardware.view.charts import INTENSITIES, roof_points
@@ -138,7 +139,20 @@ def _rate(value: float) -> str:
 
 
 def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -> alt.LayerChart:
-    """Draw the same without a kernel: choose the chip, move the batch; Vega computes the point."""
+    """Draw the same without a kernel: choose the chip, move the batch; Vega computes the point.
+
+    Args:
+        title: of the chart.
+        model: a name of `MODELS`.
+        context: tokens in each cache.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the model is unknown, or ``context`` out of range.
+    """
+    if not isinstance(title, str):
+        raise TypeError(f"title={title!r} is {type(title).__name__}: give text")
+    context = checks.integer("context", context, low=1, high=10**9)
     one, two = (decode(model, batch=b, context=context) for b in (1, 2))
     weights_b, cache_b = 2 * one.bytes_moved - two.bytes_moved, two.bytes_moved - one.bytes_moved
     chips = [device(id) for id in menu().values()]
@@ -172,7 +186,19 @@ def working_cells(m: int, cycle: int, size: int = SIZE) -> int:
 
     >>> [working_cells(1, cycle) for cycle in range(1, 9)]  # one row: a diagonal crosses the square
     [1, 2, 3, 4, 3, 2, 1, 0]
+
+    Args:
+        m: rows that go through the unit.
+        cycle: counted from 1.
+        size: rows and columns of cells.
+
+    Raises:
+        TypeError: if an argument is no whole number.
+        ValueError: if it is out of range.
     """
+    m = checks.integer("m", m, low=1, high=10**9)
+    cycle = checks.integer("cycle", cycle, low=1, high=10**9)
+    size = checks.integer("size", size, low=1, high=1000)
     k, n = np.indices((size, size)) + 1
     row = cycle - k - n + 2
     return int(((row >= 1) & (row <= m)).sum())
@@ -227,6 +253,18 @@ def systolic_widget() -> Explorer:
 
 
 def systolic_twin(title: str, m: int = 4) -> alt.LayerChart:
-    """Draw a pass of a few rows with a slider for the cycle: moves without a kernel."""
+    """Draw a pass of a few rows with a slider for the cycle: moves without a kernel.
+
+    Args:
+        title: of the chart.
+        m: rows that go through the unit.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if ``m`` is out of range.
+    """
+    if not isinstance(title, str):
+        raise TypeError(f"title={title!r} is {type(title).__name__}: give text")
+    m = checks.integer("m", m, low=1, high=1000)
     slide = alt.binding_range(min=1, max=m + 2 * SIZE - 2, step=1, name="Cycle: ")
     return _array(m, "cycle_now", title).add_params(alt.param(name="cycle_now", value=3, bind=slide))
