@@ -1,7 +1,7 @@
 """The doctor: ``python -m greenlab`` says on one screen whether this machine is ready, and what to type next.
 
-An instructor runs it before class. Nothing is changed, nothing is fetched, nothing heavy is imported. The counter of a GPU
-is watched for half a second, to say how often it moves.
+An instructor runs it before class. Nothing is changed, nothing is fetched, nothing heavy is imported. The counter of a
+GPU is watched for half a second, to say how often it moves.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ def report() -> tuple[list[str], bool]:
     cores, free, limit = machine.available_cores(), machine.available_memory_bytes(), machine.memory_limit_bytes()
     short = "" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"
     lines = [
-        f"greenlab {greenlab.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"greenlab {greenlab.__version__} on Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}",
         "packages  " + ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {limit / 1e9:.1f} GB memory free{short}",
+        f"machine   {cores} core{'s' * (cores != 1)} to use, "
+        f"{free / 1e9:.1f} of {limit / 1e9:.1f} GB memory free{short}",
         f"assets    in {assets.assets_folder()}",
     ]
     broken = []

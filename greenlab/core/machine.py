@@ -49,7 +49,8 @@ def _own_groups(membership: Path) -> dict[str, str]:
 def _with_parents(root: Path, group: str) -> Iterator[Path]:
     """The folder of a group and those of all groups above it, up to the root of the mount.
 
-    A container may see the name that its group has on the host and not the group itself: those folders are not there, and
+    A container may see the name that its group has on the host and not the group itself: those folders are not there,
+        and
     what is left is the root.
     """
     parts = [part for part in PurePosixPath(group).parts if part != "/"]

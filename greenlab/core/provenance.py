@@ -6,10 +6,10 @@ The hash of a step covers
    uses by name, directly or through others;
 2. every greenlab module that those import, whole, and the greenlab modules that they import in turn.
 
-So a change of one step leaves the others of the same file as they are, and a change of a technique reaches every step that
-uses it. Comments, docstrings and layout do not count: what is hashed is the syntax tree without docstrings. Modules that
-only pass on or refuse what they are given do not count either (`NOT_HASHED`), nor do data files and installed packages: the
-versions of the packages stand in ``run.json``.
+So a change of one step leaves the others of the same file as they are, and a change of a technique reaches every step
+that uses it. Comments, docstrings and layout do not count: what is hashed is the syntax tree without docstrings.
+Modules that only pass on or refuse what they are given do not count either (`NOT_HASHED`), nor do data files and
+installed packages: the versions of the packages stand in ``run.json``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def code_hash(work: Callable[[], Any], modules: Iterable[str] = ()) -> str | Non
     """The hash of the code that a piece of work runs; None when its source cannot be found.
 
     Args:
-        work: a function, a lambda, a method or a ``functools.partial`` of one. Functions among the arguments of a partial
-            and in the closure of a lambda count as well.
+        work: a function, a lambda, a method or a ``functools.partial`` of one. Functions among the arguments of a
+            partial and in the closure of a lambda count as well.
         modules: names of more greenlab modules that the work depends on, where its code does not import them by name.
 
     Raises:

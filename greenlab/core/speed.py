@@ -1,6 +1,7 @@
 """How fast is it, side by side? Work is timed in turn, A B A B, so that a drifting machine treats all alike.
 
-`run_prefill` and `run_decode` run a model. (`hardware.prefill` and `hardware.decode` count the FLOPs and bytes of that.)
+`run_prefill` and `run_decode` run a model. (`hardware.prefill` and `hardware.decode` count the FLOPs and bytes of
+that.)
 """
 
 from __future__ import annotations

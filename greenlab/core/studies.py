@@ -1,8 +1,8 @@
 """What every study keeps: steps that survive an interruption, and a ``run.json`` that says how the tables were made.
 
-A step is done again when its settings or its code have changed (`greenlab.core.provenance` says what counts as its code),
-so no number outlives the code that made it. ``run.json`` holds for every step the hash of its code, the commit and whether
-files differed from it, the date and the device.
+A step is done again when its settings or its code have changed (`greenlab.core.provenance` says what counts as its
+code), so no number outlives the code that made it. ``run.json`` holds for every step the hash of its code, the commit
+and whether files differed from it, the date and the device.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class Steps:
     def receipts(self) -> pd.DataFrame:
         """What each step that was asked for cost, and where it comes from: one row a step, in their order.
 
-        Columns: step, energy_j, low_j, high_j [J], time_s, cpu_s [s], basis, code, commit, dirty, date, device. Steps that
+        Columns: step, energy_j, low_j, high_j [J], time_s, cpu_s [s], basis, code, commit, dirty, date, device. Steps
+            that
         are left over on disk from an older plan are not in it.
         """
         rows = []
@@ -278,7 +279,8 @@ def _page(found: Mapping[str, tuple[dict[str, Any], pd.DataFrame]]) -> str:
         lines += [
             f"## {name}",
             "",
-            f"Run on {run['date']} ({run['device']}; torch {versions['torch']}, transformers {versions['transformers']}): "
+            f"Run on {run['date']} ({run['device']}; "
+            f"torch {versions['torch']}, transformers {versions['transformers']}): "
             f"{energy['cpu_s'] / 60:.0f} CPU-minutes, {energy['energy_j'] / 1e3:.1f} kJ "
             f"({energy['low_j'] / 1e3:.1f} to {energy['high_j'] / 1e3:.1f}), {energy['basis']}.",
             "",

@@ -1,7 +1,7 @@
 """Chips as a roofline sees them: peak rates, memory bandwidth, memory, rated power.
 
-The rows come from data/facts/accelerators.csv, each with its source and confidence. Peak rates are dense: a headline with
-2:4 sparsity would be twice as high and is not used. A number that nobody published is None, never 0.
+The rows come from data/facts/accelerators.csv, each with its source and confidence. Peak rates are dense: a headline
+with 2:4 sparsity would be twice as high and is not used. A number that nobody published is None, never 0.
 """
 
 from __future__ import annotations

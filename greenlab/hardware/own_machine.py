@@ -1,6 +1,7 @@
 """The reader's own machine as a device, and whether the roofline predicts how fast it writes.
 
-Three things are measured side by side, in turn, so that a machine that drifts treats them alike: how fast a matrix times a
+Three things are measured side by side, in turn, so that a machine that drifts treats them alike: how fast a matrix
+    times a
 vector gets its weights from memory, what a decoding step costs before any weight is read (the same layers, tiny), and a
 decoding step of the real model. The first two predict the third. Torch is imported here and not by the package.
 """
@@ -48,8 +49,8 @@ def threads(n: int) -> Iterator[None]:
 def measured_device(name: str = "your machine", *, n_threads: int | None = None, rounds: int = 10) -> Device:
     """This machine as a device: what it multiplies and reads at best, in about a second; its power is not known.
 
-    Bandwidth is that of adding up an array larger than any cache; memory is what this process may use. Only 32-bit floats
-    are measured.
+    Bandwidth is that of adding up an array larger than any cache; memory is what this process may use. Only 32-bit
+    floats are measured.
 
     Args:
         name: the words to show for it.

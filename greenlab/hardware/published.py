@@ -1,7 +1,8 @@
 """The bound beside what others measured: tokens per second, time to the first token, joules per token.
 
-Each row names a fact of data/facts/constants.csv and the work that it was measured on. Nothing is fitted. How far a figure
-stays from its bound is the finding: kernels that do not reach the memory's rated speed, communication between chips,
+Each row names a fact of data/facts/constants.csv and the work that it was measured on. Nothing is fitted. How far a
+figure stays from its bound is the finding: kernels that do not reach the memory's rated speed, communication between
+    chips,
 waiting, and prompts that are read while others write.
 """
 
@@ -68,15 +69,17 @@ class Published:
 
 _A100, _H100 = "a100-sxm4-80gb", "h100-sxm5-80gb"
 # 128 tokens in and 2,048 out: on average 128 + 1,024 lie in the cache. gpt-fast starts at 5 and writes 200. The
-# conversations of ML.ENERGY are taken as 512 tokens long on average, and the LPUs as holding 8-bit weights, since 576 of
-# them hold 132 GB and 16 bits take 138 (our assumptions).
+# conversations of ML.ENERGY are taken as 512 tokens long on average, and the LPUs as holding 8-bit weights, since 576
+# of them hold 132 GB and 16 bits take 138 (our assumptions).
 FIGURES = (
     Published("decode-a100-llama2-7b-bf16", "7B, 16 bits, A100", "stream", _A100, "Llama-2-7B"),
     Published("decode-a100-llama2-7b-int8", "7B, 8-bit weights, A100", "stream", _A100, "Llama-2-7B", "int8 weights"),
     Published("decode-a100-llama2-7b-int4", "7B, 4-bit weights, A100", "stream", _A100, "Llama-2-7B", "int4 weights"),
     Published("decode-rtx4090-llama2-7b-bf16", "7B, 16 bits, RTX 4090", "stream", "rtx-4090", "Llama-2-7B"),
-    Published("decode-a100-llama2-70b-int8", "70B, 8-bit weights, A100", "stream", _A100, "Llama-2-70B", "int8 weights"),
-    Published("decode-a100-llama2-70b-int4", "70B, 4-bit weights, A100", "stream", _A100, "Llama-2-70B", "int4 weights"),
+    Published("decode-a100-llama2-70b-int8", "70B, 8-bit weights, A100", "stream", _A100, "Llama-2-70B",
+              "int8 weights"),
+    Published("decode-a100-llama2-70b-int4", "70B, 4-bit weights, A100", "stream", _A100, "Llama-2-70B",
+              "int4 weights"),
     Published("decode-2a100-llama2-70b-bf16", "70B, 16 bits, 2 A100", "stream", _A100, "Llama-2-70B", n_devices=2),
     Published("decode-4a100-llama2-70b-bf16", "70B, 16 bits, 4 A100", "stream", _A100, "Llama-2-70B", n_devices=4),
     Published("decode-8a100-llama2-70b-bf16", "70B, 16 bits, 8 A100", "stream", _A100, "Llama-2-70B", n_devices=8),
@@ -84,10 +87,10 @@ FIGURES = (
               context=512, n_devices=576, split="pipeline"),
     Published("prefill-a100-llama2-7b-bf16", "7B, 16 bits, A100", "first token", _A100, "Llama-2-7B", context=2048),
     Published("prefill-h100-llama2-7b-fp8", "7B, FP8, H100", "first token", _H100, "Llama-2-7B", "fp8", context=2048),
-    Published("prefill-4a100-llama2-70b-bf16", "70B, 16 bits, 4 A100", "first token", _A100, "Llama-2-70B", context=2048,
-              n_devices=4),
-    Published("prefill-4h100-llama2-70b-fp8", "70B, FP8, 4 H100", "first token", _H100, "Llama-2-70B", "fp8", context=2048,
-              n_devices=4),
+    Published("prefill-4a100-llama2-70b-bf16", "70B, 16 bits, 4 A100", "first token", _A100, "Llama-2-70B",
+              context=2048, n_devices=4),
+    Published("prefill-4h100-llama2-70b-fp8", "70B, FP8, 4 H100", "first token", _H100, "Llama-2-70B", "fp8",
+              context=2048, n_devices=4),
     Published("serve-a100-llama2-7b-bf16", "7B, 16 bits, A100, batch 60", "total", _A100, "Llama-2-7B", batch=60,
               context=1152),
     Published("serve-h100-llama2-7b-fp8", "7B, FP8, H100, batch 112", "total", _H100, "Llama-2-7B", "fp8", batch=112,

@@ -1,8 +1,8 @@
 """The roofline: a work takes at least as long as its arithmetic, and at least as long as its reading.
 
-Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures", CACM 52(4)
-2009, section 3: attainable rate = min(peak, bandwidth x intensity). It is a bound: kernels, communication between chips,
-and waiting come on top, and are the distance between the bound and what `published` quotes.
+Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures", CACM
+52(4) 2009, section 3: attainable rate = min(peak, bandwidth x intensity). It is a bound: kernels, communication between
+chips, and waiting come on top, and are the distance between the bound and what `published` quotes.
 """
 
 from __future__ import annotations
@@ -129,9 +129,10 @@ def batches_under_way(work: Work, device: Device, n_devices: int) -> Number:
     n_devices = checks.integer("n_devices", n_devices, low=1, high=10**9)
     needed = int(np.max(chips_needed(work, device)))
     if needed > n_devices:
+        needed_gb, held_gb = np.max(work.resident_b) / 1e9, n_devices * device.memory_b / 1e9
         raise ValueError(
-            f"{work.name} in {work.format.name} takes {np.max(work.resident_b) / 1e9:,.3g} GB and {n_devices} x {device.id} "
-            f"hold {n_devices * device.memory_b / 1e9:,.3g} GB: give n_devices={needed} or more, a smaller batch or fewer bits"
+            f"{work.name} in {work.format.name} takes {needed_gb:,.3g} GB and {n_devices} x {device.id} hold "
+            f"{held_gb:,.3g} GB: give n_devices={needed} or more, a smaller batch or fewer bits"
         )
     resident_b, cache_b = np.asarray(work.resident_b, dtype=float), np.asarray(work.cache_b, dtype=float)
     free_b = n_devices * device.memory_b - (resident_b - cache_b)
@@ -143,9 +144,10 @@ def batches_under_way(work: Work, device: Device, n_devices: int) -> Number:
 def roofline(work: Work, device: Device, *, n_devices: int = 1, split: str = "tensor") -> Estimate:
     """The least time of a work on a device, what sets it, and the energy at rated power.
 
-    With several devices, ``split`` says who does what. "tensor": every matrix is cut, all work on each token at once, so a
-    pass is ``n_devices`` times as fast. "pipeline": each holds some layers, a token visits one after the other, so a pass
-    takes as long as on one chip, while other batches are under way on the other chips: as many as there are chips, or as
+    With several devices, ``split`` says who does what. "tensor": every matrix is cut, all work on each token at once,
+    so a pass is ``n_devices`` times as fast. "pipeline": each holds some layers, a token visits one after the other, so
+    a pass takes as long as on one chip, while other batches are under way on the other chips: as many as there are
+        chips, or as
     memory holds caches for (`batches_under_way`). Sending numbers between chips is not counted.
 
     >>> from greenlab.hardware import decode, device
@@ -161,7 +163,8 @@ def roofline(work: Work, device: Device, *, n_devices: int = 1, split: str = "te
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if the model does not fit in memory, the device has no rate for the format, or an argument is out of range.
+        ValueError: if the model does not fit in memory, the device has no rate for the format, or an argument is out of
+            range.
     """
     checks.one_of("split", split, SPLITS)
     under_way = batches_under_way(work, device, n_devices)  # checks the rest

@@ -1,9 +1,10 @@
 """The matrix unit of a TPU, cycle by cycle: a weight-stationary systolic array.
 
-After H. T. Kung, "Why Systolic Architectures?", IEEE Computer 15(1) 1982, and N. Jouppi et al., arXiv:1704.04760, section 2
-and figure 4. Each cell keeps one weight. Activations enter at the left, row ``k`` one cycle later than row ``k - 1``, and
-move right; sums move down, each cell adding its product. No cell reads memory: a number that was read once is used by a
-whole row. The simulation is exact; loading the weights is hidden behind the tile before, as the TPU's second buffer does.
+After H. T. Kung, "Why Systolic Architectures?", IEEE Computer 15(1) 1982, and N. Jouppi et al., arXiv:1704.04760,
+section 2 and figure 4. Each cell keeps one weight. Activations enter at the left, row ``k`` one cycle later than row
+``k - 1``, and move right; sums move down, each cell adding its product. No cell reads memory: a number that was read
+once is used by a whole row. The simulation is exact; loading the weights is hidden behind the tile before, as the TPU's
+second buffer does.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_the_safe_cut_ends_at_the_first_fall():
 
 
 def test_the_quality_gate_divides_energy_by_answers_above_guessing():
-    """Half as much above guessing at the same energy is twice the energy an answer; at guessing there is no such number."""
+    """Half as much above guessing is twice the energy an answer; at guessing there is no such number."""
     shape = cost.TransformerShape(30, 576, 9, 3, 64, 1536, 49152, tied_embeddings=True)
     gate = tables.quality_gate(made_up({0: 0.85, 6: 0.55, 12: 0.25}), shape).set_index("n_removed")
     faster = float(cost.predicted_speedup(shape, 6, phase="decode", n_tokens=48))

@@ -1,4 +1,4 @@
-"""Rooflines by hand, published figures within a stated error, properties, arrays, messages, and an exact matrix unit."""
+"""Rooflines by hand, published figures within a stated error, properties, arrays, messages, an exact matrix unit."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def toy_work(**changes):
 
 
 def test_a_roofline_by_hand():
-    """4,000 FLOP at 1,000 a second take 4 s, 100 B at 10 a second take 10 s: memory sets the time, 0.2 tokens a second."""
+    """4,000 FLOP at 1,000 a second take 4 s, 100 B at 10 a second take 10 s: memory sets the time, 0.2 tokens/s."""
     e = roofline(toy_work(), TOY)
     assert (e.compute_s, e.memory_s, e.time_s, e.bound) == (4.0, 10.0, 10.0, "memory")
     assert (e.tokens_per_s, e.stream_tokens_per_s, e.j_per_token) == (0.2, 0.1, 25.0)
@@ -47,7 +47,7 @@ def test_a_roofline_by_hand():
 
 
 def test_two_chips_cut_the_time_or_keep_two_batches_under_way():
-    """600 GB of weights and 300 GB of cache: two chips of 1 TB hold the weights once and four caches, so two batches run."""
+    """600 GB of weights and 300 GB of cache: two chips of 1 TB hold the weights once and four caches."""
     work = toy_work(resident_b=9e11, cache_b=3e11)
     tensor, line = (roofline(work, TOY, n_devices=2, split=s) for s in ("tensor", "pipeline"))
     assert (tensor.time_s, line.time_s) == (5.0, 10.0)
@@ -173,7 +173,7 @@ def test_no_published_figure_beats_the_bound_and_most_reach_a_third_to_nine_tent
 
 
 def test_sixteen_bit_decoding_on_gpus_follows_the_bound_within_a_quarter():
-    """With one share for all, 0.68 as gpt-fast reaches on one A100, the other 16-bit streams are met within a quarter."""
+    """With one share for all, 0.68 as gpt-fast reaches on an A100, the other 16-bit streams are met."""
     compared = compare_published()
     rows = compared[(compared["quantity"] == "stream") & compared["label"].str.contains("16 bits")]
     assert len(rows) == 5
@@ -259,14 +259,14 @@ def test_a_million_works_at_once_equal_a_loop_over_a_sample(phase):
         (lambda: decode("Llama-2-7B", format="bf8"), r"no format 'bf8'; close to it: .*fp8"),
         (lambda: decode("Llama-2-7B", batch=0), r"batch holds 0.0 .* at least 1"),
         (lambda: prefill("Llama-2-7B", context=1.5), r"context=1.5: give a whole number at least 1"),
-        (lambda: roofline(decode("Llama-2-70B"), device("l4")), r"takes 138 GB and 1 x l4 hold 24 GB: give n_devices=6"),
+        (lambda: roofline(decode("Llama-2-70B"), device("l4")), r"takes 138 GB and 1 x l4 hold 24 GB: .*n_devices=6"),
         (lambda: roofline(toy_work(), TOY, n_devices=0), r"n_devices=0: give a whole number at least 1"),
         (lambda: roofline(toy_work(), TOY, split="data"), r"no split 'data'; known: pipeline, tensor"),
         (lambda: roofline(decode("Llama-2-7B"), device("wse-3")), r"wse-3 has no published dense rate for 'bf16'"),
         (lambda: TOY.arithmetic("fp4"), r"no wanted 'fp4'; close to it: fp8"),
         (lambda: chips_needed(toy_work(), TOY, usable=0), r"usable=0: give a finite number above 0 and at most 1"),
         (lambda: attainable(1, -1, 1), r"peak_flops_per_s holds -1.0 .* above 0"),
-        (lambda: TOY.replace(power_w=-5.0), r"power_w=-5.0: give a finite number above 0; leave out what is not published of toy"),
+        (lambda: TOY.replace(power_w=-5.0), r"power_w=-5.0: .*; leave out what is not published of toy"),
         (lambda: TOY.replace(flops_per_s={"fp4": 1.0}), r"flops_per_s has 'fp4': expected some of"),
         (lambda: TOY.replace(confidence="sure"), r"no confidence 'sure'; .*seen"),
         (lambda: toy_work(phase="train"), r"no phase 'train'; known: decode, prefill"),

@@ -92,9 +92,12 @@ def test_the_drawn_wave_is_the_simulated_one(m):
 WRONG = {
     "hardware-roof": [
         (lambda i, p, b: max(p, b * i), "higher of the two"), (lambda i, p, b: min(p, b / i), "check the units"),
-        (lambda i, p, b: b * i, "stop at 100"), (lambda i, p, b: p, "20 FLOP/s only"), (lambda i, p, b: 1.0, "not 20 and 100"),
+        (lambda i, p, b: b * i, "stop at 100"), (lambda i, p, b: p, "20 FLOP/s only"),
+        (lambda i, p, b: 1.0, "not 20 and 100"),
     ],
-    "hardware-batch": [(148, "counted once"), (591, "half as many"), (1, "one FLOP a byte"), (64, "the ridge is the batch")],
+    "hardware-batch": [
+        (148, "counted once"), (591, "half as many"), (1, "one FLOP a byte"), (64, "the ridge is the batch"),
+    ],
     "hardware-chips": [
         (lambda p, b, m: p * b / m / 1e9, "eight bits"), (lambda p, b, m: p * b / 8 / (m * 1e9), "round up"),
         (lambda p, b, m: 609, "bits that are given"), (lambda p, b, m: 7, "compare bytes with bytes"),

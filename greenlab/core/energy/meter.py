@@ -4,15 +4,15 @@
         a @ b
     m.receipt
 
-Counters (``core.energy.counters``) are read when the block starts and when it ends; no thread runs. Where no counter can
-be read, as in most virtual machines, the energy is modelled from CPU seconds (``core.energy.power_model``): "modelled".
-Counters and CPU seconds see everything that runs in the meantime. Blocks that run at once, in threads or as async tasks,
-are each given the whole, so their receipts must not be added.
+Counters (``core.energy.counters``) are read when the block starts and when it ends; no thread runs. Where no counter
+can be read, as in most virtual machines, the energy is modelled from CPU seconds (``core.energy.power_model``):
+"modelled". Counters and CPU seconds see everything that runs in the meantime. Blocks that run at once, in threads or as
+async tasks, are each given the whole, so their receipts must not be added.
 
 The range of a measured figure. Lower end: less the counter's own error and one update interval at the block's mean
 power, since a reading may be that old. Upper end: plus both, plus a quarter for what no counter sees (losses of the
-power supply, fans, board). So a short block on a coarse counter gets a wide range: at a tenth of a second NVML may be off
-by all it says. Repeat short work with ``measure_call``.
+power supply, fans, board). So a short block on a coarse counter gets a wide range: at a tenth of a second NVML may be
+off by all it says. Repeat short work with ``measure_call``.
 
 A receipt is "measured" only when every part of it was. A GPU that this process sees but nobody can count makes it
 "modelled": the GPU may have drawn between nothing and the most that a GPU draws, and the source says "not counted".
@@ -285,7 +285,8 @@ def available_counters() -> list[CounterStatus]:
 def what_will_be_reported() -> str:
     """One line: what receipts on this machine rest on.
 
-    Counters are searched once per process. If others can be read by now, the line says that the kernel must be restarted.
+    Counters are searched once per process. If others can be read by now, the line says that the kernel must be
+    restarted.
     """
     counters, states = find_counters()
     names = ", ".join(counter.name for counter in counters)
@@ -313,7 +314,8 @@ def compare_backends(fn: Callable[[], object] | None = None, region: str = "DE")
         region: whose grid the electricity comes from.
 
     Returns:
-        One row per backend: backend, energy_j, low_j, high_j [J], basis, note. codecarbon gives no range (NaN) and counts
+        One row per backend: backend, energy_j, low_j, high_j [J], basis, note. codecarbon gives no range (NaN) and
+            counts
         a fixed power for memory.
 
     Raises:

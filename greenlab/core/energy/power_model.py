@@ -24,8 +24,8 @@ class PowerModel:
 
     TDP over cores: EPYC 9654 3.8 W, EPYC 7763 4.4 W, Xeon 8480+ 6.3 W, Xeon 8380 6.8 W, Xeon E5-2690 v4 9.6 W;
     laptops: Ryzen 7840U 3.5 W, i7-1185G7 7 W; desktops: i9-13900K 5.2 W, Ryzen 7950X 10.6 W (TDPs as listed in
-    codecarbon 3.3.2, cpu_power.csv). Low: one hardware thread of a fully used EPYC Milan, 1.9 W. Idle: 0.45 W (Milan) to
-    1.9 W (Haswell) per thread. Both are whole servers under SPECpower (Cloud Carbon Footprint coefficients). High: a
+    codecarbon 3.3.2, cpu_power.csv). Low: one hardware thread of a fully used EPYC Milan, 1.9 W. Idle: 0.45 W (Milan)
+    to 1.9 W (Haswell) per thread. Both are whole servers under SPECpower (Cloud Carbon Footprint coefficients). High: a
     desktop core that boosts alone; all cores at the socket's limit of 230 W are 230 / 16 = 14 W each (Ryzen 7950X).
     So the range is a factor of three either way.
 
@@ -103,7 +103,8 @@ _LOOKUPS = _Lookups()
 def cpu_seconds() -> float:
     """CPU time of this process, its threads, its children that ended and those that still run [s].
 
-    It is the time of the whole process: blocks that run at once, in threads or as async tasks, are each given all of it.
+    It is the time of the whole process: blocks that run at once, in threads or as async tasks, are each given all of
+        it.
     A child alive at one reading and gone at the next moves from one term to another, so a difference of two readings
     stays right. Time is lost only for a child whose parent ignores SIGCHLD or died before it, and for children that the
     system does not show. While children live the process table is walked, which takes milliseconds: that time is kept

@@ -179,8 +179,9 @@ def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> 
     ]
     both = everything.replace(name=f"{everything.name} (pale: {one.name})")  # too close for two names
     chips = [device("h100-sxm5-80gb"), device("epyc-9654"), one.replace(id="one core"), both]
+    named = [chip.id for chip in chips if chip.id != "one core"]
     return charts.roofline(
-        roof_points(chips, [chip.id for chip in chips if chip.id != "one core"]), pd.DataFrame(points), title=title, height=340,
+        roof_points(chips, named), pd.DataFrame(points), title=title, height=340,
         subtitle="SmolLM2 writes on one core; your machine's two lines were measured just now, in 32-bit floats",
         description="Rooflines of this machine, of one of its cores, of an H100 and a server processor, with SmolLM2's "
         "decoding as bound, predicted and measured",

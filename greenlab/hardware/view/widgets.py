@@ -165,7 +165,8 @@ def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -
     power = alt.param(name="twin_power", value=0, bind=slide)
     chosen = alt.Chart(table).transform_filter("datum.chip == twin_chip")
     corners = chosen.transform_calculate(corner="[0, 1, 2]").transform_flatten(["corner"]).transform_calculate(
-        intensity=f"datum.corner == 0 ? {INTENSITIES[0]} : datum.corner == 1 ? datum.peak / datum.bandwidth : {INTENSITIES[1]}",
+        intensity=f"datum.corner == 0 ? {INTENSITIES[0]} : "
+        f"datum.corner == 1 ? datum.peak / datum.bandwidth : {INTENSITIES[1]}",
         flops_per_s=f"datum.corner == 0 ? datum.bandwidth * {INTENSITIES[0]} : datum.peak",
     )  # fmt: skip
     point = chosen.transform_calculate(
@@ -225,7 +226,8 @@ def _array(m: int | str, cycle: str, title: str) -> Any:
     )
     return alt.layer(tiles, words).properties(
         title=title, width=300, height=240,
-        description="A square of sixteen cells; those that multiply in this cycle are dark and say which row they work on",
+        description="A square of sixteen cells; those that multiply in this cycle are dark "
+        "and say which row they work on",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from greenlab.core.energy import counters, meter
+from greenlab.core.energy import counters, meter, nvml
 from greenlab.core.energy.meter import measure
 from tests.core.energy.test_meter import RANGE_UJ, Clock, FakeNvml, fake_counter, zone
 
@@ -41,7 +41,7 @@ def test_dies_that_show_one_counter_are_counted_once(tmp_path, dies, late_uj):
 
 
 def test_two_sockets_of_mirrored_dies_are_two_counters(tmp_path):
-    """Dies 0 and 1 are one socket, dies 2 and 3 the other: 100 J and 40 J; the memory of a repeated die is left out too."""
+    """Two dies are one socket: 100 J and 40 J; the memory of a repeated die is left out too."""
     start_uj = {0: 5_000_000_000, 1: 9_000_000_000}
     files = {}
     for die in range(4):
@@ -84,7 +84,7 @@ def test_two_sockets_that_happen_to_agree_are_both_counted(tmp_path):
 def test_a_step_that_no_processor_can_make_is_not_taken_for_energy(
     tmp_path, before_uj, after_uj, time_s, truth_j, fault
 ):
-    """Going around would need tens of kilowatts: the counter was reset, went back or jumped, and the receipt says so."""
+    """Going around would need tens of kilowatts: the receipt says that it was reset, went back or jumped."""
     file = zone(tmp_path, "intel-rapl:0", "package-0", before_uj)
     found, _ = counters.rapl_counters(tmp_path)
     receipt = block(found, lambda: file.write_text(f"{after_uj}\n"), time_s)
@@ -263,7 +263,7 @@ def test_a_gpu_without_the_library_is_not_forgotten(monkeypatch, tmp_path):
     """The driver lists two GPUs, but nobody can ask them: receipts name both."""
     for bus in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / bus).mkdir()
-    monkeypatch.setattr(counters, "NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr(nvml, "NVIDIA_DRIVER", tmp_path)
     _, states = counters.nvml_counters(FakeNvml([], driver=False))
     assert [state.name for state in states if state.uncounted_w] == ["NVML gpu-0", "NVML gpu-1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -60,7 +60,7 @@ def test_two_blocks_inside_another_add_up_to_it(gpu):
 
 
 def test_a_block_of_50_ms_says_how_little_it_knows(gpu):
-    """The counter may not have moved, or by a move that began before: from nothing to at least twice the driver's power."""
+    """The counter may not have moved at all: from nothing to at least twice the driver's power."""
     counter, power_w = gpu
     power_before_w = power_w()
     with measure("short", counters=[counter]) as m:

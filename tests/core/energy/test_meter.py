@@ -1,4 +1,4 @@
-"""greenlab.core.energy.meter: fake counters with known steps, so that every joule is known. No wall-clock time is asserted."""
+"""greenlab.core.energy.meter: fake counters with known steps, so that every joule is known."""
 
 import csv
 import dataclasses
@@ -452,7 +452,7 @@ def test_no_thread_is_started():
 
 
 def test_measure_call_repeats_short_work_and_averages():
-    """Two warm-up calls are not billed; the runs together reach the time asked for, and fit into a block around them."""
+    """Two warm-up calls are not billed; the runs reach the time asked for, and fit into a block around them."""
     calls = []
     options = {"region": "SE", "min_time_s": 0.05, "warmup": 2}
     with measure("around") as around:
