@@ -1,6 +1,7 @@
 """The doctor: ``python -m greenlab`` says on one screen whether this machine is ready, and what to type next.
 
-An instructor runs it before class. Nothing is changed, nothing is fetched, nothing heavy is imported.
+An instructor runs it before class. Nothing is changed, nothing is fetched, nothing heavy is imported. The counter of a
+GPU is watched for half a second, to say how often it moves.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from importlib import metadata
 
 import greenlab
 from greenlab.core import assets, machine
-from greenlab.core.energy import meter
+from greenlab.core.energy import counters, meter, pace
 
 PACKAGES = ("torch", "transformers", "peft", "altair", "ipywidgets", "jupyterlab", "numpy", "pandas")
 NEEDED_BYTES = 1.6e9  # the chapters that run SmolLM2
@@ -25,14 +26,19 @@ def _version(package: str) -> str:
 
 
 def report() -> tuple[list[str], bool]:
-    """Return the lines of the screen, and whether everything is ready."""
+    """Return the lines of the screen, and whether everything is ready.
+
+    What is absent or broken stands in the lines; nothing is raised for it.
+    """
     versions = {package: _version(package) for package in PACKAGES}
     cores, free, limit = machine.available_cores(), machine.available_memory_bytes(), machine.memory_limit_bytes()
     short = "" if free > NEEDED_BYTES else f" (chapters with SmolLM2 need {NEEDED_BYTES / 1e9:.1f} GB: close something)"
     lines = [
-        f"greenlab {greenlab.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"greenlab {greenlab.__version__} on Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}",
         "packages  " + ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"machine   {cores} core{'s' * (cores != 1)} to use, {free / 1e9:.1f} of {limit / 1e9:.1f} GB memory free{short}",
+        f"machine   {cores} core{'s' * (cores != 1)} to use, "
+        f"{free / 1e9:.1f} of {limit / 1e9:.1f} GB memory free{short}",
         f"assets    in {assets.assets_folder()}",
     ]
     broken = []
@@ -41,8 +47,10 @@ def report() -> tuple[list[str], bool]:
         broken += found
         lines.append(f"  {name:9} " + ("; ".join(found) if found else f"verified: {assets.spec(name).what}"))
     lines.append("energy    " + meter.what_will_be_reported())
-    for counter in meter.available_counters():
-        lines.append(f"  {counter.name}: {counter.reason}")
+    gpus = {counter.name: counter for counter in counters.find_counters()[0] if counter.component == "gpu"}
+    for state in meter.available_counters():
+        watched = f"; {pace.pace(gpus[state.name])}" if state.name in gpus else ""
+        lines.append(f"  {state.name}: {state.reason}{watched}")
     ready = not broken and "MISSING" not in versions.values()
     if "MISSING" in versions.values():
         lines.append("next      make setup")

@@ -11,6 +11,7 @@ def pytest_configure(config):
     """The reader's own predictions and ledger are neither read nor changed by a test."""
     config.greenlab_state = tempfile.mkdtemp(prefix="greenlab-state-")
     os.environ["GREENLAB_STATE"] = config.greenlab_state
+    config.addinivalue_line("markers", "gpu: needs an NVIDIA GPU whose energy counter can be read")
 
 
 def pytest_unconfigure(config):

@@ -1,20 +1,20 @@
 """Chips as a roofline sees them: peak rates, memory bandwidth, memory, rated power.
 
-The rows come from data/facts/accelerators.csv, each with its source and confidence. Peak rates are dense: a headline with
-2:4 sparsity would be twice as high and is not used. A number that nobody published is None, never 0.
+The rows come from data/facts/accelerators.csv, each with its source and confidence. Peak rates are dense: a headline
+with 2:4 sparsity would be twice as high and is not used. A number that nobody published is None, never 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from greenlab.core import checks
 from greenlab.core.facts import schema
 
 RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
@@ -23,7 +23,7 @@ RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
     "peak_dense_tflops_fp8": "fp8",
     "peak_dense_tops_int8": "int8",
 }
-# what a chip falls back to when it has no unit of that kind: operands are widened, which every chip can do
+# A chip without a unit of that kind widens the operands, which every chip can do: the kinds it tries, in order.
 WIDER = {"fp8": ("fp8", "bf16", "fp32"), "int8": ("int8", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": ("fp32",)}
 CONFIDENCES = ("measured", "seen", "secondary", "unverified", "rumour")  # from surest to least sure
 
@@ -42,6 +42,10 @@ class Device:
         memory_b: its size [B].
         power_w: rated power [W], or None where none is published.
         confidence: how surely the row is known; "measured" for the reader's machine.
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if a rate, a size or the power is not above 0, or an arithmetic or the confidence is unknown.
     """
 
     id: str
@@ -55,6 +59,12 @@ class Device:
     confidence: str
 
     def __post_init__(self) -> None:
+        for field in ("id", "name", "kind"):
+            if not isinstance(getattr(self, field), str):
+                raise TypeError(f"{field}={getattr(self, field)!r} is {type(getattr(self, field)).__name__}: give text")
+        checks.integer("year", self.year, low=0, high=2100)
+        if not isinstance(self.flops_per_s, Mapping):
+            raise TypeError(f"flops_per_s={self.flops_per_s!r}: give a dict such as {{'bf16': 989e12}}")
         for name in self.flops_per_s:
             if name not in WIDER:
                 raise ValueError(f"flops_per_s has {name!r}: expected some of {', '.join(WIDER)}")
@@ -63,16 +73,17 @@ class Device:
         if self.power_w is not None:
             positive["power_w"] = self.power_w
         for name, value in positive.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(
-                    f"{name}={value} of {self.id}: expected a number above 0; leave out what is not published"
-                )
-        if self.confidence not in CONFIDENCES:
-            raise ValueError(f"confidence={self.confidence!r}: expected one of {', '.join(CONFIDENCES)}")
+            checks.number(name, value, above=0, remedy=f"leave out what is not published of {self.id}")
+        checks.one_of("confidence", self.confidence, CONFIDENCES)
         object.__setattr__(self, "flops_per_s", MappingProxyType(dict(self.flops_per_s)))
 
     def replace(self, **changes: Any) -> Device:
-        """The same device with some fields changed: ``device("b200").replace(power_w=1200)``."""
+        """The same device with some fields changed: ``device("b200").replace(power_w=1200)``.
+
+        Raises:
+            TypeError: if there is no such field, or its value is of another kind.
+            ValueError: if a value is out of range.
+        """
         return dataclasses.replace(self, **changes)
 
     def arithmetic(self, wanted: str) -> str:
@@ -81,11 +92,14 @@ class Device:
         >>> device("a100-sxm4-80gb").arithmetic("fp8")  # no 8-bit floats before 2022: widened to 16 bits
         'bf16'
 
+        Args:
+            wanted: fp32, bf16, fp8 or int8.
+
         Raises:
+            TypeError: if ``wanted`` is no text.
             ValueError: if the arithmetic is unknown, or the device publishes no rate that could do it.
         """
-        if wanted not in WIDER:
-            raise ValueError(f"arithmetic={wanted!r}: expected one of {', '.join(WIDER)}")
+        checks.one_of("wanted", wanted, tuple(WIDER))
         for name in WIDER[wanted]:
             if name in self.flops_per_s:
                 return name
@@ -96,7 +110,15 @@ class Device:
         )
 
     def peak(self, wanted: str) -> float:
-        """Peak rate for operands of that kind [FLOP/s], see `arithmetic`."""
+        """Peak rate for operands of that kind [FLOP/s].
+
+        Args:
+            wanted: as for `arithmetic`.
+
+        Raises:
+            TypeError: if ``wanted`` is no text.
+            ValueError: as for `arithmetic`.
+        """
         return self.flops_per_s[self.arithmetic(wanted)]
 
     def ridge(self, wanted: str = "bf16") -> float:
@@ -104,6 +126,13 @@ class Device:
 
         >>> round(device("h100-sxm5-80gb").ridge())
         295
+
+        Args:
+            wanted: as for `arithmetic`.
+
+        Raises:
+            TypeError: if ``wanted`` is no text.
+            ValueError: as for `arithmetic`.
         """
         return self.peak(wanted) / self.bandwidth_b_per_s
 
@@ -137,11 +166,17 @@ def device(id: str) -> Device:
     >>> h100.bandwidth_b_per_s / 1e12, h100.power_w
     (3.35, 700.0)
 
+    Args:
+        id: a name of the table.
+
     Raises:
+        TypeError: if ``id`` is no text.
         ValueError: if there is no such device; the message lists the nearest names.
     """
+    if not isinstance(id, str):
+        raise TypeError(f"id={id!r} is {type(id).__name__}: give a name such as 'h100-sxm5-80gb'")
     if id not in devices():
         holding = [name for name in devices() if id and id.lower() in name]  # "h100" is short for h100-sxm5-80gb
         near = holding or difflib.get_close_matches(id.lower(), devices(), n=3, cutoff=0.4) or list(devices())
-        raise ValueError(f"no device named {id!r}: did you mean {', '.join(near)}?")
+        raise ValueError(f"id={id!r}: no device named {id!r}: did you mean {', '.join(near)}?")
     return devices()[id]

@@ -1,9 +1,10 @@
 """The matrix unit of a TPU, cycle by cycle: a weight-stationary systolic array.
 
-After H. T. Kung, "Why Systolic Architectures?", IEEE Computer 15(1) 1982, and N. Jouppi et al., arXiv:1704.04760, section 2
-and figure 4. Each cell keeps one weight. Activations enter at the left, row ``k`` one cycle later than row ``k - 1``, and
-move right; sums move down, each cell adding its product. No cell reads memory: a number that was read once is used by a
-whole row. The simulation is exact; loading the weights is hidden behind the tile before, as the TPU's second buffer does.
+After H. T. Kung, "Why Systolic Architectures?", IEEE Computer 15(1) 1982, and N. Jouppi et al., arXiv:1704.04760,
+section 2 and figure 4. Each cell keeps one weight. Activations enter at the left, row ``k`` one cycle later than row
+``k - 1``, and move right; sums move down, each cell adding its product. No cell reads memory: a number that was read
+once is used by a whole row. The simulation is exact; loading the weights is hidden behind the tile before, as the TPU's
+second buffer does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from greenlab.hardware.work import Number
+from greenlab.core import checks
+from greenlab.hardware.work import Number, as_number
+
+MOST_STEPS = 50_000_000  # cells times cycles: the trace keeps each of them, 16 bytes apiece
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,34 @@ def simulate(activations: ArrayLike, weights: ArrayLike) -> Trace:
     >>> trace.output.tolist(), trace.cycles
     ([[19.0, 22.0], [43.0, 50.0]], 4)
 
+    Args:
+        activations: `(M, K)`, one row a time step.
+        weights: `(K, N)`, one for each cell.
+
     Raises:
-        ValueError: if the shapes do not fit.
+        TypeError: if an argument does not hold numbers.
+        ValueError: if the shapes do not fit, a value is NaN or infinite, or the trace would not fit in memory.
     """
-    a, w = np.asarray(activations, dtype=float), np.asarray(weights, dtype=float)
-    if a.ndim != 2 or w.ndim != 2 or a.shape[1] != w.shape[0] or 0 in a.shape + w.shape:
+    a = checks.numbers("activations", activations, ndim=2)
+    w = checks.numbers("weights", weights, ndim=2)
+    if a.shape[1] != w.shape[0]:
         raise ValueError(f"activations {a.shape} and weights {w.shape}: expected (M, K) and (K, N), none of them empty")
+    steps = (a.shape[0] + sum(w.shape) - 2) * w.size
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"activations {a.shape} and weights {w.shape} take {steps:,} steps of a cell: give at most {MOST_STEPS:,}; "
+            "cycles(...) counts larger products without simulating them"
+        )
     (m, k), n = a.shape, w.shape[1]
-    moving, which, down = np.zeros((k, n)), np.full((k, n), -1), np.zeros((k, n))
-    output, rows, partials = np.zeros((m, n)), [], []
+    moving = np.zeros((k, n))  # the activation in each cell
+    which = np.full((k, n), -1)  # the row that it belongs to
+    down = np.zeros((k, n))  # the sum that leaves each cell
+    output = np.zeros((m, n))
+    rows, partials = [], []
     for cycle in range(m + k + n - 2):
-        moving[:, 1:], which[:, 1:] = moving[:, :-1].copy(), which[:, :-1].copy()  # one cell to the right
+        # every number moves one cell to the right
+        moving[:, 1:] = moving[:, :-1].copy()
+        which[:, 1:] = which[:, :-1].copy()
         entering = cycle - np.arange(k)  # row k of the array lags k cycles
         inside = (entering >= 0) & (entering < m)
         which[:, 0] = np.where(inside, entering, -1)
@@ -78,15 +99,23 @@ def cycles(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int = 128, columns
     >>> cycles(2, 2, 2, rows=2, columns=2)
     4
 
+    Args:
+        m: rows of activations, a whole number or an array.
+        k: what is summed over; likewise.
+        n: columns of weights; likewise.
+        rows: of cells.
+        columns: of cells.
+
     Raises:
-        ValueError: if a size is below 1.
+        TypeError: if a size is no number.
+        ValueError: if a size is no whole number from 1 up, or the shapes do not fit.
     """
-    sizes = {"m": m, "k": k, "n": n, "rows": rows, "columns": columns}
-    for name, value in sizes.items():
-        if not np.all(np.asarray(value) >= 1):
-            raise ValueError(f"{name}={value!r}: expected 1 or more")
-    tiles = np.ceil(np.asarray(k) / rows) * np.ceil(np.asarray(n) / columns)
-    total = tiles * (np.asarray(m) + rows + columns - 2)
+    rows, columns = (
+        checks.integer("rows", rows, low=1, high=2**30),
+        checks.integer("columns", columns, low=1, high=2**30),
+    )
+    m, k, n = _sizes(m=m, k=k, n=n)
+    total = np.asarray(np.ceil(k / rows) * np.ceil(n / columns) * (m + rows + columns - 2))
     return int(total) if total.ndim == 0 else total
 
 
@@ -95,7 +124,34 @@ def utilisation(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int = 128, co
 
     >>> [round(utilisation(m, 128, 128), 3) for m in (1, 128, 4096)]
     [0.004, 0.335, 0.942]
+
+    Args:
+        m: rows of activations, a whole number or an array.
+        k: what is summed over; likewise.
+        n: columns of weights; likewise.
+        rows: of cells.
+        columns: of cells.
+
+    Raises:
+        TypeError: if a size is no number.
+        ValueError: if a size is no whole number from 1 up, or the shapes do not fit.
     """
-    useful = np.asarray(m, dtype=float) * np.asarray(k) * np.asarray(n)
-    share = useful / (np.asarray(cycles(m, k, n, rows=rows, columns=columns), dtype=float) * rows * columns)
-    return float(share) if share.ndim == 0 else share
+    taken = np.asarray(cycles(m, k, n, rows=rows, columns=columns), dtype=float) * rows * columns
+    useful_m, useful_k, useful_n = _sizes(m=m, k=k, n=n)
+    return as_number(useful_m * useful_k * useful_n / taken)
+
+
+def _sizes(**sizes: ArrayLike) -> list[NDArray[np.float64]]:
+    """The sizes of a product as arrays of float64, which no product can overflow."""
+    found = []
+    for name, value in sizes.items():
+        size = checks.numbers(name, value, low=1, high=2**40, remedy="it counts rows or columns")
+        if not (size == np.floor(size)).all():
+            raise ValueError(f"{name}={value!r}: give a whole number at least 1, or an array of them")
+        found.append(size)
+    try:
+        np.broadcast_shapes(*(size.shape for size in found))
+    except ValueError:
+        shapes = ", ".join(f"{name} {size.shape}" for name, size in zip(sizes, found, strict=True))
+        raise ValueError(f"{shapes}: give numbers, or arrays of one shape") from None
+    return found

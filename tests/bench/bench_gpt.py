@@ -63,7 +63,7 @@ def run(rounds: int = 15, threads: int | None = None) -> pd.DataFrame:
     limits = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
     decoding = {
         OURS: lambda: ours.eval().generate(prompt, NEW, temperature=0),
-        THEIRS: lambda: speed.decode(theirs.eval(), prompt, NEW),
+        THEIRS: lambda: speed.run_decode(theirs.eval(), prompt, NEW),
         "transformers generate()": lambda: theirs.generate(prompt, attention_mask=torch.ones_like(prompt), **limits),
     }
     rows = []

@@ -21,8 +21,8 @@ def run(rounds: int = 9) -> pd.DataFrame:
     models = {"0": model} | {str(n): layer_pruning.drop_layers(model, 12, n) for n in REMOVED}
     rows = []
     for phase, tokens, context, work in (
-        ("prefill", 1024, 256, lambda m: speed.prefill(m, ids[:4])),
-        ("decode", 48, 48, lambda m: speed.decode(m, ids[:1, :24], 48)),
+        ("prefill", 1024, 256, lambda m: speed.run_prefill(m, ids[:4])),
+        ("decode", 48, 48, lambda m: speed.run_decode(m, ids[:1, :24], 48)),
     ):
         times = speed.interleave({n: lambda m=m, work=work: work(m) for n, m in models.items()}, rounds=rounds)
         measured, median = speed.ratios(times, "0"), times.groupby("work")["time_s"].median()

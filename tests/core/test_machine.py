@@ -151,3 +151,87 @@ def test_the_peak_of_a_child_is_not_that_of_its_parent():
     code = "from greenlab.core.machine import peak_memory_bytes; print(peak_memory_bytes())"
     found = subprocess.run([sys.executable, "-c", code], cwd=machine.ROOT, capture_output=True, text=True, check=True)
     assert int(found.stdout) < len(block)
+
+
+# ---- groups below the root -------------------------------------------------------------------------------------------
+
+OWN = "system.slice/jupyter-ada.service"
+
+
+def member(tmp_path, text):
+    (tmp_path / "membership").write_text(text)
+    return tmp_path / "membership"
+
+
+@pytest.mark.parametrize("where", [OWN, "system.slice", "."])
+def test_a_limit_of_the_own_group_or_of_one_above_it_holds(tmp_path, many_cores, big_host, where):
+    """systemd (CPUQuota, MemoryMax) and Slurm set the limit on a slice or on the job's own group."""
+    limits = {f"{where}/cpu.max": "200000 100000\n", f"{where}/memory.max": f"{2 * GIB}\n"}
+    root = write(tmp_path / "cgroup", {"cgroup.controllers": "cpu memory\n", f"{OWN}/cpu.stat": ""} | limits)
+    own = member(tmp_path, f"0::/{OWN}\n")
+    assert machine.cpu_quota(root, own) == 2.0
+    assert machine.available_cores(root, own) == 2
+    assert machine.memory_limit_bytes(root, own) == 2 * GIB
+
+
+def test_the_least_of_all_limits_holds(tmp_path, many_cores, big_host):
+    """The slice grants 8 cores and 4 GiB, the service in it 0.5 cores; another service's limit is not ours."""
+    files = {
+        "system.slice/cpu.max": "800000 100000",
+        "system.slice/memory.max": str(4 * GIB),
+        "system.slice/memory.current": str(3 * GIB),
+        f"{OWN}/cpu.max": "50000 100000",
+        f"{OWN}/memory.max": str(16 * GIB),
+        f"{OWN}/memory.current": str(GIB),
+        "system.slice/other.service/cpu.max": "10000 100000",
+        "system.slice/other.service/memory.max": "1000",
+    }
+    root, own = write(tmp_path / "cgroup", files), member(tmp_path, f"0::/{OWN}\n")
+    assert machine.cpu_quota(root, own) == 0.5
+    assert machine.available_cores(root, own) == 1
+    assert machine.memory_limit_bytes(root, own) == 4 * GIB
+    assert machine.available_memory_bytes(root, own) == GIB
+
+
+@pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
+def test_groups_of_version_1_have_a_place_in_each_tree(tmp_path, many_cores, big_host, mount):
+    """Half a core in the tree of cpu, 1.5 GB in the tree of memory, under two names."""
+    files = {
+        f"{mount}/brk/cpu.cfs_quota_us": "50000",
+        f"{mount}/brk/cpu.cfs_period_us": "100000",
+        f"{mount}/cpu.cfs_quota_us": "-1",
+        f"{mount}/cpu.cfs_period_us": "100000",
+        "memory/job/7/memory.limit_in_bytes": "1500000000",
+        "memory/job/7/memory.usage_in_bytes": "500000000",
+        "memory/memory.limit_in_bytes": "9223372036854771712",
+    }
+    root = write(tmp_path / "cgroup", files)
+    own = member(tmp_path, "5:memory:/job/7\n4:cpu,cpuacct:/brk\n1:name=systemd:/elsewhere\n")
+    assert machine.cpu_quota(root, own) == 0.5
+    assert machine.memory_limit_bytes(root, own) == 1_500_000_000
+    assert machine.available_memory_bytes(root, own) == 1_000_000_000
+
+
+@pytest.mark.parametrize("text", ["0::/docker/4f5e\n", "0::/../../init.scope\n", "", "nonsense\n", "0::/\n"])
+def test_a_group_that_cannot_be_seen_leaves_the_root(tmp_path, many_cores, text):
+    """A container may be told the name that its group has on the host."""
+    root = write(tmp_path / "cgroup", {"cpu.max": "300000 100000"})
+    assert machine.cpu_quota(root, member(tmp_path, text)) == 3.0
+    assert machine.cpu_quota(root, tmp_path / "not there") == 3.0
+
+
+@pytest.mark.parametrize("text", ["0 0", "100000 0", "abc def", "100000", "1e5 1e5"])
+def test_a_quota_that_is_none_sets_no_limit(tmp_path, text):
+    assert machine.cpu_quota(write(tmp_path, {"cpu.max": text})) is None
+
+
+def test_the_processor_has_a_name():
+    assert machine.cpu_name().strip()
+
+
+@pytest.mark.parametrize("call", [machine.cpu_quota, machine.available_cores, machine.memory_limit_bytes])
+def test_paths_are_paths(call):
+    with pytest.raises(TypeError, match="cgroup=3 is int"):
+        call(3)
+    with pytest.raises(TypeError, match="membership=None is NoneType"):
+        call(Path(), None)

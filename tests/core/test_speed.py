@@ -15,8 +15,8 @@ def test_decode_writes_what_transformers_writes():
     model = FAMILIES["llama"]().eval()
     model.generation_config.eos_token_id = None
     expected = model.generate(IDS[:1], max_new_tokens=9, do_sample=False)
-    assert torch.equal(speed.decode(model, IDS[:1], 9), expected)
-    assert speed.prefill(model, IDS).shape == (2, 12, 61)
+    assert torch.equal(speed.run_decode(model, IDS[:1], 9), expected)
+    assert speed.run_prefill(model, IDS).shape == (2, 12, 61)
 
 
 def test_works_take_turns_and_the_warm_up_is_not_counted():
@@ -57,7 +57,64 @@ def test_ratios_are_taken_within_a_round():
 def test_impossible_requests_are_refused():
     with pytest.raises(ValueError, match="rounds=0"):
         speed.interleave({"a": lambda: None}, rounds=0)
-    with pytest.raises(ValueError, match="base='c': expected one of a"):
+    with pytest.raises(ValueError, match="no base 'c'; known: a"):
         speed.ratios(pd.DataFrame({"work": ["a"], "round": [0], "time_s": [1.0]}), "c")
     with pytest.raises(ValueError, match="n_new_tokens=0"):
-        speed.decode(None, IDS, 0)
+        speed.run_decode(None, IDS, 0)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0, 1e300, "1", None, True])
+def test_how_long_to_repeat_is_a_finite_number(value):
+    """Infinity would never end."""
+    with pytest.raises((ValueError, TypeError), match="min_time_s"):
+        speed.interleave({"a": lambda: pytest.fail("must not run")}, min_time_s=value)
+
+
+async def asynchronous():
+    pytest.fail("must not run")
+
+
+@pytest.mark.parametrize("work", [asynchronous, lambda: asynchronous(), lambda: (i for i in "ab"), 7, None])
+def test_work_that_is_only_prepared_is_refused(work):
+    """Making a coroutine takes microseconds: it would win every race."""
+    with pytest.raises(TypeError, match=r"works\['a'\]"):
+        speed.interleave({"a": work})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time_s": [1.0, 0.0, 2.0, 2.0]}, r"times\['time_s'\] holds 0.0"),
+        ({"time_s": [1.0, float("nan"), 2.0, 2.0]}, r"times\['time_s'\] holds nan"),
+        ({"round": [0, 0, 0, 1]}, "lists a work twice in a round"),
+        ({"round": [0, 0, 1, 2]}, "lacks a work in some round"),
+    ],
+)
+def test_ratios_of_broken_tables_are_refused(changes, message):
+    times = pd.DataFrame({"work": ["a", "b"] * 2, "round": [0, 0, 1, 1], "time_s": [2.0, 1.0, 20.0, 10.0]} | changes)
+    with pytest.raises(ValueError, match=message):
+        speed.ratios(times, "a")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: speed.interleave({}), "works is empty"),
+        (lambda: speed.interleave([]), "works="),
+        (lambda: speed.interleave({"a": lambda: None}, warmup=-1), "warmup=-1"),
+        (lambda: speed.interleave({"a": lambda: None}, before=3), "before=3"),
+        (lambda: speed.ratios([], "a"), "times="),
+        (lambda: speed.ratios(pd.DataFrame({"work": ["a"]}), "a"), "times lacks the column 'round'"),
+        (lambda: speed.run_decode(None, torch.ones(1, 3), 1), "input_ids holds torch.float32"),
+        (lambda: speed.run_decode(None, torch.ones(3, dtype=torch.int64), 1), "input_ids has the shape"),
+        (lambda: speed.run_decode(None, IDS, 2), "model=None"),
+        (lambda: speed.run_prefill(None, IDS), "model=None"),
+        (lambda: speed.matmul_rate(0), "n=0"),
+        (lambda: speed.matmul_rate(2**20), "n=1048576"),
+        (lambda: speed.matmul_rate(4, dtype="float32"), "dtype='float32'"),
+        (lambda: speed.read_bandwidth(2**60), "n_bytes="),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()

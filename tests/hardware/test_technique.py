@@ -1,4 +1,4 @@
-"""Rooflines by hand, published figures within a stated error, properties, arrays, messages, and an exact matrix unit."""
+"""Rooflines by hand, published figures within a stated error, properties, arrays, messages, an exact matrix unit."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def toy_work(**changes):
 
 
 def test_a_roofline_by_hand():
-    """4,000 FLOP at 1,000 a second take 4 s, 100 B at 10 a second take 10 s: memory sets the time, 0.2 tokens a second."""
+    """4,000 FLOP at 1,000 a second take 4 s, 100 B at 10 a second take 10 s: memory sets the time, 0.2 tokens/s."""
     e = roofline(toy_work(), TOY)
     assert (e.compute_s, e.memory_s, e.time_s, e.bound) == (4.0, 10.0, 10.0, "memory")
     assert (e.tokens_per_s, e.stream_tokens_per_s, e.j_per_token) == (0.2, 0.1, 25.0)
@@ -47,10 +47,50 @@ def test_a_roofline_by_hand():
 
 
 def test_two_chips_cut_the_time_or_keep_two_batches_under_way():
-    tensor, line = (roofline(toy_work(), TOY, n_devices=2, split=s) for s in ("tensor", "pipeline"))
+    """600 GB of weights and 300 GB of cache: two chips of 1 TB hold the weights once and four caches."""
+    work = toy_work(resident_b=9e11, cache_b=3e11)
+    tensor, line = (roofline(work, TOY, n_devices=2, split=s) for s in ("tensor", "pipeline"))
     assert (tensor.time_s, line.time_s) == (5.0, 10.0)
+    assert (tensor.batches, line.batches) == (1, 2)
     assert tensor.tokens_per_s == line.tokens_per_s == 0.4
     assert tensor.j_per_token == line.j_per_token == 25.0
+
+
+@pytest.mark.parametrize(
+    ("weights_b", "cache_b", "n", "batches"),
+    [
+        (6e11, 9e11, 2, 1),  # 1.4 TB are left for caches of 0.9 TB
+        (6e11, 7e11, 2, 2),  # exactly two
+        (1e11, 1e12, 4, 3),  # four chips, 3.9 TB left
+        (1e12, 1e9, 4, 4),  # room for thousands, and four chips
+        (3.9e12, 1e11, 4, 1),  # nothing is left over
+        (2e12, 0.0, 3, 3),  # a work without a cache
+    ],
+)
+def test_a_pipeline_holds_the_caches_of_all_batches_under_way(weights_b, cache_b, n, batches):
+    """By hand: min(n, floor((n x 1 TB - weights) / cache)); the chips without a batch draw power all the same."""
+    work = toy_work(resident_b=weights_b + cache_b, cache_b=cache_b)
+    line = roofline(work, TOY, n_devices=n, split="pipeline")
+    assert line.batches == batches
+    assert line.tokens_per_s == pytest.approx(batches * 2 / 10)
+    assert line.j_per_token == pytest.approx(n * 5.0 / (batches * 0.2))
+    assert line.stream_tokens_per_s == pytest.approx(0.1)
+
+
+def test_a_line_of_lpus_with_long_contexts_holds_one_batch():
+    """Llama-2-70B, 8-bit weights: 69 GB; 64 caches of 8,192 tokens: 172 GB. 1,047 LPUs of 230 MB hold that once."""
+    lpu = device("groqchip1")
+    work = decode("Llama-2-70B", batch=64, context=8192, format="int8 weights")
+    n = chips_needed(work, lpu)
+    assert n == 1047
+    assert work.cache_b == 2 * 80 * 8 * 128 * 2 * 64 * 8192
+    e = roofline(work, lpu, n_devices=n, split="pipeline")
+    assert e.batches == 1
+    assert e.j_per_token == pytest.approx(190, rel=0.01)
+    twice = decode("Llama-2-70B", batch=128, context=8192, format="int8 weights")
+    more = chips_needed(twice, lpu)
+    assert roofline(work, lpu, n_devices=more, split="pipeline").batches == 2, "as many chips as hold both caches"
+    assert roofline(work, lpu, n_devices=more - 1, split="pipeline").batches == 1
 
 
 def test_narrow_numbers_are_widened_where_there_are_no_units_for_them():
@@ -133,7 +173,7 @@ def test_no_published_figure_beats_the_bound_and_most_reach_a_third_to_nine_tent
 
 
 def test_sixteen_bit_decoding_on_gpus_follows_the_bound_within_a_quarter():
-    """With one share for all, 0.68 as gpt-fast reaches on one A100, the other 16-bit streams are met within a quarter."""
+    """With one share for all, 0.68 as gpt-fast reaches on an A100, the other 16-bit streams are met."""
     compared = compare_published()
     rows = compared[(compared["quantity"] == "stream") & compared["label"].str.contains("16 bits")]
     assert len(rows) == 5
@@ -215,25 +255,27 @@ def test_a_million_works_at_once_equal_a_loop_over_a_sample(phase):
     ("wrong", "message"),
     [
         (lambda: device("h100"), r"no device named 'h100': did you mean h100-sxm5-80gb"),
-        (lambda: decode("Llama-3-8B"), r"no model named 'Llama-3-8B': did you mean Llama-3.1-8B"),
-        (lambda: decode("Llama-2-7B", format="bf8"), r"format='bf8': expected one of fp32, bf16"),
-        (lambda: decode("Llama-2-7B", batch=0), r"batch must be a whole number >= 1 .* got 0"),
-        (lambda: prefill("Llama-2-7B", context=1.5), r"context must be a whole number >= 1 .* got 1.5"),
-        (lambda: roofline(decode("Llama-2-70B"), device("l4")), r"takes 138 GB and 1 x l4 hold 24 GB: give n_devices=6"),
-        (lambda: roofline(toy_work(), TOY, n_devices=0), r"n_devices=0: expected a whole number of 1 or more"),
-        (lambda: roofline(toy_work(), TOY, split="data"), r"split='data': expected one of tensor, pipeline"),
+        (lambda: decode("Llama-3-8B"), r"no model 'Llama-3-8B'; close to it: .*Llama-3.1-8B"),
+        (lambda: decode("Llama-2-7B", format="bf8"), r"no format 'bf8'; close to it: .*fp8"),
+        (lambda: decode("Llama-2-7B", batch=0), r"batch holds 0.0 .* at least 1"),
+        (lambda: prefill("Llama-2-7B", context=1.5), r"context=1.5: give a whole number at least 1"),
+        (lambda: roofline(decode("Llama-2-70B"), device("l4")), r"takes 138 GB and 1 x l4 hold 24 GB: .*n_devices=6"),
+        (lambda: roofline(toy_work(), TOY, n_devices=0), r"n_devices=0: give a whole number at least 1"),
+        (lambda: roofline(toy_work(), TOY, split="data"), r"no split 'data'; known: pipeline, tensor"),
         (lambda: roofline(decode("Llama-2-7B"), device("wse-3")), r"wse-3 has no published dense rate for 'bf16'"),
-        (lambda: TOY.arithmetic("fp4"), r"arithmetic='fp4': expected one of fp8, int8"),
-        (lambda: chips_needed(toy_work(), TOY, usable=0), r"usable=0: expected above 0 and up to 1"),
-        (lambda: attainable(1, -1, 1), r"peak_flops_per_s must be above 0, got -1"),
-        (lambda: TOY.replace(power_w=-5.0), r"power_w=-5.0 of toy: expected a number above 0"),
+        (lambda: TOY.arithmetic("fp4"), r"no wanted 'fp4'; close to it: fp8"),
+        (lambda: chips_needed(toy_work(), TOY, usable=0), r"usable=0: give a finite number above 0 and at most 1"),
+        (lambda: attainable(1, -1, 1), r"peak_flops_per_s holds -1.0 .* above 0"),
+        (lambda: TOY.replace(power_w=-5.0), r"power_w=-5.0: .*; leave out what is not published of toy"),
         (lambda: TOY.replace(flops_per_s={"fp4": 1.0}), r"flops_per_s has 'fp4': expected some of"),
-        (lambda: TOY.replace(confidence="sure"), r"confidence='sure': expected one of measured, seen"),
-        (lambda: toy_work(phase="train"), r"phase='train': expected one of prefill, decode"),
-        (lambda: toy_work(flops=0.0), r"flops of toy work must be finite and above 0, got 0.0"),
-        (lambda: NumberFormat("wide", 16, 2, "bf16"), r"weight_b=16 of wide: .*16 bits are 2 B"),
+        (lambda: TOY.replace(confidence="sure"), r"no confidence 'sure'; .*seen"),
+        (lambda: toy_work(phase="train"), r"no phase 'train'; known: decode, prefill"),
+        (lambda: toy_work(flops=0.0), r"flops holds 0.0 .* above 0; it belongs to 'toy work'"),
+        (lambda: NumberFormat("wide", 16, 2, "bf16"), r"weight_b=16: .*16 bits are 2 B"),
+        (lambda: toy_work(resident_b=1.0, cache_b=2.0), r"cache_b of 'toy work' is larger than resident_b"),
+        (lambda: decode("Llama-2-7B", batch=[1, 2], context=[1, 2, 3]), r"batch has the shape \(2,\), context \(3,\)"),
         (lambda: systolic.simulate([[1, 2]], [[1], [2], [3]]), r"activations \(1, 2\) and weights \(3, 1\): expected"),
-        (lambda: systolic.cycles(0, 1, 1), r"m=0: expected 1 or more"),
+        (lambda: systolic.cycles(0, 1, 1), r"m holds 0.0 at position 0: give finite numbers at least 1"),
     ],
 )  # fmt: skip
 def test_errors_name_the_argument_the_value_and_the_remedy(wrong, message):
@@ -268,3 +310,58 @@ def test_utilisation_of_tiles_takes_arrays():
     assert (np.diff(shares) > 0).all()
     assert shares[0] == pytest.approx(1 / 255)
     assert systolic.cycles(1, 200, 300) == 2 * 3 * 255
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+BAD = [float("nan"), float("inf"), -1, 0, 1.5, "1", True, None, [], [[1], [2, 3]], 2**70]
+
+
+def refused(call, name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        call(value)
+
+
+@pytest.mark.parametrize("value", BAD, ids=repr)
+def test_counts_that_are_none_are_refused_by_name(value):
+    work, h100 = decode("Llama-2-7B"), device("h100-sxm5-80gb")
+    refused(lambda v: decode("Llama-2-7B", batch=v), "batch", value)
+    refused(lambda v: prefill("Llama-2-7B", context=v), "context", value)
+    refused(lambda v: systolic.cycles(v, 1, 1), "m", value)
+    refused(lambda v: systolic.utilisation(1, v, 1), "k", value)
+    refused(lambda v: systolic.cycles(1, 1, 1, rows=v), "rows", value)
+    refused(lambda v: roofline(work, h100, n_devices=v), "n_devices", value)
+    if value != 1.5:
+        refused(lambda v: attainable(v, 1.0, 1.0), "intensity", value) if value != 2**70 else None
+        refused(lambda v: chips_needed(work, h100, usable=v), "usable", value)
+        refused(lambda v: toy_work(flops=v), "flops", value) if value != 2**70 else None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: device(5), "id=5"),
+        (lambda: decode(5), "model=5"),
+        (lambda: decode("Llama-2-7B", format=5), "format=5"),
+        (lambda: roofline(5, TOY), "work=5"),
+        (lambda: roofline(toy_work(), 5), "device=5"),
+        (lambda: chips_needed(toy_work(), "toy"), "device='toy'"),
+        (lambda: systolic.simulate([["1"]], [[1]]), "activations"),
+        (lambda: systolic.simulate([[1.0]], [[float("nan")]]), "weights holds nan"),
+        (lambda: systolic.simulate(np.ones((10**4, 10**3)), np.ones((10**3, 10**3))), "steps of a cell: give at most"),
+        (lambda: attainable([1.0, 2.0], [1.0, 2.0, 3.0], 1.0), "shapes that do not fit"),
+        (lambda: systolic.cycles([1, 2], [1, 2, 3], 1), "give numbers, or arrays of one shape"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+def test_whole_numbers_never_overflow():
+    """Counts of int32 as a table may hold them: 4,000 sequences of 100,000 tokens have a cache of 52 TB."""
+    batch, context = np.array([4000], dtype=np.int32), np.array([100_000], dtype=np.int32)
+    work = decode("Llama-3.1-8B", batch=batch, context=context)
+    assert work.cache_b == pytest.approx(2 * 32 * 8 * 128 * 2 * 4e8)
+    sizes = np.array([3_000_000], dtype=np.int32)
+    assert systolic.cycles(sizes, sizes, sizes) == pytest.approx((np.ceil(3e6 / 128)) ** 2 * (3e6 + 254))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from greenlab.core import checks
 from greenlab.core.facts import schema
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 J_PER_KWH = 3.6e6
 BASES = ("measured", "modelled")
+COMPONENTS = ("cpu", "dram", "gpu")
 _JOULES = ("energy_j", "low_j", "high_j")
 _AMOUNTS = (*_JOULES, "time_s", "cpu_s", "carbon_g", "carbon_low_g", "carbon_high_g")
 _ALIASES = {"UK": "GB", "USA": "US", "EU27": "EU", "EL": "GR"}  # what people write, and the table does not
@@ -27,7 +30,20 @@ _ALIASES = {"UK": "GB", "USA": "US", "EU27": "EU", "EL": "GR"}  # what people wr
 
 @dataclass(frozen=True)
 class GridIntensity:
-    """Life-cycle emissions per kWh in one region and year [g/kWh], with the spread of published values."""
+    """Life-cycle emissions per kWh in one region and year, with the spread of published values.
+
+    Attributes:
+        region: code, such as "DE".
+        name: in English.
+        intensity_g_per_kwh: the yearly mean [g/kWh].
+        low_g_per_kwh: the least published value [g/kWh].
+        high_g_per_kwh: the greatest published value [g/kWh].
+        year: of the mean.
+
+    Raises:
+        TypeError: if a number is none.
+        ValueError: if the mean lies outside its own range.
+    """
 
     region: str
     name: str
@@ -35,6 +51,11 @@ class GridIntensity:
     low_g_per_kwh: float
     high_g_per_kwh: float
     year: int
+
+    def __post_init__(self) -> None:
+        _check_text("grid", self, "region", "name")
+        checks.integer("year", self.year, low=1900, high=2100)
+        _check_range(f"grid {self.region!r}", self, "low_g_per_kwh", "intensity_g_per_kwh", "high_g_per_kwh")
 
 
 @functools.cache
@@ -52,13 +73,19 @@ def _regions() -> dict[str, GridIntensity]:
 def grid_intensity(region: str) -> GridIntensity:
     """Yearly mean intensity of a region, found by its code ("DE", "EU", "WORLD") or its name ("Germany").
 
+    Args:
+        region: a code or a name, in any case.
+
     Raises:
+        TypeError: if ``region`` is no text.
         ValueError: if the table has no such region; the nearest names are given.
 
     >>> grid_intensity("poland").region, grid_intensity("UK").name
     ('PL', 'United Kingdom')
     """
-    regions, wanted = _regions(), str(region).strip().lower()
+    if not isinstance(region, str):
+        raise TypeError(f"region={region!r} is {type(region).__name__}: give a code or a name, such as 'DE' or 'WORLD'")
+    regions, wanted = _regions(), region.strip().lower()
     if wanted in regions:
         return regions[wanted]
     near = {regions[name].region: regions[name] for name in difflib.get_close_matches(wanted, regions, 4, 0.5)}
@@ -71,7 +98,20 @@ def grid_intensity(region: str) -> GridIntensity:
 
 @dataclass(frozen=True)
 class Component:
-    """Energy of one part of the machine: "cpu", "dram" or "gpu" [J], with its own basis and source."""
+    """Energy of one part of the machine, with its own basis and source.
+
+    Attributes:
+        component: the part: "cpu", "dram" or "gpu".
+        basis: "measured" or "modelled".
+        energy_j: the energy [J].
+        low_j: the low end of its range [J].
+        high_j: the high end of its range [J].
+        source: where the joules come from.
+
+    Raises:
+        TypeError: if an energy is no number, or a text is none.
+        ValueError: if the basis is unknown, or the energy lies outside its own range.
+    """
 
     component: str
     basis: str
@@ -81,10 +121,23 @@ class Component:
     source: str
 
     def __post_init__(self) -> None:
-        _check(f"component {self.component!r}", self, "low_j", "energy_j", "high_j")
+        what = f"component {self.component!r}"
+        checks.one_of("component", self.component, COMPONENTS)
+        _check_text(what, self, "source")
+        _check_basis(what, self.basis)
+        _check_range(what, self, "low_j", "energy_j", "high_j")
 
     def scaled(self, factor: float) -> Component:
-        """The same part with all joules multiplied by ``factor``."""
+        """The same part with all joules multiplied by ``factor``.
+
+        Args:
+            factor: a number above 0.
+
+        Raises:
+            TypeError: if ``factor`` is no number.
+            ValueError: if it is not above 0, NaN or infinite.
+        """
+        factor = checks.number("factor", factor, above=0)
         return replace(self, **{name: getattr(self, name) * factor for name in _JOULES})
 
 
@@ -94,15 +147,25 @@ class Receipt:
 
     Attributes:
         label: the name of the run.
-        energy_j, low_j, high_j: energy per run and its range [J].
-        time_s, cpu_s: wall-clock time and CPU time of all threads and child processes, per run [s].
+        energy_j: energy per run [J].
+        low_j: the low end of its range [J].
+        high_j: the high end of its range [J].
+        time_s: wall-clock time per run [s].
+        cpu_s: CPU time of all threads and child processes, per run [s].
         basis: "measured" only when every component was; else "modelled".
         source: where the joules come from, for example "RAPL package-0".
-        carbon_g, carbon_low_g, carbon_high_g: emissions per run and their range [g CO2e].
+        carbon_g: emissions per run [g CO2e].
+        carbon_low_g: the low end of their range [g CO2e].
+        carbon_high_g: the high end of their range [g CO2e].
         region: code of the grid.
         intensity_g_per_kwh: the grid's yearly mean intensity [g/kWh].
         runs: how many repetitions were averaged.
-        components: the same energy split by part; empty when it is all the processor's.
+        components: the same energy split by part, each part once; empty when it is all the processor's.
+
+    Raises:
+        TypeError: if an amount is no number.
+        ValueError: if an amount is out of range, the carbon does not follow from the energy, or the components do not
+            add up, repeat a part, or are less sure than the basis says.
     """
 
     label: str
@@ -122,24 +185,43 @@ class Receipt:
     components: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.components, str) or not isinstance(self.components, Iterable):
+            raise TypeError(f"components={self.components!r}: give a list of Component")
         parts = tuple(Component(**c) if isinstance(c, dict) else c for c in self.components)  # as read from run.json
         object.__setattr__(self, "components", parts)
         what = f"receipt {self.label!r}"
-        _check(what, self, "low_j", "energy_j", "high_j")
-        _check(what, self, "carbon_low_g", "carbon_g", "carbon_high_g")
+        _check_text(what, self, "label", "source", "region")
+        _check_basis(what, self.basis)
+        _check_range(what, self, "low_j", "energy_j", "high_j")
+        _check_range(what, self, "carbon_low_g", "carbon_g", "carbon_high_g")
         for name in ("time_s", "cpu_s", "intensity_g_per_kwh"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{what}: {name}={getattr(self, name)} must be a number >= 0")
-        if not (isinstance(self.runs, int) and self.runs >= 1):
-            raise ValueError(f"{what}: runs={self.runs!r} must be a whole number >= 1")
+            checks.number(name, getattr(self, name), low=0, remedy=f"it stands in the {what}")
+        checks.integer("runs", self.runs, low=1, remedy=f"it stands in the {what}")
         expected = self.energy_j / J_PER_KWH * self.intensity_g_per_kwh
         if not math.isclose(self.carbon_g, expected, rel_tol=0.01, abs_tol=1e-12):  # catches a wrong unit
             raise ValueError(
                 f"{what}: carbon_g={self.carbon_g} is not energy_j / 3.6e6 * intensity_g_per_kwh "
                 f"= {expected:.6g}; build receipts with Receipt.from_energy()"
             )
-        if parts and not math.isclose(sum(p.energy_j for p in parts), self.energy_j, rel_tol=1e-6, abs_tol=1e-12):
+        self._check_components(what)
+
+    def _check_components(self, what: str) -> None:
+        for part in self.components:
+            if not isinstance(part, Component):
+                raise TypeError(
+                    f"{what}: components holds {part!r}, a {type(part).__name__}: give Component objects only"
+                )
+        if not self.components:
+            return
+        names = [part.component for part in self.components]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{what}: components lists a part twice ({', '.join(names)}): join them with merge(...)")
+        total_j = sum(part.energy_j for part in self.components)
+        if not math.isclose(total_j, self.energy_j, rel_tol=1e-6, abs_tol=1e-12):
             raise ValueError(f"{what}: the components do not add up to energy_j={self.energy_j}")
+        modelled = [part.component for part in self.components if part.basis != "measured"]
+        if self.basis == "measured" and modelled:
+            raise ValueError(f"{what}: basis='measured', but {', '.join(modelled)} is modelled: give basis='modelled'")
 
     @classmethod
     def from_energy(
@@ -159,11 +241,34 @@ class Receipt:
     ) -> Receipt:
         """Receipt with the carbon worked out: ``carbon_g = energy_j / 3.6e6 * intensity``, the range likewise.
 
+        Args:
+            label: the name of the run.
+            energy_j: energy per run [J].
+            low_j: the low end of its range [J].
+            high_j: the high end of its range [J].
+            basis: "measured" or "modelled".
+            source: where the joules come from.
+            region: whose grid the electricity comes from.
+            time_s: wall-clock time per run [s].
+            cpu_s: CPU time per run [s].
+            runs: how many repetitions were averaged.
+            components: the same energy split by part.
+
+        Raises:
+            TypeError: if an amount is no number.
+            ValueError: if the region is unknown, or as for `Receipt`.
+
         >>> r = Receipt.from_energy("demo", 3.6e6, 3e6, 4e6, basis="measured", source="a plug meter", region="SE")
         >>> r.carbon_g, r.intensity_g_per_kwh
         (36.0, 36.0)
         """
         grid = grid_intensity(region)
+        if isinstance(components, str) or not isinstance(components, Iterable):
+            raise TypeError(f"components={components!r}: give a list of Component")
+        energy_j, low_j, high_j = (
+            checks.number(name, value, low=0)
+            for name, value in (("energy_j", energy_j), ("low_j", low_j), ("high_j", high_j))
+        )
         carbon_g = energy_j / J_PER_KWH * grid.intensity_g_per_kwh
         low_g, high_g = low_j / J_PER_KWH * grid.low_g_per_kwh, high_j / J_PER_KWH * grid.high_g_per_kwh
         return cls(
@@ -172,20 +277,33 @@ class Receipt:
         )  # fmt: skip
 
     def scaled(self, factor: float) -> Receipt:
-        """The same receipt with energy, time and carbon multiplied by ``factor``, a positive number."""
-        if not (math.isfinite(factor) and factor > 0):
-            raise ValueError(f"factor={factor} must be a number > 0")
+        """The same receipt with energy, time and carbon multiplied by a factor.
+
+        Args:
+            factor: a number above 0.
+
+        Raises:
+            TypeError: if ``factor`` is no number.
+            ValueError: if it is not above 0, NaN or infinite.
+        """
+        factor = checks.number("factor", factor, above=0)
         values = {name: getattr(self, name) * factor for name in _AMOUNTS}
         return replace(self, **values, components=tuple(c.scaled(factor) for c in self.components))
 
     def per(self, n: float) -> Receipt:
-        """The cost of one of ``n`` equal things, for example of one token: ``receipt.per(n_tokens)``."""
-        if not (math.isfinite(n) and n > 0):
-            raise ValueError(f"n={n} must be a number > 0: the count of tokens, answers or runs")
-        return self.scaled(1 / n)
+        """The cost of one of ``n`` equal things, for example of one token: ``receipt.per(n_tokens)``.
+
+        Args:
+            n: the count of tokens, answers or runs.
+
+        Raises:
+            TypeError: if ``n`` is no number.
+            ValueError: if it is not above 0, NaN or infinite.
+        """
+        return self.scaled(1 / checks.number("n", n, above=0, remedy="it counts tokens, answers or runs"))
 
     def __add__(self, other: Receipt) -> Receipt:
-        """Both works together. Ranges are added end to end, since both receipts share the same errors."""
+        """The cost of both runs together. Ranges are added end to end, since both receipts share the same errors."""
         if not isinstance(other, Receipt):
             return NotImplemented
         if (self.region, self.intensity_g_per_kwh) != (other.region, other.intensity_g_per_kwh):
@@ -221,9 +339,20 @@ class Receipt:
 
 
 def merge(parts: Iterable[Component]) -> tuple[Component, ...]:
-    """One entry per component; it stays "measured" only when all of it was."""
+    """One entry per component; it stays "measured" only when all of it was.
+
+    Args:
+        parts: any number of components; those of one name are added up.
+
+    Raises:
+        TypeError: if ``parts`` holds anything else.
+    """
+    if isinstance(parts, (str, bytes)) or not isinstance(parts, Iterable):
+        raise TypeError(f"parts={parts!r} is {type(parts).__name__}: give a list of Component")
     merged: dict[str, Component] = {}
     for part in parts:
+        if not isinstance(part, Component):
+            raise TypeError(f"parts holds {part!r}, a {type(part).__name__}: give Component objects only")
         if old := merged.get(part.component):
             joules = {name: getattr(old, name) + getattr(part, name) for name in _JOULES}
             part = replace(part, basis=_both(old.basis, part.basis), source=_join(old.source, part.source), **joules)
@@ -239,9 +368,28 @@ def _join(source: str, other: str) -> str:
     return " + ".join(dict.fromkeys(f"{source} + {other}".split(" + ")))
 
 
-def _check(what: str, record: Component | Receipt, low: str, middle: str, high: str) -> None:
-    if record.basis not in BASES:
-        raise ValueError(f"{what}: basis={record.basis!r} must be one of {BASES}")
-    values = [getattr(record, name) for name in (low, middle, high)]
+def _check_text(what: str, record: object, *names: str) -> None:
+    for name in names:
+        if not isinstance(getattr(record, name), str):
+            value = getattr(record, name)
+            raise TypeError(f"{what}: {name}={value!r} is {type(value).__name__}: give text")
+
+
+def _check_basis(what: str, basis: str) -> None:
+    if not isinstance(basis, str):
+        raise TypeError(f"{what}: basis={basis!r} is {type(basis).__name__}: give one of {BASES}")
+    if basis not in BASES:
+        raise ValueError(f"{what}: basis={basis!r} must be one of {BASES}")
+
+
+def _check_range(what: str, record: object, *names: str) -> None:
+    """Check that three amounts are numbers from 0 up, in rising order."""
+    values: list[Any] = []
+    for name in names:
+        value = getattr(record, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{what}: {name}={value!r} is {type(value).__name__}: give a number")
+        values.append(value)
     if not 0 <= values[0] <= values[1] <= values[2] < math.inf:
+        low, middle, high = names
         raise ValueError(f"{what}: must satisfy 0 <= {low} <= {middle} <= {high}, got {values}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.hardware import Device, Work, attainable, chips_needed, decode, device, devices, roofline
 from greenlab.hardware.work import NumberFormat
 from greenlab.lab import charts
@@ -33,15 +34,71 @@ HOLDERS = {  # devices of the chip chart, in its order
 }  # fmt: skip
 
 
+def _text(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r} is {type(value).__name__}: give text")
+
+
+def _chip(name: str, value: object) -> Device:
+    if not isinstance(value, Device):
+        raise TypeError(f"{name}={value!r} is {type(value).__name__}: give device('h100-sxm5-80gb') or another Device")
+    return value
+
+
+def _chips(name: str, values: Sequence[Device]) -> list[Device]:
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{name}={values!r} is {type(values).__name__}: give a list of devices")
+    return [_chip(name, value) for value in values]
+
+
+def _words(name: str, values: object) -> dict[str, Any]:
+    """A dict with at least one entry, whose names are text."""
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise TypeError(f"{name}={values!r} is {type(values).__name__}: give a dict whose names are text")
+    if not values:
+        raise ValueError(f"{name} is empty: give at least one entry")
+    return values
+
+
+def _table(name: str, value: object) -> pd.DataFrame:
+    if not isinstance(value, pd.DataFrame):
+        raise TypeError(f"{name}={value!r} is {type(value).__name__}: give a table")
+    return value
+
+
 def fastest(chip: Device) -> str:
-    """The 16-bit rate where there is one, as models are served in 16 bits; else the only rate that is published."""
-    return next(name for name in ("bf16", "fp32", "fp8", "int8") if name in chip.flops_per_s)
+    """The 16-bit rate where there is one, as models are served in 16 bits; else the only rate that is published.
+
+    Args:
+        chip: a device.
+
+    Raises:
+        TypeError: if ``chip`` is no device.
+        ValueError: if it publishes no rate at all.
+    """
+    _chip("chip", chip)
+    for name in ("bf16", "fp32", "fp8", "int8"):
+        if name in chip.flops_per_s:
+            return name
+    raise ValueError(f"chip={chip.id} has no published rate: give one with chip.replace(flops_per_s=...)")
 
 
 def roof_points(chips: Sequence[Device], named: Sequence[str]) -> pd.DataFrame:
-    """Three corners of each roof: where the chart begins, the ridge, where it ends; ``named`` ones are labelled."""
+    """Three corners of each roof: where the chart begins, the ridge, where it ends.
+
+    Args:
+        chips: devices with a rate.
+        named: ids of those that are labelled; others stay without a name.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a device publishes no rate.
+    """
+    if not isinstance(named, (list, tuple)) or not all(isinstance(id, str) for id in named):
+        raise TypeError(f"named={named!r}: give a list of device ids")
     rows = []
-    for chip in chips:
+    for chip in _chips("chips", chips):
         peak = chip.peak(fastest(chip))
         for intensity in (INTENSITIES[0], peak / chip.bandwidth_b_per_s, INTENSITIES[1]):
             rate = attainable(intensity, peak, chip.bandwidth_b_per_s)
@@ -51,9 +108,20 @@ def roof_points(chips: Sequence[Device], named: Sequence[str]) -> pd.DataFrame:
 
 
 def work_points(works: dict[str, tuple[Work, Device]]) -> pd.DataFrame:
-    """Where works stand on their roofs: words -> (work, device)."""
+    """Where works stand on their roofs.
+
+    Args:
+        works: words -> (work, device).
+
+    Raises:
+        TypeError: if ``works`` is of another kind.
+        ValueError: if it is empty, or a device has no rate for its work.
+    """
     rows = []
-    for words, (work, chip) in works.items():
+    for words, pair in _words("works", works).items():
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], Work):
+            raise TypeError(f"works[{words!r}]={pair!r}: give a work and a device")
+        work, chip = pair[0], _chip(f"works[{words!r}]", pair[1])
         rate = attainable(work.intensity, chip.peak(work.format.arithmetic), chip.bandwidth_b_per_s)
         kind = {"decode": "writing (decode)", "prefill": "reading (prefill)"}[work.phase]
         rows.append({"work": words, "kind": kind, "intensity": work.intensity, "flops_per_s": rate})
@@ -61,7 +129,19 @@ def work_points(works: dict[str, tuple[Work, Device]]) -> pd.DataFrame:
 
 
 def all_roofs(works: dict[str, tuple[Work, Device]], title: str, own: Sequence[Device] = ()) -> alt.LayerChart:
-    """Draw the roofs of all devices, and some works on them; ``own`` adds measured machines."""
+    """Draw the roofs of all devices, and some works on them.
+
+    Args:
+        works: words -> (work, device), at least one.
+        title: of the chart.
+        own: measured machines to add.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if ``works`` is empty, or a device has no rate for its work.
+    """
+    _text(title=title)
+    _chips("own", own)
     chips = [chip for chip in devices().values() if chip.flops_per_s]
     named = [*NAMED, *(chip.id for chip in own)]
     return charts.roofline(
@@ -72,7 +152,22 @@ def all_roofs(works: dict[str, tuple[Work, Device]], title: str, own: Sequence[D
 
 
 def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> alt.LayerChart:
-    """Draw the reader's machine, one core and all, with SmolLM2's decoding predicted and measured on one core."""
+    """Draw the reader's machine, one core and all, with SmolLM2's decoding predicted and measured on one core.
+
+    Args:
+        one: the machine measured with one core.
+        everything: the machine measured with all cores.
+        found: what `own_machine.predict_decode` found on one core.
+        title: of the chart.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+    """
+    _text(title=title)
+    _chip("one", one)
+    _chip("everything", everything)
+    if not hasattr(found, "predicted_s"):  # the class itself would load torch
+        raise TypeError(f"found={found!r} is {type(found).__name__}: give what own_machine.predict_decode returns")
     work = decode("SmolLM2-135M", context=16, format="fp32")
     points = [
         {"work": words, "kind": kind, "intensity": work.intensity, "flops_per_s": work.flops / seconds}
@@ -84,8 +179,9 @@ def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> 
     ]
     both = everything.replace(name=f"{everything.name} (pale: {one.name})")  # too close for two names
     chips = [device("h100-sxm5-80gb"), device("epyc-9654"), one.replace(id="one core"), both]
+    named = [chip.id for chip in chips if chip.id != "one core"]
     return charts.roofline(
-        roof_points(chips, [chip.id for chip in chips if chip.id != "one core"]), pd.DataFrame(points), title=title, height=340,
+        roof_points(chips, named), pd.DataFrame(points), title=title, height=340,
         subtitle="SmolLM2 writes on one core; your machine's two lines were measured just now, in 32-bit floats",
         description="Rooflines of this machine, of one of its cores, of an H100 and a server processor, with SmolLM2's "
         "decoding as bound, predicted and measured",
@@ -93,7 +189,18 @@ def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> 
 
 
 def published_chart(compared: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw what was measured elsewhere beside the bound, for speeds of one stream."""
+    """Draw what was measured elsewhere beside the bound, for speeds of one stream.
+
+    Args:
+        compared: the table of `compare_published`.
+        title: of the chart.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a column of the table is missing.
+    """
+    _text(title=title)
+    require_columns(_table("compared", compared), "quantity", "label", "bound", "published")
     rows = compared[compared["quantity"] == "stream"].rename(columns={"bound": "bound", "published": "measured"})
     long = rows.melt(["label"], ["measured", "bound"], "what", "tokens_per_s")
     return dots(
@@ -104,7 +211,17 @@ def published_chart(compared: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def chips_chart(title: str, model: str = "Llama-2-70B") -> alt.LayerChart:
-    """Draw how many chips hold a model, with a slider for the bits of a weight: moves without a kernel."""
+    """Draw how many chips hold a model, with a slider for the bits of a weight: moves without a kernel.
+
+    Args:
+        title: of the chart.
+        model: a name of `MODELS`.
+
+    Raises:
+        TypeError: if an argument is no text.
+        ValueError: if the model is unknown.
+    """
+    _text(title=title, model=model)
     rows = []
     for bits in (4, 8, 12, 16):
         work = decode(model, context=1, format=NumberFormat(f"{bits} bits", bits / 8, 2, "bf16"))
@@ -120,13 +237,29 @@ def chips_chart(title: str, model: str = "Llama-2-70B") -> alt.LayerChart:
 def energy_table(chips: dict[str, str], model: str = "Llama-3.1-8B", context: int = 512) -> pd.DataFrame:
     """Modelled joules a token for each chip (id -> words) and batch, as long as weights and cache fit on one chip.
 
-    Columns: chip, batch, j_per_token [J], stream_tokens_per_s, bound.
+    Args:
+        chips: names of data/facts -> words.
+        model: a name of `MODELS`.
+        context: tokens in each cache.
+
+    Returns:
+        One row per chip and batch: chip, batch, j_per_token [J], stream_tokens_per_s, bound.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a name is unknown, a chip has no rated power, or the model does not fit on one chip.
     """
+    context = checks.integer("context", context, low=1, high=10**9)
     rows = []
-    for id, words in chips.items():
+    for id, words in _words("chips", chips).items():
+        _text(**{f"chips[{id!r}]": words})
         batch = 2.0 ** np.arange(11)
         work = decode(model, batch=batch, context=context)
-        fits = work.resident_b <= device(id).memory_b
+        fits = np.asarray(work.resident_b <= device(id).memory_b)
+        if not fits.any():
+            raise ValueError(f"chips holds {id!r}, which is too small for model={model!r}: leave it out")
+        if device(id).power_w is None:
+            raise ValueError(f"chips holds {id!r}, whose rated power is not published: leave it out")
         e = roofline(decode(model, batch=batch[fits], context=context), device(id))
         frame = {"batch": batch[fits], "j_per_token": e.j_per_token, "stream_tokens_per_s": e.stream_tokens_per_s}
         rows.append(pd.DataFrame(frame | {"bound": e.bound, "chip": words}))
@@ -134,8 +267,18 @@ def energy_table(chips: dict[str, str], model: str = "Llama-3.1-8B", context: in
 
 
 def energy_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw modelled joules a token against the batch, both axes logarithmic."""
-    require_columns(table, "chip", "batch", "j_per_token")
+    """Draw modelled joules a token against the batch, both axes logarithmic.
+
+    Args:
+        table: as `energy_table` gives it.
+        title: of the chart.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a column of the table is missing, or it has too many chips.
+    """
+    _text(title=title)
+    require_columns(_table("table", table), "chip", "batch", "j_per_token")
     order = alt.Scale(domain=require_few(table, "chip"))
     x_title, y_title = "Sequences at once (batch)", "Energy a token [J], at rated power"
     base = alt.Chart(table).encode(

@@ -13,6 +13,7 @@ import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.hardware import FORMATS, MODELS, Estimate, Work, chips_needed, decode, device, devices, prefill, roofline
 from greenlab.hardware.systolic import utilisation
 from greenlab.hardware.view.charts import INTENSITIES, roof_points
@@ -24,6 +25,7 @@ from greenlab.lab.widgets import Explorer
 RATES = (1e9, 1e17)  # FLOP/s: the vertical axis stands still while the point moves
 WORDS_TURN_AT = 200  # FLOP per byte: right of it the point's words stand to its left
 START = "h100-sxm5-80gb"
+BOARD = 8  # chips on one board
 SIZE, MOST_ROWS = 4, 8  # the matrix unit of the step-through, and the longest batch pushed through it
 
 
@@ -66,9 +68,9 @@ def _base() -> alt.LayerChart:
 @lru_cache(maxsize=512)
 def _estimate(chip: str, model: str, phase: str, batch: int, context: int, form: str) -> tuple[Work, Estimate]:
     work = {"decode": decode, "prefill": prefill}[phase](model, batch=batch, context=context, format=form)
-    n = chips_needed(work, device(chip))
-    # a matrix is rarely cut over more than one board of eight: beyond it, chips hold a few layers each
-    return work, roofline(work, device(chip), n_devices=n, split="tensor" if n <= 8 else "pipeline")
+    n = int(np.max(chips_needed(work, device(chip))))
+    # a matrix is rarely cut over more than one board: beyond it, chips hold a few layers each
+    return work, roofline(work, device(chip), n_devices=n, split="tensor" if n <= BOARD else "pipeline")
 
 
 def roofline_widget() -> Explorer:
@@ -82,26 +84,26 @@ def roofline_widget() -> Explorer:
             "peak": e.n_devices * chip.flops_per_s[e.arithmetic],
             "work_intensity": work.intensity,
             "work_rate": work.flops / work.tokens * e.tokens_per_s,
-            "words": f"{e.n_devices} x {chip.name}: at most {_rate(e.tokens_per_s)} tokens/s",
+            "words": f"{e.n_devices} x {chip.name}: at most {_rate(float(e.tokens_per_s))} tokens/s",
         }
 
     def say(**chosen: Any) -> str:
         e = _estimate(**chosen)[1]
-        busy = e.compute_s / e.time_s
-        chips = f"{e.n_devices} chips hold it" if e.n_devices > 1 else "One chip holds it"
+        share = float(e.batches) / e.n_devices if e.n_devices > BOARD else 1.0  # the chips that hold no batch wait
+        busy = share * float(e.compute_s / e.time_s)
         limit = "Memory sets the time" if e.bound == "memory" else "Arithmetic sets the time"
         energy = (
             "no rated power is published"
             if e.j_per_token is None
-            else f"{quantity(e.j_per_token, 'J')} a token at rated power"
+            else f"{quantity(float(e.j_per_token), 'J')} a token at rated power"
         )
         if chosen["phase"] == "prefill":
-            speed = f"The first word comes after {duration(e.time_s)} or more"
+            speed = f"The first word comes after {duration(float(e.time_s))} or more"
         else:
-            speed = f"At most {_rate(e.stream_tokens_per_s)} tokens a second for each user"
+            speed = f"At most {_rate(float(e.stream_tokens_per_s))} tokens a second for each user"
         return (
-            f"{limit}; the units are busy {busy:.1%} of it (computed in {e.arithmetic}). {chips}.\n"
-            f"{speed}, {_rate(e.tokens_per_s)} tokens a second in all; {energy}."
+            f"{limit}; the units are busy {busy:.1%} of it (computed in {e.arithmetic}). {_holders(e)}.\n"
+            f"{speed}, {_rate(float(e.tokens_per_s))} tokens a second in all; {energy}."
         )
 
     def reached(**chosen: Any) -> bool:
@@ -121,12 +123,36 @@ def roofline_widget() -> Explorer:
     return Explorer(controls, draw, say, reached, goal, base=_base())
 
 
+def _holders(e: Estimate) -> str:
+    """How many chips hold the model; if each holds some layers, how many batches have room for their caches."""
+    if e.n_devices == 1:
+        return "One chip holds it"
+    words = f"{e.n_devices:,} chips hold it"
+    if e.n_devices <= BOARD:
+        return words
+    batches = int(e.batches)
+    return f"{words}, each some layers, and the caches of {batches:,} batch{'es' * (batches > 1)} at once"
+
+
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -> alt.LayerChart:
-    """Draw the same without a kernel: choose the chip, move the batch; Vega computes the point."""
+    """Draw the same without a kernel: choose the chip, move the batch; Vega computes the point.
+
+    Args:
+        title: of the chart.
+        model: a name of `MODELS`.
+        context: tokens in each cache.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the model is unknown, or ``context`` out of range.
+    """
+    if not isinstance(title, str):
+        raise TypeError(f"title={title!r} is {type(title).__name__}: give text")
+    context = checks.integer("context", context, low=1, high=10**9)
     one, two = (decode(model, batch=b, context=context) for b in (1, 2))
     weights_b, cache_b = 2 * one.bytes_moved - two.bytes_moved, two.bytes_moved - one.bytes_moved
     chips = [device(id) for id in menu().values()]
@@ -139,7 +165,8 @@ def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -
     power = alt.param(name="twin_power", value=0, bind=slide)
     chosen = alt.Chart(table).transform_filter("datum.chip == twin_chip")
     corners = chosen.transform_calculate(corner="[0, 1, 2]").transform_flatten(["corner"]).transform_calculate(
-        intensity=f"datum.corner == 0 ? {INTENSITIES[0]} : datum.corner == 1 ? datum.peak / datum.bandwidth : {INTENSITIES[1]}",
+        intensity=f"datum.corner == 0 ? {INTENSITIES[0]} : "
+        f"datum.corner == 1 ? datum.peak / datum.bandwidth : {INTENSITIES[1]}",
         flops_per_s=f"datum.corner == 0 ? datum.bandwidth * {INTENSITIES[0]} : datum.peak",
     )  # fmt: skip
     point = chosen.transform_calculate(
@@ -160,7 +187,19 @@ def working_cells(m: int, cycle: int, size: int = SIZE) -> int:
 
     >>> [working_cells(1, cycle) for cycle in range(1, 9)]  # one row: a diagonal crosses the square
     [1, 2, 3, 4, 3, 2, 1, 0]
+
+    Args:
+        m: rows that go through the unit.
+        cycle: counted from 1.
+        size: rows and columns of cells.
+
+    Raises:
+        TypeError: if an argument is no whole number.
+        ValueError: if it is out of range.
     """
+    m = checks.integer("m", m, low=1, high=10**9)
+    cycle = checks.integer("cycle", cycle, low=1, high=10**9)
+    size = checks.integer("size", size, low=1, high=1000)
     k, n = np.indices((size, size)) + 1
     row = cycle - k - n + 2
     return int(((row >= 1) & (row <= m)).sum())
@@ -187,7 +226,8 @@ def _array(m: int | str, cycle: str, title: str) -> Any:
     )
     return alt.layer(tiles, words).properties(
         title=title, width=300, height=240,
-        description="A square of sixteen cells; those that multiply in this cycle are dark and say which row they work on",
+        description="A square of sixteen cells; those that multiply in this cycle are dark "
+        "and say which row they work on",
     )  # fmt: skip
 
 
@@ -215,6 +255,18 @@ def systolic_widget() -> Explorer:
 
 
 def systolic_twin(title: str, m: int = 4) -> alt.LayerChart:
-    """Draw a pass of a few rows with a slider for the cycle: moves without a kernel."""
+    """Draw a pass of a few rows with a slider for the cycle: moves without a kernel.
+
+    Args:
+        title: of the chart.
+        m: rows that go through the unit.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if ``m`` is out of range.
+    """
+    if not isinstance(title, str):
+        raise TypeError(f"title={title!r} is {type(title).__name__}: give text")
+    m = checks.integer("m", m, low=1, high=1000)
     slide = alt.binding_range(min=1, max=m + 2 * SIZE - 2, step=1, name="Cycle: ")
     return _array(m, "cycle_now", title).add_params(alt.param(name="cycle_now", value=3, bind=slide))

@@ -117,7 +117,7 @@ def heal(material: Material, config: Config, n: int, loss: str, texts: list[list
 def says(material: Material, model: Any) -> list[str]:
     """What a model writes after each of the prompts: 24 likeliest tokens, one after the other."""
     rows = [torch.tensor([material.tokenizer(prompt).input_ids]) for prompt in PROMPTS]
-    return [material.tokenizer.decode(speed.decode(model, ids, 24)[0]) for ids in rows]
+    return [material.tokenizer.decode(speed.run_decode(model, ids, 24)[0]) for ids in rows]
 
 
 def texts(material: Material, config: Config, batch: int) -> list[list[int]]:
@@ -139,8 +139,8 @@ def time_models(material: Material, config: Config, rounds: int = 11) -> pd.Data
     prompt, page = material.evaluation[:1, :32], material.evaluation[:2]
     frames = []
     for phase, work, context in (
-        ("prefill", lambda m: speed.prefill(m, page), page.shape[1]),
-        ("decode", lambda m: speed.decode(m, prompt, 32), 48),  # 32 tokens read, 32 written: 48 on average
+        ("prefill", lambda m: speed.run_prefill(m, page), page.shape[1]),
+        ("decode", lambda m: speed.run_decode(m, prompt, 32), 48),  # 32 tokens read, 32 written: 48 on average
     ):
         times = speed.interleave({str(n): partial(work, m) for n, m in models.items()}, rounds=rounds)
         measured = speed.ratios(times, "0")

@@ -165,7 +165,7 @@ def scalpel(model: Any, tokenizer: Any, distances: torch.Tensor, text: str, prom
     @lru_cache(maxsize=256)
     def outcome(start: int, n: int) -> tuple[float, str]:
         pruned = layer_pruning.drop_layers(model, start, n) if n else model
-        return scoring.text_loss(pruned, ids), tokenizer.decode(speed.decode(pruned, start_ids, 8)[0])
+        return scoring.text_loss(pruned, ids), tokenizer.decode(speed.run_decode(pruned, start_ids, 8)[0])
 
     def clip(start: int, n: int) -> int:
         return min(start, n_layers - n)  # near the end a long block starts earlier

@@ -1,7 +1,8 @@
-"""greenlab.core.energy.meter: fake counters with known steps, so that every joule is known. No wall-clock time is asserted."""
+"""greenlab.core.energy.meter: fake counters with known steps, so that every joule is known."""
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -208,7 +209,7 @@ def test_gpu_joules_are_added_with_a_basis_of_their_own(all_gpus):
     """30 J on two GPUs and a modelled processor: the whole must not be called measured."""
     nvml, clock, cpu = FakeNvml([1_000_000, 5_000]), Clock(), Clock()
     found, _ = counters.nvml_counters(nvml)
-    model = PowerModel(idle_share_w=0, idle_high_w=0)
+    model = PowerModel(idle_w_per_core=0, idle_high_w_per_core=0)
     with measure("train", counters=found, clock=clock, cpu_clock=cpu, model=model) as m:
         nvml.millijoules = [1_020_000, 15_000]
         clock.now, cpu.now = 10.0, 2.0
@@ -340,9 +341,9 @@ def test_memory_is_counted_only_on_request(monkeypatch):
     ("changes", "message"),
     [
         ({"active_w_per_core": 30.0}, "active_w_per_core=30.0 must lie between"),
-        ({"idle_share_w": 5.0}, "idle_share_w=5.0 must lie between"),
-        ({"ram_w_per_gb": -1.0}, "ram_w_per_gb=-1.0 must be a number >= 0"),
-        ({"high_w_per_core": math.nan}, "high_w_per_core=nan must be a number >= 0"),
+        ({"idle_w_per_core": 5.0}, "idle_w_per_core=5.0 must lie between"),
+        ({"ram_w_per_gb": -1.0}, "ram_w_per_gb=-1.0: give a finite number at least 0"),
+        ({"active_high_w_per_core": math.nan}, "active_high_w_per_core=nan: give a finite number"),
     ],
 )
 def test_power_model_is_checked(changes, message):
@@ -451,7 +452,7 @@ def test_no_thread_is_started():
 
 
 def test_measure_call_repeats_short_work_and_averages():
-    """Two warm-up calls are not billed; the runs together reach the time asked for, and fit into a block around them."""
+    """Two warm-up calls are not billed; the runs reach the time asked for, and fit into a block around them."""
     calls = []
     options = {"region": "SE", "min_time_s": 0.05, "warmup": 2}
     with measure("around") as around:
@@ -472,7 +473,11 @@ def test_measure_call_runs_long_work_once():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"min_time_s": -1.0}, "min_time_s=-1.0 must be >= 0"), ({"warmup": -1}, "warmup=-1 must")]
+    ("options", "message"),
+    [
+        ({"min_time_s": -1.0}, "min_time_s=-1.0: give a finite number at least 0"),
+        ({"warmup": -1}, "warmup=-1: give a whole number at least 0"),
+    ],
 )
 def test_measure_call_checks_its_arguments(options, message):
     """Before anything runs."""
@@ -506,10 +511,10 @@ def test_golden_carbon(monkeypatch):
         ({"high_j": 99.0}, "must satisfy 0 <= low_j <= energy_j"),
         ({"energy_j": math.nan}, "must satisfy 0 <= low_j"),
         ({"high_j": math.inf}, "must satisfy 0 <= low_j"),
-        ({"time_s": -1.0}, "time_s=-1.0 must be a number >= 0"),
-        ({"cpu_s": math.nan}, "cpu_s=nan must be a number >= 0"),
+        ({"time_s": -1.0}, "time_s=-1.0: give a finite number at least 0"),
+        ({"cpu_s": math.nan}, "cpu_s=nan: give a finite number"),
         ({"basis": "guessed"}, r"basis='guessed' must be one of \('measured', 'modelled'\)"),
-        ({"runs": 0}, "runs=0 must be a whole number >= 1"),
+        ({"runs": 0}, "runs=0: give a whole number at least 1"),
         ({"carbon_g": 9.0, "carbon_high_g": 10.0}, "carbon_g=9.0 is not energy_j / 3.6e6"),
         ({"carbon_low_g": 1.0}, "must satisfy 0 <= carbon_low_g"),
         ({"components": (receipt.Component("cpu", "measured", 1.0, 0.0, 2.0, "x"),)}, "do not add up"),
@@ -527,7 +532,7 @@ def test_receipt_per_token():
     assert (bill.energy_j, bill.low_j, bill.high_j, bill.time_s, bill.cpu_s) == pytest.approx((2, 1.9, 2.6, 0.04, 0.06))
     assert bill.carbon_g == pytest.approx(a_receipt().carbon_g / 50)
     assert (bill.basis, bill.runs, bill.region) == ("measured", 1, "DE")
-    with pytest.raises(ValueError, match="n=0 must be a number > 0"):
+    with pytest.raises(ValueError, match="n=0: give a finite number above 0"):
         bill.per(0)
 
 
@@ -698,3 +703,152 @@ def test_comparison_with_codecarbon_is_silent_and_offline(tmp_path):
     assert done.stderr == ""
     assert done.stdout.split() in (["True", "modelled", "[]"], ["True", "measured", "[]"])
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------- faults at the end of a block
+
+
+def broken_counter(reading):
+    """A counter that is fine when the block starts and raises, or gives nonsense, when it ends."""
+    readings = iter([0.0, reading])
+
+    def read():
+        value = next(readings)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    return dataclasses.replace(fake_counter([]), read=read)
+
+
+FAULTS = {
+    "the counter raises": {"counters": [broken_counter(OSError("gone"))]},
+    "the clock goes back": {"counters": [], "clock": iter([10.0, 5.0]).__next__},
+    "the CPU clock ends": {"counters": [], "cpu_clock": iter([1.0]).__next__},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_meter_does_not_replace_the_readers_error(fault):
+    """A KeyError of the reader's code arrives as a KeyError, with a note that there is no receipt either."""
+    with pytest.raises(KeyError, match="the reader's own") as caught, measure("block", **FAULTS[fault]) as m:
+        raise KeyError("the reader's own")
+    assert caught.value.__notes__[0].startswith("greenlab: the block 'block' has no receipt either (")
+    with pytest.raises(RuntimeError, match="receipt of 'block' exists when"):
+        _ = m.receipt
+
+
+def test_a_fault_of_the_meter_alone_is_raised():
+    """Without an error of the reader's there is nothing to hide."""
+    with pytest.raises(OSError, match="gone"), measure("block", counters=[broken_counter(OSError("gone"))]):
+        pass
+
+
+def test_a_process_table_that_may_not_be_read_costs_no_receipt(monkeypatch):
+    """psutil raises while a child lives: the block keeps its own CPU time."""
+
+    class Process:
+        def children(self, recursive):
+            raise power_model.psutil.AccessDenied(1)
+
+    monkeypatch.setattr(power_model.psutil, "Process", Process)
+    monkeypatch.setattr(power_model.os, "waitid", lambda *a: None, raising=False)
+    with measure("block", counters=[]) as m:
+        sum(range(1000))
+    assert m.receipt.cpu_s > 0
+
+
+def test_an_empty_block_costs_nothing_while_a_child_lives(monkeypatch):
+    """Looking for children takes CPU time of its own: it is in no block, neither an empty one nor one around it."""
+
+    def children(recursive):
+        start_s = time.thread_time()
+        while time.thread_time() - start_s < 0.02:
+            pass
+        return []
+
+    monkeypatch.setattr(power_model.psutil, "Process", lambda: SimpleNamespace(children=children))
+    monkeypatch.setattr(power_model.os, "waitid", lambda *a: None, raising=False)
+    with measure("around", counters=[]) as around, measure("empty", counters=[]) as empty:
+        pass
+    assert empty.receipt.cpu_s < 0.005
+    assert around.receipt.cpu_s < 0.01
+
+
+# ------------------------------------------------------------------------------------------- work that is not done
+
+
+async def asynchronous():
+    pytest.fail("must not run")
+
+
+def generator():
+    yield pytest.fail("must not run")
+
+
+async def asynchronous_generator():
+    yield pytest.fail("must not run")
+
+
+class AsynchronousCall:
+    async def __call__(self):
+        pytest.fail("must not run")
+
+
+UNDONE = {
+    "async function": asynchronous,
+    "generator function": generator,
+    "async generator": asynchronous_generator,
+    "partial of an async function": functools.partial(asynchronous),
+    "object with an async call": AsynchronousCall(),
+    "method of it": AsynchronousCall().__call__,
+    "lambda that returns a coroutine": lambda: asynchronous(),
+    "lambda that returns a generator": lambda: (pytest.fail("must not run") for _ in range(3)),
+    "lambda that returns a map": lambda: map(pytest.fail, ["must not run"]),
+    "a number": 7,
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("name", UNDONE)
+def test_work_that_is_only_prepared_is_refused(name):
+    """Making a coroutine takes microseconds; the work behind it would be billed to nobody."""
+    with pytest.raises(TypeError, match="fn"):
+        measure_call(UNDONE[name], "work", min_time_s=0.01)
+    if UNDONE[name] is not None:  # None stands for the built-in work there
+        with pytest.raises(TypeError, match="fn"):
+            compare_backends(UNDONE[name])
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, -1.0, 1e300, "1", None, True])
+def test_how_long_to_go_on_is_a_number(value):
+    """Infinity would never end."""
+    with pytest.raises((ValueError, TypeError), match="min_time_s"):
+        measure_call(lambda: pytest.fail("must not run"), "x", min_time_s=value)
+
+
+# --------------------------------------------------------------------------------------- what "measured" means
+
+
+def test_a_receipt_cannot_say_measured_of_modelled_parts():
+    """One basis for the whole: the least sure of its parts'."""
+    parts = [receipt.Component("cpu", "measured", 70.0, 60.0, 80.0, "RAPL package-0")]
+    parts += [receipt.Component("gpu", "modelled", 30.0, 0.0, 60.0, "NVML gpu-0 not counted")]
+    with pytest.raises(ValueError, match="basis='measured', but gpu is modelled"):
+        a_receipt(components=parts)
+    assert a_receipt(components=parts, basis="modelled").basis == "modelled"
+
+
+def test_a_receipt_lists_each_part_once():
+    part = receipt.Component("cpu", "measured", 50.0, 40.0, 60.0, "x")
+    with pytest.raises(ValueError, match=r"lists a part twice \(cpu, cpu\): join them with merge"):
+        a_receipt(components=[part, part])
+    assert a_receipt(components=receipt.merge([part, part])).energy_j == 100.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0, "2", True, None, [2]])
+def test_a_factor_is_a_number_above_zero(value):
+    part = receipt.Component("cpu", "measured", 50.0, 40.0, 60.0, "x")
+    for call, name in ((a_receipt().scaled, "factor"), (a_receipt().per, "n"), (part.scaled, "factor")):
+        with pytest.raises((ValueError, TypeError), match=f"^{name}="):
+            call(value)
