@@ -221,8 +221,8 @@ def test_generate_with_the_cache_equals_without_and_depends_on_the_seed_alone(te
 
 
 def test_sampling_follows_the_softmax_of_the_logits_over_temperature():
-    """One step from 4,000 copies of a prompt: chi-square against the model's own probabilities (0.999 quantile, 49
-    df).""" model = spread()
+    """One step from 4,000 copies of a prompt: chi-square against the model's own probabilities (0.999, 49 df)."""
+    model = spread()
     x = ids(1, 6)
     with torch.no_grad():
         expected = 4000 * (model(x)[0, -1] / 2.0).softmax(-1)
@@ -399,7 +399,8 @@ CONVERSIONS = {
 @pytest.mark.parametrize("name", CONVERSIONS)
 def test_every_way_of_changing_the_dtype_keeps_the_rotary_table_and_the_meaning_of_the_logits(name):
     """Weights are rounded to bfloat16 at most: logits move by some per cent of their spread (wrong positions: all of
-    it).""" model, x = spread(n_kv_heads=2), ids(2, 24)
+    it)."""
+    model, x = spread(n_kv_heads=2), ids(2, 24)
     table, expected = model.rotation.clone(), model(x).detach()
     changed = CONVERSIONS[name](model)
     assert changed.rotation.dtype == torch.float32
@@ -447,8 +448,8 @@ def test_the_cache_carries_gradients_as_if_the_text_had_passed_at_once(pieces):
 
 
 def test_tokens_read_without_gradients_are_constants_to_those_read_with_them():
-    """A prompt is read under no_grad, an answer is trained after it; reading on under no_grad leaves the graph
-    whole.""" model, x = spread(), ids(1, 9)
+    """A prompt is read under no_grad, an answer is trained after it; reading on under no_grad breaks nothing."""
+    model, x = spread(), ids(1, 9)
     cache = model.new_cache()
     with torch.no_grad():
         model(x[:, :4], cache=cache)
