@@ -287,11 +287,11 @@ from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.core.model.training import TrainingConfig, fit
 
 class CtrlC:
-    # Presses Ctrl+C once, in the middle of the import of torch._dynamo.
+    # Presses Ctrl+C once, while torch._dynamo imports sympy.
     pressed = 0
 
     def find_spec(self, name, *_):
-        if name.startswith("torch._dynamo.") and not CtrlC.pressed:
+        if name.startswith("sympy.strategies.") and not CtrlC.pressed:
             CtrlC.pressed = 1
             os.kill(os.getpid(), signal.SIGINT)
         return None
