@@ -1,4 +1,4 @@
-"""Chapter 6: the distances against a naive loop over transformers' own states, the choices by hand, healing on a tiny model."""
+"""Chapter 6: distances against a naive loop over transformers' own states, choices by hand, healing on a tiny model."""
 
 import math
 from itertools import pairwise
@@ -81,6 +81,40 @@ def test_padding_changes_nothing(model, tokens):
     torch.testing.assert_close(padded, one * weights[0] + two * weights[1], equal_nan=True, rtol=1e-9, atol=1e-12)
 
 
+def test_padding_changes_no_influence(model):
+    """The same text padded to another length, on either side: each token counts once, padding never."""
+    short, lengths = IDS[:, :7], (12, 7)
+    bare = lp.block_influence(model, short)
+    for side in ("right", "left"):
+        padding, ones = torch.zeros(2, 20, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)
+        parts = [(short, padding), (ones, padding)] if side == "right" else [(padding, short), (padding, ones)]
+        ids, mask = (torch.cat(pair, dim=1) for pair in parts)
+        torch.testing.assert_close(lp.block_influence(model, ids, attention_mask=mask), bare, rtol=1e-9, atol=1e-12)
+        assert not torch.allclose(lp.block_influence(model, ids), bare, atol=1e-4), (
+            "padding should matter without a mask"
+        )
+    mask = torch.ones_like(IDS)
+    mask[1, 7:] = 0
+    one, two = (lp.block_influence(model, row) for row in (IDS[:1], IDS[1:, :7]))
+    expected = (one * lengths[0] + two * lengths[1]) / sum(lengths)
+    torch.testing.assert_close(lp.block_influence(model, IDS, attention_mask=mask), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("measure", [lp.block_distances, lp.block_influence])
+@pytest.mark.parametrize(
+    ("mask", "error", "words"),
+    [
+        ([[1] * 12] * 2, TypeError, "attention_mask is list"),
+        (torch.ones(2, 11), ValueError, r"attention_mask has the shape .2, 11., input_ids .2, 12."),
+        (torch.full((2, 12), 2), ValueError, "attention_mask holds other values than 0 .padding. and 1"),
+        (torch.tensor([[1] * 12, [0] * 12]), ValueError, "attention_mask is 0 in all of row 1"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_refused(measure, mask, error, words):
+    with pytest.raises(error, match=words):
+        measure(FAMILIES["llama"](), IDS, attention_mask=mask)
+
+
 def test_a_layer_that_does_nothing_has_distance_zero():
     torch.manual_seed(0)
     model = FAMILIES["llama"]().eval()
@@ -124,7 +158,12 @@ def test_each_method_names_n_different_layers_in_order(n, seed, method):
 
 @pytest.mark.parametrize(
     ("start", "n", "words"),
-    [(0, 6, r"n=6: expected 1 to 5"), (0, 0, r"n=0"), (-1, 2, r"start=-1.*0 to 4"), (5, 2, r"start=5.*0 to 4")],
+    [
+        (0, 6, r"n=6: .*at least 1 and at most 5; the model has 6 layers"),
+        (0, 0, r"n=0"),
+        (-1, 2, r"start=-1.*at least 0 and at most 4"),
+        (5, 2, r"start=5.*at most 4; a block of 2 of 6 layers; best_block"),
+    ],
 )
 def test_a_block_outside_the_model_is_refused(start, n, words):
     with pytest.raises(ValueError, match=words):
@@ -133,7 +172,7 @@ def test_a_block_outside_the_model_is_refused(start, n, words):
 
 @pytest.mark.parametrize("n", [0, 6, 30])
 def test_best_block_refuses_an_impossible_n(n):
-    with pytest.raises(ValueError, match=rf"n={n}: expected 1 to 5 layers"):
+    with pytest.raises(ValueError, match=rf"n={n}: give a whole number at least 1 and at most 5"):
         lp.best_block(torch.zeros(6, 7), n)
 
 
@@ -141,17 +180,45 @@ def test_an_empty_text_and_an_unknown_choice_are_refused():
     model = FAMILIES["llama"]()
     with pytest.raises(ValueError, match=r"shape \(1, 0\).*empty text"):
         lp.block_distances(model, torch.zeros(1, 0, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"tokens='first'.*'last' or 'all'"):
+    with pytest.raises(ValueError, match="no tokens 'first'; "):
         lp.block_distances(model, IDS, tokens="first")
-    with pytest.raises(ValueError, match="method='best'"):
+    with pytest.raises(ValueError, match="input_ids holds ids from 3 to 61: give ids from 0 to 60"):
+        lp.block_influence(model, torch.tensor([[3, 61]]))
+    with pytest.raises(ValueError, match="no method 'best'; close to it: deepest"):
         lp.layers_to_drop("best", 1, distances=torch.zeros(6, 7))
-    with pytest.raises(ValueError, match=r"method='block_influence'.*with influence="):
+    with pytest.raises(TypeError, match="influence is NoneType: method='block_influence' needs block_influence"):
         lp.layers_to_drop("block_influence", 1, distances=torch.zeros(6, 7))
+
+
+NAN = torch.full((6, 7), math.nan)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: lp.best_block(NAN, 1), ValueError, r"distances\[0, 1\] is nan: give the table"),
+        (lambda: lp.best_block(torch.zeros(6, 6), 1), ValueError, r"distances has the shape .6, 6.: give .L, L . 1."),
+        (lambda: lp.best_block([[0.0]], 1), TypeError, "distances is list"),
+        (lambda: lp.best_block(torch.zeros(6, 7), 2.0), TypeError, r"n=2\.0 is float"),
+        (lambda: lp.best_block(torch.zeros(6, 7), True), TypeError, "n=True is bool"),
+        (lambda: lp.layers_to_drop("random", 2, distances=NAN, seed=-1), ValueError, "seed=-1"),
+        (
+            lambda: lp.layers_to_drop("block_influence", 2, distances=NAN, influence=torch.tensor([0.5])),
+            ValueError,
+            r"influence has the shape .1,.: give 6 finite values",
+        ),
+        (lambda: lp.layers_to_drop("block_influence", 2, distances=NAN, influence=NAN[0, :6]), ValueError, "influence"),
+        (lambda: lp.drop_layers(FAMILIES["llama"](), 1.0, 2), TypeError, r"start=1\.0 is float"),
+    ],
+)
+def test_tables_and_numbers_that_cannot_be_used_are_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """A tiny Llama that has learned to repeat a cycle, so that cutting a layer costs something and healing can return it."""
+    """A tiny Llama that has learned to repeat a cycle: cutting a layer costs something, and healing can return it."""
     torch.manual_seed(0)
     model = FAMILIES["llama"](num_hidden_layers=4)
     ids = (torch.arange(24)[None] * 7 + torch.arange(8)[:, None]) % 50 + 3
@@ -170,37 +237,104 @@ def test_healing_lowers_the_loss_and_leaves_the_pruned_model_alone(trained, with
     pruned = lp.drop_layers(model, 1, 2)
     before = {k: v.clone() for k, v in pruned.state_dict().items()}
     config = lp.HealConfig(steps=40, batch_size=4, rank=4, learning_rate=5e-3)
-    healed, losses = lp.heal(pruned, ids, config, teacher=model if with_teacher else None)
+    healed = lp.heal(pruned, ids, config, teacher=model if with_teacher else None, region="FR")
     with torch.no_grad():
-        cut, repaired = (float(m(ids, labels=ids).loss) for m in (pruned, healed))
-    assert len(losses) == 40
+        cut, repaired = (float(m(ids, labels=ids).loss) for m in (pruned, healed.model))
+    assert len(healed.losses) == 40
     assert repaired < 0.7 * cut
     assert all(torch.equal(v, before[k]) for k, v in pruned.state_dict().items())
-    assert {k: v.shape for k, v in healed.state_dict().items()} == {k: v.shape for k, v in before.items()}, (
-        "adapters not merged"
-    )
+    merged = {k: v.shape for k, v in healed.model.state_dict().items()}
+    assert merged == {k: v.shape for k, v in before.items()}, "adapters not merged"
+    assert (healed.receipt.label, healed.receipt.region) == ("healing", "FR")
+    assert healed.receipt.energy_j > 0
 
 
-def test_healing_with_one_seed_twice_gives_the_same_weights(trained):
+def test_healing_depends_on_its_seed_and_leaves_the_global_random_state_alone(trained):
     model, ids = trained
     pruned, config = lp.drop_layers(model, 1, 1), lp.HealConfig(steps=3, batch_size=2, rank=2)
-    (one, _), (two, _) = (lp.heal(pruned, ids, config, teacher=model) for _ in range(2))
+    torch.manual_seed(1)
+    one = lp.heal(pruned, ids, config, teacher=model).model
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    two = lp.heal(pruned, ids, config, teacher=model).model
+    assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    other = lp.heal(pruned, ids, lp.HealConfig(steps=3, batch_size=2, rank=2, seed=1), teacher=model).model
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_a_model_that_is_its_own_teacher_starts_at_loss_zero(trained):
     model, ids = trained
-    _, losses = lp.heal(model, ids, lp.HealConfig(steps=1, batch_size=8, rank=2), teacher=model)
-    assert losses[0] == pytest.approx(0, abs=1e-6)
+    healed = lp.heal(model, ids, lp.HealConfig(steps=1, batch_size=8, rank=2), teacher=model)
+    assert healed.losses[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_teacher_with_another_vocabulary_is_refused(trained):
+@pytest.mark.parametrize("with_teacher", [False, True])
+def test_the_first_loss_is_the_one_written_out(trained, with_teacher):
+    """Adapters start at zero, so the first batch sees the pruned model; all windows are in it."""
+    model, ids = trained
+    pruned = lp.drop_layers(model, 1, 2)
+    healed = lp.heal(pruned, ids, lp.HealConfig(steps=1, batch_size=8, rank=2), teacher=model if with_teacher else None)
+    with torch.no_grad():
+        log_q, log_p = (m(ids).logits[:, :-1].log_softmax(-1) for m in (pruned, model))
+    kl = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    cross_entropy = -log_q.gather(-1, ids[:, 1:, None]).mean()
+    assert healed.losses[0] == pytest.approx(float(kl if with_teacher else cross_entropy), rel=1e-5)
+
+
+def test_every_window_is_drawn_once_before_any_comes_again(trained):
+    from greenlab.layer_pruning.heal import _shuffled_windows
+
+    _, ids = trained
+    stream = _shuffled_windows(ids, lp.HealConfig(batch_size=3, seed=4))
+    drawn = torch.cat([torch.cat([x, y[:, -1:]], dim=1) for x, y in (next(stream) for _ in range(8))])  # 24 = 3 rounds
+    for rows in drawn.split(8):
+        assert sorted(rows.tolist()) == sorted(ids.tolist())
+    assert not torch.equal(drawn[:8], drawn[8:16])
+
+
+def test_a_healing_that_is_stopped_or_fails_leaves_models_and_random_state_as_they_were(trained, monkeypatch):
+    model, ids = trained
+    pruned = lp.drop_layers(model, 1, 2).train()
+    before = {k: v.clone() for k, v in pruned.state_dict().items()}
+    state = torch.get_rng_state()
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.nn.functional.kl_div", stop)
+    with pytest.raises(KeyboardInterrupt):
+        lp.heal(pruned, ids, lp.HealConfig(steps=2, batch_size=2, rank=2), teacher=model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[k]) for k, v in pruned.state_dict().items())
+    assert (pruned.training, model.training) == (True, False)
+
+
+def test_a_loss_that_is_not_finite_is_named(trained):
+    model, ids = trained
+    broken = lp.drop_layers(model, 1, 2)
+    broken.model.norm.weight = torch.nn.Parameter(torch.full_like(broken.model.norm.weight, math.nan))
+    with pytest.raises(ValueError, match=r"model gave a loss of nan .*at step 1"):
+        lp.heal(broken, ids, lp.HealConfig(steps=2, batch_size=2, rank=2), teacher=model)
+
+
+def test_what_cannot_be_healed_with_is_refused(trained):
     model, ids = trained
     with pytest.raises(ValueError, match="vocabulary of 70 tokens, the model 61"):
         lp.heal(model, ids, teacher=FAMILIES["llama"](vocab_size=70))
+    with pytest.raises(ValueError, match=r"input_ids has shape \(8, 1\): give windows of 2 tokens"):
+        lp.heal(model, ids[:, :1])
+    with pytest.raises(TypeError, match="config is dict: give a HealConfig"):
+        lp.heal(model, ids, {"steps": 3})
 
 
 @pytest.mark.parametrize("field", ["steps", "batch_size", "rank", "learning_rate"])
 def test_heal_settings_must_be_positive(field):
-    with pytest.raises(ValueError, match=f"HealConfig.{field}=0"):
+    with pytest.raises(ValueError, match=f"{field}=0"):
         lp.HealConfig(**{field: 0})
+
+
+@pytest.mark.parametrize(("field", "value"), [("steps", 1.5), ("rank", True), ("learning_rate", "1"), ("seed", "x")])
+def test_heal_settings_are_numbers(field, value):
+    with pytest.raises(TypeError, match=f"{field}="):
+        lp.HealConfig(**{field: value})

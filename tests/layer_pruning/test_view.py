@@ -7,9 +7,8 @@ from greenlab import layer_pruning
 from greenlab.core import assets
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
-from greenlab.layer_pruning import study
-from greenlab.layer_pruning import view as see
-from greenlab.layer_pruning.study import tables as work
+from greenlab.layer_pruning import study, view
+from greenlab.layer_pruning.study import tables as study_tables
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +17,15 @@ def tables():
 
 
 def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
-    methods = work.method_table(tables["curve"])
+    methods = study_tables.method_table(tables["curve"])
     charts = [
-        see.stack_picture(30, [13, 14]),
-        see.distance_map(tables["distances"]),
-        see.distance_twin(tables["distances"]),
-        see.method_loss(methods, "t"),
-        see.method_accuracy(methods, "t"),
-        see.healing_loss(tables["curve"], "t"),
-        see.speed_chart(tables["speed"], "t"),
+        view.stack_picture(30, [13, 14]),
+        view.distance_map(tables["distances"]),
+        view.distance_twin(tables["distances"]),
+        view.method_loss(methods, "t"),
+        view.method_accuracy(methods, "t"),
+        view.healing_loss(tables["curve"], "t"),
+        view.speed_chart(tables["speed"], "t"),
     ]
     for chart in charts:
         spec = chart.to_dict()
@@ -35,10 +34,10 @@ def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
 
 
 def test_the_comparison_starts_at_the_whole_model_and_keeps_the_spread(tables):
-    methods, curve = work.method_table(tables["curve"]), tables["curve"]
+    methods, curve = study_tables.method_table(tables["curve"]), tables["curve"]
     whole = curve.loc[curve["n_removed"] == 0, "loss"].iloc[0]
     assert (methods.loc[methods["n_removed"] == 0, "loss_mean"] == whole).all()
-    assert set(methods["method"]) == set(work.METHODS)
+    assert set(methods["method"]) == set(study_tables.METHODS)
     random = methods[(methods["method"] == "random") & (methods["n_removed"] == 6)].iloc[0]
     losses = curve[(curve["method"] == "random") & (curve["n_removed"] == 6)]["loss"]
     assert (random["loss_min"], random["loss_max"]) == (losses.min(), losses.max())
@@ -66,18 +65,20 @@ def test_each_slip_gets_its_own_hint_and_the_reference_passes(name):
 def test_the_widget_holds_at_every_extreme_and_reaches_its_goal():
     model, tokenizer = assets.load_smollm2()
     ids = tokenizer("The market opens before the sun is over the roofs.", return_tensors="pt").input_ids
-    knife = see.scalpel(
+    explorer = view.cut_explorer(
         model,
         tokenizer,
         layer_pruning.block_distances(model, ids),
         "Bread rises because yeast",
         "The capital of France is",
     )
-    seen = exercise_extremes(knife)
+    seen = exercise_extremes(explorer)
     assert all("loss" in text and "It goes on" in text for _, text in seen)
-    knife.set(start=0, n=12)
-    broken = knife.text
+    explorer.set(start=0, n=12)
+    broken = explorer.text
     assert "Layers 0 to 11 cut" in broken
     assert "not yet reached" in broken
-    knife.set(start=29, n=12)
-    assert "Layers 18 to 29 cut" in knife.text  # a long block near the end starts earlier
+    explorer.set(start=29, n=12)
+    assert "Layers 18 to 29 cut (12 layers of 30 start at layer 18 at the latest)" in explorer.text
+    explorer.set(start=3, n=1)
+    assert "Layer 3 cut: loss" in explorer.text

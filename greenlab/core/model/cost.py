@@ -51,7 +51,7 @@ class TransformerShape:
         for name in [field.name for field in dataclasses.fields(self) if field.type == "int"]:
             _whole(getattr(self, name), name, least=0 if name == "n_layers" else 1)
         if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_kv_heads must divide n_heads={self.n_heads}, got {self.n_kv_heads}: use a divisor")
+            raise ValueError(f"n_kv_heads={self.n_kv_heads}: give a divisor of n_heads={self.n_heads}")
 
     def replace(self, **changes: Any) -> TransformerShape:
         """The same shape with some fields changed: ``shape.replace(n_layers=24)``."""

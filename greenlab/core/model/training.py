@@ -1,4 +1,4 @@
-"""Train and evaluate a language model on a stream of token ids: `core.gpt`'s, or one of transformers.
+"""Train and evaluate a language model on a stream of token ids: `core.model.gpt`'s, or one of transformers.
 
 The recipe is the usual one: random windows of text, AdamW with decay on matrices only, linear warm-up then a cosine,
 gradients clipped. Everything random comes from ``seed``; the global random state stays as it was.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +20,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from greenlab.core import checks
+from greenlab.core.model.gpt import at_least_float32
+from greenlab.core.model.interrupts import delayed_interrupts
+from greenlab.core.model.random_state import check_seed, local_seed
+
 if TYPE_CHECKING:
     from greenlab.core.energy.meter import Receipt
 
 READ_EVERY_S = 30.0  # some energy counters restart from zero within minutes
-_ALLOWED = {
-    "steps": (1, math.inf), "batch_size": (1, math.inf), "context_length": (1, math.inf), "learning_rate": (1e-9, 1e3),
-    "warmup_share": (0, 0.99), "final_share": (0, 1), "weight_decay": (0, 1e3), "clip_norm": (1e-9, math.inf),
-    "eval_every": (0, math.inf), "eval_windows": (1, math.inf),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CharTokenizer:
     """A token for each character that occurs in ``characters``, in the order of their code points.
+
+    Args:
+        characters: text in which every character occurs at least once.
+
+    Raises:
+        TypeError: if ``characters`` is no text.
+        ValueError: if it is empty.
 
     >>> tokenizer = CharTokenizer("banana")
     >>> tokenizer.characters, tokenizer.encode("nab").tolist(), tokenizer.decode([1, 0, 2])
@@ -42,6 +50,9 @@ class CharTokenizer:
     characters: str
 
     def __post_init__(self) -> None:
+        _check_text("characters", self.characters)
+        if not self.characters:
+            raise ValueError("characters is empty: give the text whose characters become tokens")
         object.__setattr__(self, "characters", "".join(sorted(set(self.characters))))
 
     @property
@@ -50,7 +61,13 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str) -> Tensor:
-        """Token ids ``(len(text),)``; a ValueError if a character has none."""
+        """Token ids ``(len(text),)``, int64.
+
+        Raises:
+            TypeError: if ``text`` is no text.
+            ValueError: if a character of it has no token.
+        """
+        _check_text("text", text)
         if unknown := set(text) - set(self.characters):
             raise ValueError(
                 f"text has characters without a token, {sorted(unknown)}: make the tokenizer from all texts"
@@ -59,13 +76,48 @@ class CharTokenizer:
         return torch.from_numpy(np.searchsorted(known, codes))
 
     def decode(self, ids: Any) -> str:
-        """The text of token ids, a list or a tensor ``(S,)``."""
-        return "".join(self.characters[int(i)] for i in ids)
+        """The text of token ids: a list, or a tensor ``(S,)``.
+
+        Raises:
+            TypeError: if an id is no integer.
+            ValueError: if ``ids`` has more axes than one, or an id is not from 0 to ``vocab_size - 1``.
+        """
+        if isinstance(ids, (Tensor, np.ndarray)):
+            if ids.ndim != 1:
+                raise ValueError(f"ids has the shape {tuple(ids.shape)}: give one row of token ids, (S,)")
+            ids = ids.tolist()
+        if isinstance(ids, str) or not hasattr(ids, "__iter__"):
+            raise TypeError(f"ids={ids!r} is {type(ids).__name__}: give a list of token ids")
+        return "".join(self.characters[checks.integer("ids", i, low=0, high=self.vocab_size - 1)] for i in ids)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r:.80} is {type(value).__name__}: give a text")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train. Shares: warm-up of the steps, last of the peak ``learning_rate``. ``eval_every=0``: at the end only."""
+    """How to train.
+
+    Attributes:
+        steps: number of updates.
+        batch_size: windows in a step.
+        context_length: tokens in a window.
+        learning_rate: the highest one, from 1e-9 to 1e3.
+        warmup_share: share of the steps in which the learning rate rises linearly, from 0 to 0.99.
+        final_share: learning rate of the end as a share of the highest one, from 0 to 1.
+        weight_decay: of matrices and embeddings, from 0 to 1e3; norms and biases never decay.
+        betas: AdamW's decay of the mean and of the square of the gradient, each from 0 to below 1.
+        clip_norm: the most that the norm of the gradient may be, 1e-9 or more; infinity does not clip.
+        eval_every: steps between evaluations; 0 evaluates at the end only.
+        eval_windows: the most windows in an evaluation.
+        seed: of the choice of windows and of dropout.
+
+    Raises:
+        TypeError: if a field has the wrong type.
+        ValueError: if a field is out of range.
+    """
 
     steps: int = 300
     batch_size: int = 16
@@ -81,11 +133,19 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _ALLOWED.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name} must lie in [{low:g}, {high:g}], got {getattr(self, name)}: see TrainingConfig()"
-                )
+        for name in ("steps", "batch_size", "context_length", "eval_windows"):
+            checks.integer(name, getattr(self, name), low=1)
+        checks.integer("eval_every", self.eval_every, low=0)
+        checks.number("learning_rate", self.learning_rate, low=1e-9, high=1e3)
+        checks.number("warmup_share", self.warmup_share, low=0, high=0.99)
+        checks.number("final_share", self.final_share, low=0, high=1)
+        checks.number("weight_decay", self.weight_decay, low=0, high=1e3)
+        checks.number("clip_norm", self.clip_norm, low=1e-9, infinite=True)
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise TypeError(f"betas={self.betas!r}: give two numbers, for example (0.9, 0.95)")
+        for beta in self.betas:
+            checks.number("betas", beta, low=0, below=1)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,33 +166,90 @@ class TrainingResult:
 
 
 def batches(data: Tensor, context_length: int, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give random windows of ``data`` without end: inputs and targets ``(B, S)``; a target is the token after its input."""
-    windows, generator = _windows(data, context_length), torch.Generator().manual_seed(seed)
+    """Give random windows of ``data`` without end: inputs and targets ``(B, S)``; a target is the token after its
+    input.
+
+    Args:
+        data: token ids ``(N,)``, int64, more than ``context_length`` of them.
+        context_length: tokens in a window, S.
+        batch_size: windows in a batch, B.
+        seed: of the choice.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if ``data`` has the wrong shape or is too short, or a number is out of range.
+    """
+    windows, generator = _windows(data, context_length), torch.Generator().manual_seed(check_seed(seed))
+    return _random_windows(windows, checks.integer("batch_size", batch_size, low=1), generator)
+
+
+def _random_windows(windows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     while True:
         chosen = windows[torch.randint(len(windows), (batch_size,), generator=generator)]  # (B, S + 1)
         yield chosen[:, :-1], chosen[:, 1:]
 
 
-def _windows(data: Tensor, context_length: int) -> Tensor:
+def _windows(data: Tensor, context_length: int, name: str = "data") -> Tensor:
     """All windows of S + 1 tokens, as a view ``(len(data) - S, S + 1)``."""
+    checks.integer("context_length", context_length, low=1)
+    wanted = f"give token ids of type int64, ({context_length + 1} or more,)"
+    if not isinstance(data, Tensor):
+        raise TypeError(f"{name} is {type(data).__name__}: {wanted}, as a tensor")
     if data.ndim != 1 or data.dtype != torch.long or len(data) <= context_length:
         raise ValueError(
-            f"data must be token ids of type int64, ({context_length + 1} or more,), got {data.dtype} {tuple(data.shape)}: join "
-            "the texts into one row with torch.cat, or shorten context_length"
+            f"{name} is {data.dtype} of the shape {tuple(data.shape)}: {wanted}; join the texts into one row with "
+            "torch.cat, or shorten context_length"
         )
     return data.unfold(0, context_length + 1, 1)
 
 
+@contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put a model into training or evaluation mode; after the block each part is in the mode that it was in.
+
+    Args:
+        model: any module.
+        training: True for training, False for evaluation.
+    """
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, was_training in before:
+            module.training = was_training
+
+
 def logits_of(model: nn.Module, input_ids: Tensor) -> Tensor:
-    """Logits ``(B, S, V)`` of a `core.gpt.GPT` or of a causal language model of transformers."""
+    """Logits ``(B, S, V)`` of a `core.model.gpt.GPT` or of a causal language model of transformers.
+
+    Args:
+        model: the model.
+        input_ids: token ids ``(B, S)``, on the device of the model.
+    """
     if hasattr(getattr(model, "config", None), "use_cache"):  # transformers would fill a KV cache that nobody reads
         return model(input_ids, use_cache=False).logits
     return model(input_ids)
 
 
 def next_token_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of ``targets`` ``(B, S)`` given ``inputs`` ``(B, S)`` [nats per token]."""
-    return F.cross_entropy(logits_of(model, inputs).flatten(0, 1), targets.flatten())
+    """Mean cross-entropy of ``targets`` ``(B, S)`` given ``inputs`` ``(B, S)`` [nats per token].
+
+    Taken in float32 at least, since a mean in bfloat16 is a multiple of 1/512 or so.
+
+    Args:
+        model: a `core.model.gpt.GPT` or a causal language model of transformers.
+        inputs: token ids, on the device of the model.
+        targets: the token after each of them.
+
+    Raises:
+        ValueError: if the two shapes differ.
+    """
+    if inputs.shape != targets.shape:
+        raise ValueError(
+            f"targets has the shape {tuple(targets.shape)}, inputs {tuple(inputs.shape)}: give equal shapes"
+        )
+    return F.cross_entropy(at_least_float32(logits_of(model, inputs)).flatten(0, 1), targets.flatten())
 
 
 @torch.no_grad()
@@ -141,27 +258,56 @@ def evaluate(
 ) -> float:
     """Loss on fixed windows of ``data`` that follow each other, so that each token is predicted once [nats per token].
 
-    ``n_windows`` takes only so many, evenly spread. The model stays in the mode, training or not, that it was in.
+    The model stays in the mode, training or not, that it was in, also after Ctrl+C or an error.
+
+    Args:
+        model: a `core.model.gpt.GPT` or a causal language model of transformers.
+        data: token ids ``(N,)``, more than ``context_length`` of them. They are moved to the device of the model.
+        context_length: tokens in a window.
+        n_windows: take only so many windows, evenly spread; None takes all.
+        batch_size: windows in one forward pass.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if ``data`` has the wrong shape or is too short, a number is out of range, or the loss is not
+            finite.
     """
     windows = _windows(data, context_length)[::context_length]
-    if n_windows is not None and n_windows < len(windows):
+    checks.integer("batch_size", batch_size, low=1)
+    if n_windows is not None and checks.integer("n_windows", n_windows, low=1) < len(windows):
         windows = windows[torch.linspace(0, len(windows) - 1, n_windows).round().long()]
-    was_training = model.training
-    model.eval()
-    total = 0.0
-    for batch in windows.split(batch_size):
-        total += next_token_loss(model, batch[:, :-1], batch[:, 1:]).item() * len(batch)
-    model.train(was_training)
-    return total / len(windows)
+    device, total = _device(model), 0.0
+    with mode(model, training=False):
+        for batch in windows.split(batch_size):
+            batch = batch.to(device)
+            total += next_token_loss(model, batch[:, :-1], batch[:, 1:]).item() * len(batch)
+    loss = total / len(windows)
+    if not math.isfinite(loss):
+        raise ValueError(f"model gives a loss of {loss} on data: look for NaN or infinity in its weights")
+    return loss
+
+
+def _device(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the CPU if it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """Learning rate of ``step`` 0, 1, ...: linear warm-up, then half a cosine down to the final share.
 
+    Args:
+        config: the recipe.
+        step: from 0 (the first update) to ``config.steps`` (the end, which no update uses).
+
+    Raises:
+        TypeError: if ``step`` is no integer.
+        ValueError: if it is out of range.
+
     >>> config = TrainingConfig(steps=100, warmup_share=0.1, learning_rate=1.0, final_share=0.2)
     >>> [round(learning_rate(config, step), 3) for step in (0, 4, 9, 10, 55, 100)]
     [0.1, 0.5, 1.0, 1.0, 0.6, 0.2]
     """
+    checks.integer("step", step, low=0, high=config.steps)
     warmup = round(config.warmup_share * config.steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -170,13 +316,24 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (arXiv:1711.05101) that decays matrices and embeddings, not norms and biases; frozen weights stay out."""
+    """AdamW (arXiv:1711.05101) that decays matrices and embeddings, not norms and biases; frozen weights stay out.
+
+    Args:
+        model: any module.
+        config: the recipe; its ``learning_rate``, ``betas`` and ``weight_decay`` are used.
+
+    Raises:
+        ValueError: if no weight of the model is trained.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError(f"model={type(model).__name__} has no weight to train: set requires_grad of some to True")
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    with delayed_interrupts():  # the first optimizer of a process makes torch import torch._dynamo
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def fit(
@@ -186,6 +343,7 @@ def fit(
     *,
     val: Tensor | None = None,
     loss_fn: Callable[[nn.Module, Tensor, Tensor], Tensor] = next_token_loss,
+    stream: Iterator[tuple[Tensor, Tensor]] | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
     label: str = "training",
     region: str = "WORLD",
@@ -193,58 +351,84 @@ def fit(
 ) -> TrainingResult:
     """Train ``model`` in place and give the history and the receipt.
 
+    After Ctrl+C or an error the model keeps the weights of the last whole step and the mode that it was in.
+
     Args:
-        model: a `core.gpt.GPT` or a causal language model of transformers.
-        data: token ids ``(N,)`` to train on.
+        model: a `core.model.gpt.GPT` or a causal language model of transformers.
+        data: token ids ``(N,)`` to train on. Batches are moved to the device of the model.
         config: the recipe.
         val: token ids to evaluate on.
         loss_fn: ``loss_fn(model, inputs, targets)``, a scalar; chapters add a teacher or a load-balancing loss here.
+        stream: inputs and targets ``(B, S)`` of each step; None draws random windows of ``data`` (`batches`).
         on_step: called after each step with its row of the history.
         label: of the receipt.
         region: of the receipt: whose grid the electricity comes from.
         progress: show a bar. In a notebook it is a widget, elsewhere it goes to stderr.
 
     Raises:
-        ValueError: if the loss or its gradient stops being a number.
+        TypeError: if an argument has the wrong type.
+        ValueError: if ``data`` or ``val`` has the wrong shape or is too short, ``stream`` ends early, or the loss or
+            its gradient stops being finite.
     """
     from greenlab.core.energy.meter import measure
 
-    size, sample = config.context_length, {"n_windows": config.eval_windows, "batch_size": config.batch_size}
+    checks.flag("progress", progress)
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config is {type(config).__name__}: give a TrainingConfig")
+    size = config.context_length
     if val is not None:
-        _windows(val, size)  # too short a text shows now, not after the training
-    stream, optimizer = batches(data, size, config.batch_size, config.seed), make_optimizer(model, config)
+        _windows(val, size, "val")  # too short a text shows now, not after the training
+    if stream is None:
+        stream = batches(data, size, config.batch_size, config.seed)
+    optimizer, device = make_optimizer(model, config), _device(model)
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     rows: list[dict[str, float]] = []
-    was_training = model.training
     bar = tqdm(range(1, config.steps + 1), desc=label, disable=not progress, leave=False)
-    with bar, torch.random.fork_rng(devices=[]), measure(label, region=region) as meter:
-        torch.manual_seed(config.seed)  # dropout and the like draw from the global state
-        model.train()
+    # dropout and the like draw from the global random state: the seed is local to this block
+    with bar, local_seed(config.seed), mode(model, training=True), measure(label, region=region) as meter:
         start_s = read_s = time.perf_counter()
         for step in bar:
             rate = learning_rate(config, step - 1)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            inputs, targets = _next_batch(stream, step)
             optimizer.zero_grad()
-            loss = loss_fn(model, *next(stream))
+            loss = loss_fn(model, inputs.to(device), targets.to(device))
             loss.backward()
             norm = float(nn.utils.clip_grad_norm_(weights, config.clip_norm))
-            if not math.isfinite(loss.item() + norm):  # before the weights are spoilt
-                raise ValueError(
-                    f"learning_rate={config.learning_rate:g} led to a loss of {loss.item():g} with a gradient of {norm:g} at step "
-                    f"{step}: both must be finite; lower learning_rate or clip_norm, or raise warmup_share"
-                )
+            value = loss.item()
+            if not math.isfinite(value + norm):  # before the weights are spoilt
+                raise _not_finite(config, step, value, norm)
             optimizer.step()
-            row = {"step": step, "tokens": step * config.batch_size * size, "learning_rate": rate, "loss": loss.item()}
+            row = {"step": step, "tokens": step * config.batch_size * size, "learning_rate": rate, "loss": value}
             row |= {"grad_norm": norm, "time_s": time.perf_counter() - start_s, "val_loss": math.nan}
             if val is not None and (step == config.steps or (config.eval_every and step % config.eval_every == 0)):
-                row["val_loss"] = evaluate(model, val, size, **sample)
+                row["val_loss"] = evaluate(
+                    model, val, size, n_windows=config.eval_windows, batch_size=config.batch_size
+                )
             rows.append(row)
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            bar.set_postfix(loss=f"{value:.3f}", refresh=False)
             if on_step is not None:
                 on_step(row)
             if time.perf_counter() - read_s > READ_EVERY_S:
                 meter.checkpoint()
                 read_s = time.perf_counter()
-    model.train(was_training)
     return TrainingResult(config, pd.DataFrame(rows), None if val is None else rows[-1]["val_loss"], meter.receipt)
+
+
+def _next_batch(stream: Iterator[tuple[Tensor, Tensor]], step: int) -> tuple[Tensor, Tensor]:
+    try:
+        return next(stream)
+    except StopIteration:
+        raise ValueError(f"stream ended before step {step}: give a batch for each of config.steps") from None
+
+
+def _not_finite(config: TrainingConfig, step: int, loss: float, norm: float) -> ValueError:
+    """The error of a loss or gradient that is NaN or infinite. At step 1 no learning rate has acted yet."""
+    found = f"a loss of {loss:g} with a gradient of {norm:g} at step {step}: both must be finite"
+    if step == 1:
+        return ValueError(f"model gave {found}; look for NaN or infinity in its weights or in loss_fn")
+    return ValueError(
+        f"learning_rate={config.learning_rate:g} led to {found}; lower learning_rate or clip_norm, or raise "
+        "warmup_share"
+    )

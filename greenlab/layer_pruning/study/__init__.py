@@ -1,7 +1,8 @@
-"""Chapter 6's long run: what SmolLM2-135M loses with every layer, whichever way the layers are chosen, and what healing returns.
+"""Chapter 6's long run: what SmolLM2-135M loses with every layer, and what healing gives back.
 
-``python -m greenlab.layer_pruning.study`` runs it (restartable) and writes data/studies/layer_pruning; `load` reads the
-committed tables. Quality is measured on the real model; energy is what the meter says, modelled where there is no counter.
+``python -m greenlab.layer_pruning.study`` runs it (restartable) and writes data/studies/layer_pruning; `load` reads
+the committed tables. Quality is measured on the real model; energy is what the meter says, modelled where there is no
+counter.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from greenlab.core import assets, speed, studies
 from greenlab.core.machine import available_cores
 from greenlab.core.model import cost, scoring
 from greenlab.core.model.decoder import decoder_layers, keep_layers
-from greenlab.layer_pruning.study.tables import distance_table, figures
+from greenlab.layer_pruning.study.tables import distance_table, figures, wrong_table
 from greenlab.layer_pruning.study.text import windows, write_text
 
 CHAPTER = "layer_pruning"
@@ -80,12 +81,13 @@ def prepare(config: Config) -> Material:
 
 
 def score(material: Material, model: Any) -> dict[str, Any]:
-    """Loss on the evaluation text [nats per token] and share of cloze items right."""
+    """Loss on the evaluation text [nats per token], share of cloze items right, and the items that are wrong."""
     answers = scoring.cloze(model, material.tokenizer, material.items)
     return {
         "loss": scoring.text_loss(model, material.evaluation),
         "accuracy": float(answers["correct"].mean()),
         "n_items": len(answers),
+        "wrong": answers.loc[~answers["correct"], "id"].tolist(),
     }
 
 
@@ -110,12 +112,16 @@ def heal(material: Material, config: Config, n: int, loss: str, texts: list[list
     )
     teacher = material.model if loss == "teacher" else None
     ids = windows(texts, config.heal_window)
-    healed, losses = layer_pruning.heal(pruned, ids, settings, teacher=teacher, progress=True)
-    return {"train_loss": losses, **score(material, healed), "says": says(material, healed)}
+    healed = layer_pruning.heal(pruned, ids, settings, teacher=teacher, progress=True)
+    return {
+        "train_loss": healed.losses,
+        **score(material, healed.model),
+        "continuations": continuations(material, healed.model),
+    }
 
 
-def says(material: Material, model: Any) -> list[str]:
-    """What a model writes after each of the prompts: 24 likeliest tokens, one after the other."""
+def continuations(material: Material, model: Any) -> list[str]:
+    """Each of the prompts with the 24 tokens that the model writes after it, always the likeliest."""
     rows = [torch.tensor([material.tokenizer(prompt).input_ids]) for prompt in PROMPTS]
     return [material.tokenizer.decode(speed.run_decode(model, ids, 24)[0]) for ids in rows]
 
@@ -161,7 +167,11 @@ def time_models(material: Material, config: Config, rounds: int = 11) -> pd.Data
 
 
 def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
-    """Run what is not done yet and return the tables: distances, curve, healing, samples, speed, steps, figures."""
+    """Run what is not done yet and return the tables.
+
+    Returns:
+        distances, curve, wrong, healing, samples, speed, steps and figures.
+    """
     torch.set_num_threads(available_cores())
     steps, material = studies.Steps(CHAPTER, config), prepare(config)
     curve = [
@@ -185,21 +195,22 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     written.append(
         material.tokenizer(scoring.held_out_text("calibration")).input_ids
     )  # some human prose among the model's own
-    losses, samples = [], [("none", 0, says(material, material.model))]
+    losses, samples = [], [("none", 0, continuations(material, material.model))]
     for loss, n in [("teacher", n) for n in config.healed]:
         found = steps.run(f"heal_{loss}_{n}", partial(heal, material, config, n, loss, written))
         curve.append({"method": "angular", "n_removed": n, "seed": config.seed, "healing": loss} | found)
         losses += [
             {"healing": loss, "n_removed": n, "step": i, "train_loss": x} for i, x in enumerate(found["train_loss"])
         ]
-        samples.append((loss, n, found["says"]))
+        samples.append((loss, n, found["continuations"]))
         pruned = layer_pruning.drop_layers(material.model, layer_pruning.best_block(material.distances, n), n)
         if loss == "teacher":
-            samples.append(("none", n, says(material, pruned)))
+            samples.append(("none", n, continuations(material, pruned)))
     timing = steps.run("speed", lambda: time_models(material, config).to_dict("records"))
     tables = {
         "distances": distance_table(material.distances),
-        "curve": pd.DataFrame(curve).drop(columns=["train_loss", "says"], errors="ignore"),
+        "curve": pd.DataFrame(curve).drop(columns=["train_loss", "continuations", "wrong"], errors="ignore"),
+        "wrong": wrong_table(curve),
         "healing": pd.DataFrame(losses),
         "samples": pd.DataFrame([{"healing": h, "n_removed": n, "text": t} for h, n, rows in samples for t in rows]),
         "speed": pd.DataFrame(timing),

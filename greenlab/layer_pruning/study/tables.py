@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import torch
 
 from greenlab.core.model import cost, scoring
 
+CLEAR = 0.05  # the chance of so many changed answers, if no layer mattered, below which a fall is clear
 METHODS = {
     "angular": "least angular distance",
     "block_influence": "least block influence",
@@ -29,12 +32,23 @@ def recovered(curve: pd.DataFrame, n: int, healing: str) -> float:
     return float((rows["none"] - rows[healing]) / (rows["none"] - full))
 
 
+def wrong_table(curve: list[dict[str, Any]]) -> pd.DataFrame:
+    """The cloze items that each model got wrong: method, n_removed, seed, healing, id.
+
+    Args:
+        curve: a row for each model, with the ids of its wrong items in the list ``wrong``.
+    """
+    columns = ["method", "n_removed", "seed", "healing"]
+    rows = [{name: row[name] for name in columns} | {"id": item} for row in curve for item in row["wrong"]]
+    return pd.DataFrame(rows, columns=[*columns, "id"])
+
+
 def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
     curve, timing = tables["curve"], tables["speed"]
     rows: list[tuple[str, float, str, str, str]] = [
         ("items", int(curve["n_items"].max()), "items", "measured", "four-way cloze test"),
-        ("safe-cut", safe_cut(curve), "layers", "measured", "most removed within two standard errors"),
+        ("safe-cut", safe_cut(curve, tables["wrong"]), "layers", "measured", "most before a clear fall (McNemar)"),
     ]
     for _, r in curve[curve["method"].isin(["none", "angular"])].iterrows():
         tag = f"{r['n_removed']}" + ("" if r["healing"] == "none" else f"-healed-{r['healing'].replace('_', '-')}")
@@ -73,8 +87,17 @@ def method_table(curve: pd.DataFrame) -> pd.DataFrame:
     return table.assign(choice=table["method"].map(METHODS))
 
 
-def at(curve: pd.DataFrame, n: int, healing: str = "none") -> pd.Series:
-    """Return the row of the best block of ``n`` layers removed (the whole model for 0), cut only or healed."""
+def row_of(curve: pd.DataFrame, n: int, healing: str = "none") -> pd.Series:
+    """Return the row of the best block of ``n`` layers removed (the whole model for 0), cut only or healed.
+
+    Args:
+        curve: the study's table ``curve``.
+        n: how many layers are removed.
+        healing: "none" or "teacher".
+
+    Raises:
+        ValueError: if the study has no such cut.
+    """
     method = "angular" if n else "none"
     rows = curve[(curve["method"] == method) & (curve["n_removed"] == n) & (curve["healing"] == healing)]
     if len(rows) != 1:
@@ -85,24 +108,56 @@ def at(curve: pd.DataFrame, n: int, healing: str = "none") -> pd.Series:
     return rows.iloc[0]
 
 
-def safe_cut(curve: pd.DataFrame, healing: str = "none") -> int:
-    """Return the most layers that can go before the cloze score falls by more than two standard errors.
+def changed_answers(wrong: pd.DataFrame, n: int, healing: str = "none") -> tuple[int, int]:
+    """Return how many items the cut of ``n`` layers lost (right before, wrong after) and how many it gained.
 
-    Cuts are tried in order, and the first that falls too far ends the search: a lucky larger cut does not count.
+    Args:
+        wrong: the study's table ``wrong``.
+        n: how many layers are removed, as the best block.
+        healing: "none" or "teacher".
+
+    Raises:
+        ValueError: if the table has no wrong item of the whole model or of that cut.
     """
-    whole = at(curve, 0)
-    least = whole["accuracy"] - 2 * scoring.standard_error(whole["accuracy"], int(whole["n_items"]))
-    rows = curve[(curve["method"] == "angular") & (curve["healing"] == healing)].sort_values("n_removed")
-    good = (rows["accuracy"] >= least).cumprod().astype(bool)
-    return int(rows.loc[good, "n_removed"].max()) if good.any() else 0
+    best = wrong[wrong["method"].isin(["none", "angular"])]
+    whole = set(best.loc[best["n_removed"] == 0, "id"])
+    cut = set(best.loc[(best["n_removed"] == n) & (best["healing"] == healing), "id"])
+    if not whole or not cut:
+        raise ValueError(f"n={n}, healing={healing!r}: the study kept no answers of that cut; run it again")
+    return len(cut - whole), len(whole - cut)
+
+
+def safe_cut(curve: pd.DataFrame, wrong: pd.DataFrame, healing: str = "none") -> int:
+    """Return the most layers that can go before the cloze score clearly falls.
+
+    Whole and cut model answer the same items, so only items that changed count: the fall is clear if the exact McNemar
+    test gives it a chance below 5 % (`core.model.scoring.mcnemar`). Cuts are tried in order, and the first clear fall
+    ends the search: a lucky larger cut does not count.
+
+    Args:
+        curve: the study's table ``curve``.
+        wrong: the study's table ``wrong``.
+        healing: "none" or "teacher".
+
+    Raises:
+        ValueError: if the study kept no answers of a cut.
+    """
+    tried = curve[(curve["method"] == "angular") & (curve["healing"] == healing)]
+    safe = 0
+    for n in sorted(tried["n_removed"]):
+        lost, gained = changed_answers(wrong, n, healing)
+        if lost > gained and scoring.mcnemar(lost, gained) < CLEAR:
+            break
+        safe = int(n)
+    return safe
 
 
 def quality_gate(curve: pd.DataFrame, shape: cost.TransformerShape, context: int = 48) -> pd.DataFrame:
     """Return energy for each right answer above guessing, the whole model being 1, for the best blocks, cut and healed.
 
-    Energy a token is taken as bytes read a token (`core.cost`), the measured times beside it in the speed table.
+    Energy a token is taken as bytes read a token (`core.model.cost`), the measured times beside it in the speed table.
     """
-    whole = at(curve, 0)
+    whole = row_of(curve, 0)
     rows = curve[curve["method"].isin(["none", "angular"]) & curve["healing"].isin(["none", "teacher"])]
     table = rows[["n_removed", "healing", "accuracy"]].copy()
     table["energy_per_token"] = [

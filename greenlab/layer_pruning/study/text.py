@@ -1,8 +1,8 @@
-"""The healing text of the layer-pruning study: written by the unpruned model itself, so that nothing has to be downloaded.
+"""The healing text of the layer-pruning study: written by the unpruned model, so that nothing has to be downloaded.
 
-A pruned model has to learn to do what the whole model did, so the whole model's own words are the natural text to practise on:
-it is asked for many small pieces of prose, and answers with a little randomness. The texts that the book scores on
-are not among them: they were written by people, for this book.
+A pruned model has to learn to do what the whole model did, so the whole model's own words are the natural text to
+practise on: it is asked for many small pieces of prose, and answers with a little randomness. The texts that the book
+scores on are not among them: they were written by people, for this book.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ GENRES = (
     "Write a dialogue between two friends about {}.",
 )
 TOPICS = (
-    "a lost umbrella", "how rivers shape valleys", "learning to cook", "an old clock", "the night train", "keeping bees",
-    "a bridge in a small town", "why leaves change colour", "moving to a new city", "a broken radio", "the history of paper",
-    "a football match in the rain", "growing tomatoes", "how a camera works", "a quiet library", "the first day at work",
-    "a storm at sea", "saving money", "how birds find their way", "a birthday party", "the price of bread", "a mountain hut",
-    "how the heart works", "a stray dog", "building a stone wall", "the invention of the telephone", "a school play",
-    "electric cars", "a museum at night", "why people tell stories", "a garden in winter", "how glass is made",
-    "a long queue", "the planets", "repairing a chair", "a summer job", "sleep", "the village choir", "how vaccines work",
-    "a journey by bus", "the colour blue", "a forgotten recipe", "how a city gets its water", "an argument about music",
-    "the sound of rain", "a chess game", "how to tie knots", "a new teacher", "the oldest tree", "a power cut",
-    "wild mushrooms", "how money was invented", "a lighthouse keeper", "a family photograph", "how an engine works",
-    "a market on Saturday", "the fear of heights", "a message in a bottle", "how wool becomes a jumper", "a walk by the river",
+    "a lost umbrella", "how rivers shape valleys", "learning to cook", "an old clock", "the night train",
+    "keeping bees", "a bridge in a small town", "why leaves change colour", "moving to a new city",
+    "a broken radio", "the history of paper", "a football match in the rain", "growing tomatoes",
+    "how a camera works", "a quiet library", "the first day at work", "a storm at sea", "saving money",
+    "how birds find their way", "a birthday party", "the price of bread", "a mountain hut", "how the heart works",
+    "a stray dog", "building a stone wall", "the invention of the telephone", "a school play", "electric cars",
+    "a museum at night", "why people tell stories", "a garden in winter", "how glass is made", "a long queue",
+    "the planets", "repairing a chair", "a summer job", "sleep", "the village choir", "how vaccines work",
+    "a journey by bus", "the colour blue", "a forgotten recipe", "how a city gets its water",
+    "an argument about music", "the sound of rain", "a chess game", "how to tie knots", "a new teacher",
+    "the oldest tree", "a power cut", "wild mushrooms", "how money was invented", "a lighthouse keeper",
+    "a family photograph", "how an engine works", "a market on Saturday", "the fear of heights",
+    "a message in a bottle", "how wool becomes a jumper", "a walk by the river",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from greenlab import layer_pruning
-from greenlab.core import speed
+from greenlab.core import checks, speed
 from greenlab.core.model import cost, scoring
 from greenlab.lab.charts import Slider, heatmap, lines, require_columns
 from greenlab.lab.theme import BLUE, GRID, VERMILION, WIDTH
@@ -22,7 +22,18 @@ HEALINGS = {"none": "cut only", "teacher": "healed, teacher's logits"}
 
 
 def stack_picture(n_layers: int, dropped: list[int]) -> Any:
-    """Draw the layers of a model as a row of tiles, those that go crossed out."""
+    """Draw the layers of a model as a row of tiles, those that go crossed out.
+
+    Args:
+        n_layers: how many layers the model has.
+        dropped: the numbers of those that go, from 0, in increasing order; an empty list crosses out none.
+
+    Raises:
+        TypeError: if a number is no integer.
+        ValueError: if ``n_layers`` is below 1, or a layer is not in the model.
+    """
+    n_layers = checks.integer("n_layers", n_layers, low=1)
+    dropped = [checks.integer("dropped", i, low=0, high=n_layers - 1) for i in dropped]
     data = pd.DataFrame({"layer": range(n_layers)})
     data["state"] = ["dropped" if i in dropped else "kept" for i in data["layer"]]
     domain = alt.Scale(domain=["kept", "dropped"], range=[BLUE, GRID])
@@ -33,13 +44,17 @@ def stack_picture(n_layers: int, dropped: list[int]) -> Any:
         x=x, color=alt.Color("state:N", title=None, scale=domain), tooltip=["layer:O", "state:N"]
     )  # fmt: skip
     cross = alt.Chart(data[data["state"] == "dropped"]).mark_text(text="×", fontSize=18, color=VERMILION).encode(x=x)
-    first, last = (dropped[0], dropped[-1]) if dropped else (None, None)
     return alt.layer(tiles, cross).properties(
         title=f"{len(dropped)} of {n_layers} layers go, the rest close ranks",
-        description=f"{n_layers} tiles in a row; layers {first} to {last} are crossed out",
+        description=f"{n_layers} tiles in a row; crossed out: {', '.join(map(str, dropped)) or 'none'}",
         width=WIDTH,
         height=36,
     )
+
+
+def _layers(start: int, n: int) -> str:
+    """Name a block of layers: "layer 3", or "layers 3 to 8"."""
+    return f"layer {start}" if n == 1 else f"layers {start} to {start + n - 1}"
 
 
 def distance_map(distances: pd.DataFrame) -> alt.LayerChart:
@@ -68,7 +83,7 @@ def distance_twin(distances: pd.DataFrame, n_most: int = 12) -> alt.LayerChart:
         "distance",
         title="Where a block of this length does least",
         subtitle="move the slider: the lowest point is the block to drop",
-        description="Line of the angular distance by first layer of the block, with a slider for the length of the block",
+        description="Line of the angular distance by first layer of the block, with a slider for the block's length",
         x_title="First layer of the block",
         y_title="Angular distance",
         slider=Slider("n", "Layers in the block", 6),
@@ -142,8 +157,8 @@ def speed_chart(timing: pd.DataFrame, title: str) -> alt.LayerChart:
     )
 
 
-def scalpel(model: Any, tokenizer: Any, distances: torch.Tensor, text: str, prompt: str) -> Explorer:
-    """Cut a real model by hand: choose the first layer and how many, see the distance, the loss and what it still says.
+def cut_explorer(model: Any, tokenizer: Any, distances: torch.Tensor, text: str, prompt: str) -> Explorer:
+    """Cut a real model by hand: choose the first layer and how many, see the distance, the loss and how it goes on.
 
     Every move builds the pruned model and runs it; nothing is looked up.
 
@@ -167,32 +182,34 @@ def scalpel(model: Any, tokenizer: Any, distances: torch.Tensor, text: str, prom
         pruned = layer_pruning.drop_layers(model, start, n) if n else model
         return scoring.text_loss(pruned, ids), tokenizer.decode(speed.run_decode(pruned, start_ids, 8)[0])
 
-    def clip(start: int, n: int) -> int:
-        return min(start, n_layers - n)  # near the end a long block starts earlier
+    def latest(n: int) -> int:
+        return n_layers - n  # a block of n layers cannot start later
 
     def draw(start: int, n: int) -> alt.VConcatChart:
-        start = clip(start, n)
+        start = min(start, latest(n))
         return alt.vconcat(
             stack_picture(n_layers, list(range(start, start + n))), _marked(table[table["n"] == n], start)
-        ).properties(description=f"Layers {start} to {start + n - 1} are cut; below, the distance of each block of {n}")
+        ).properties(description=f"Cut: {_layers(start, n)}; below, the distance of each block of {n}")
 
-    def say(start: int, n: int) -> str:
-        start = clip(start, n)
+    def describe(start: int, n: int) -> str:
+        late = start > latest(n)
+        note = f" ({n} layers of {n_layers} start at layer {latest(n)} at the latest)" if late else ""
+        start = min(start, latest(n))
         (loss, words), (whole, _) = outcome(start, n), outcome(0, 0)
         faster = cost.predicted_speedup(shape, n, phase="decode", n_tokens=48)
         return (
-            f"Layers {start} to {start + n - 1} cut: loss {loss:.1f} (whole model {whole:.1f}), "
-            f"{faster:.2f} times as fast at writing (predicted).\nIt goes on: {words!r}"
+            f"{_layers(start, n).capitalize()} cut{note}: loss {loss:.1f} (whole model {whole:.1f}), "
+            f"{faster:.2f} times as fast at writing (predicted).\nIt goes on: “{' '.join(words.split())}”"
         )
 
     def reached(start: int, n: int) -> bool:
-        return n >= 4 and outcome(clip(start, n), n)[0] - outcome(0, 0)[0] < 0.5
+        return n >= 4 and outcome(min(start, latest(n)), n)[0] - outcome(0, 0)[0] < 0.5
 
     controls = {
         "start": W.IntSlider(value=2, min=0, max=n_layers - 1, description="First layer cut"),
         "n": W.IntSlider(value=6, min=1, max=12, description="Layers cut"),
     }
-    return Explorer(controls, draw, say, reached, "cut at least 4 layers and lose less than 0.5 nats")
+    return Explorer(controls, draw, describe, reached, "cut at least 4 layers and lose less than 0.5 nats")
 
 
 def _marked(data: pd.DataFrame, start: int) -> Any:

@@ -8,7 +8,7 @@ import transformers as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenlab.core.model.decoder import decoder_layers, keep_layers
+from greenlab.core.model.decoder import check_input_ids, decoder_layers, keep_layers
 
 SMALL = {
     "vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 6, "num_attention_heads": 4,
@@ -35,7 +35,7 @@ def model(request):
 
 
 def built_from(model, kept):
-    """Build the reference with transformers alone: a fresh model of the smaller config, weights copied layer by layer."""
+    """Build the reference with transformers alone: a fresh model of the smaller config, its weights copied by layer."""
     config = copy.deepcopy(model.config)
     config.num_hidden_layers = len(kept)
     if getattr(config, "layer_types", None):
@@ -101,6 +101,75 @@ def test_the_model_given_is_never_changed_and_its_weights_are_shared(model):
 def test_keeping_every_layer_gives_an_equal_model(model):
     with torch.no_grad():
         assert torch.equal(keep_layers(model, range(6))(IDS).logits, model(IDS).logits)
+
+
+MOE = SMALL | {"num_hidden_layers": 4, "moe_intermediate_size": 16, "num_experts_per_tok": 2}
+GROUPS = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 2}
+EXPERTS = {"head_dim": 8, "num_experts": 4}
+SHARED = {"num_experts": 4, "shared_expert_intermediate_size": 16}
+LATENT = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "qk_nope_head_dim": 4}
+MIXTURES = {  # some layers dense, others mixtures of experts, each family with its own way to say which
+    "qwen3-list": (tf.Qwen3MoeForCausalLM, tf.Qwen3MoeConfig, EXPERTS | {"mlp_only_layers": [0]}),
+    "qwen3-step": (tf.Qwen3MoeForCausalLM, tf.Qwen3MoeConfig, EXPERTS | {"decoder_sparse_step": 2}),
+    "qwen2-both": (
+        tf.Qwen2MoeForCausalLM, tf.Qwen2MoeConfig, SHARED | {"mlp_only_layers": [3], "decoder_sparse_step": 2},
+    ),
+    "glm4": (tf.Glm4MoeForCausalLM, tf.Glm4MoeConfig, GROUPS | {"head_dim": 8}),
+    "deepseek-v3": (tf.DeepseekV3ForCausalLM, tf.DeepseekV3Config, GROUPS | LATENT | {"num_key_value_heads": 4}),
+    "hy-v3": (tf.HYV3ForCausalLM, tf.HYV3Config, EXPERTS),
+    "laguna": (tf.LagunaForCausalLM, tf.LagunaConfig, SHARED | {"head_dim": 8}),
+}  # fmt: skip
+
+
+def without(model, kept, ids):
+    """Logits of the whole model when every layer that is not kept hands on what it received."""
+    hooks = [
+        layer.register_forward_hook(
+            lambda m, args, kwargs, out: (args or (kwargs["hidden_states"],))[0], with_kwargs=True
+        )
+        for i, layer in enumerate(model.model.layers)
+        if i not in kept
+    ]
+    logits = model(ids, use_cache=False).logits
+    for hook in hooks:
+        hook.remove()
+    return logits
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kept", [[0, 1, 3], [1, 2, 3], [3], [0]])
+@pytest.mark.parametrize("family", MIXTURES)
+def test_layers_of_a_mixture_of_experts_are_cut_saved_and_loaded(family, kept, tmp_path):
+    torch.manual_seed(0)
+    kind, config, changes = MIXTURES[family]
+    whole = kind(config(**MOE | changes)).eval()
+    parts = {tuple(sorted(name for name, _ in layer.named_parameters())) for layer in whole.model.layers}
+    assert len(parts) == 2, "the layers should differ, else this tests nothing"
+    before = whole.config.to_dict()
+    pruned = keep_layers(whole, kept)
+    torch.testing.assert_close(pruned(IDS).logits, without(whole, kept, IDS), atol=1e-5, rtol=1e-4)
+    assert whole.config.to_dict() == before
+    pruned.save_pretrained(tmp_path)
+    assert torch.equal(kind.from_pretrained(tmp_path).eval()(IDS).logits, pruned(IDS).logits)
+
+
+def test_layers_that_differ_in_a_way_no_config_can_say_are_refused():
+    model = FAMILIES["llama"]()
+    model.model.layers[2].mlp.up_proj = torch.nn.Linear(32, 50, bias=False)
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM: its layers differ .*model.layers.1.mlp.up_proj.weight"):
+        keep_layers(model, [1, 2])
+
+
+def test_token_ids_are_checked():
+    assert check_input_ids(IDS, 61) is IDS
+    with pytest.raises(TypeError, match="input_ids is list"):
+        check_input_ids([[1, 2]])
+    with pytest.raises(TypeError, match=r"input_ids is torch\.float32"):
+        check_input_ids(IDS.float())
+    with pytest.raises(ValueError, match=r"input_ids holds ids from 3 to \d+: give ids from 0 to 9"):
+        check_input_ids(IDS, 10)
+    with pytest.raises(TypeError, match=r"kept=1\.0 is float"):
+        keep_layers(FAMILIES["llama"](), [1.0])
 
 
 @pytest.mark.parametrize("kept", [[], [0, 6], [-1, 2], [2, 1], [1, 1]])

@@ -1,6 +1,8 @@
 """core.training: does a model learn what can be learned, is a run repeatable, is the recipe the one it says?"""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from greenlab.core.energy import meter
+from greenlab.core.model import training
 from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.core.model.training import (
     CharTokenizer,
@@ -243,6 +247,131 @@ def test_fit_and_evaluate_leave_the_mode_of_the_model_as_it_was():
     assert not model.training
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_ctrl_c_or_an_error_leaves_the_mode_of_every_part_as_it_was(error, training):
+    def fail(*_):
+        raise error
+
+    model = tiny().train(training)
+    model.blocks[0].train(not training)  # a part that is kept in the other mode
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(error):
+        quiet_fit(model, tokens(100), loss_fn=fail)
+    assert [module.training for module in model.modules()] == modes
+    hook = model.register_forward_pre_hook(fail)
+    with pytest.raises(error):
+        evaluate(model, tokens(100), 12)
+    hook.remove()
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_the_global_random_state_is_restored_after_an_error_too():
+    state = torch.get_rng_state()
+
+    def fail(*_):
+        torch.rand(3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quiet_fit(tiny(), tokens(100), loss_fn=fail)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+FIRST_TRAINING = """
+import builtins, os, signal, sys
+import torch
+from greenlab.core.energy import meter
+from greenlab.core.model import training
+from greenlab.core.model.gpt import GPT, GPTConfig
+from greenlab.core.model.training import TrainingConfig, fit
+
+class CtrlC:
+    # Presses Ctrl+C once, while torch._dynamo imports sympy.
+    pressed = 0
+
+    def find_spec(self, name, *_):
+        if name.startswith("sympy.strategies.") and not CtrlC.pressed:
+            CtrlC.pressed = 1
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+sys.meta_path.insert(0, CtrlC())
+data = torch.randint(0, 11, (200,))
+recipe = TrainingConfig(steps=2, batch_size=2, context_length=8)
+model = GPT(GPTConfig(11, 8, n_layers=1, d_model=8, n_heads=2, d_ff=8))
+try:
+    fit(model, data, recipe, progress=False)
+except KeyboardInterrupt:
+    print("stopped", CtrlC.pressed)
+print("again", len(fit(model, data, recipe, progress=False).history))
+"""
+
+
+def test_ctrl_c_in_the_first_training_of_a_process_does_not_spoil_the_next():
+    """torch imports torch._dynamo when the first optimizer is made; an import broken off there cannot be repeated."""
+    done = subprocess.run([sys.executable, "-c", FIRST_TRAINING], capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["stopped", "1", "again", "2"], done.stderr[-2000:]
+
+
+def test_a_long_training_reads_the_energy_counters_on_the_way(monkeypatch):
+    """Some counters restart from zero within minutes; here each step is later than the time between two readings."""
+    readings = []
+    monkeypatch.setattr(training, "READ_EVERY_S", -1.0)
+    monkeypatch.setattr(
+        meter.measure, "checkpoint", lambda self, read=meter.measure.checkpoint: readings.append(read(self))
+    )
+    result = quiet_fit(tiny(), tokens(100))
+    assert len(readings) == 6 + 1  # each step, and the end
+    assert result.receipt.time_s > 0
+    readings.clear()
+    monkeypatch.setattr(training, "READ_EVERY_S", 1e9)
+    quiet_fit(tiny(), tokens(100))
+    assert len(readings) == 1
+
+
+def test_a_stream_handed_in_gives_the_batches():
+    data, seen = tokens(200), []
+
+    def note(model, inputs, targets):
+        seen.append((inputs, targets))
+        return next_token_loss(model, inputs, targets)
+
+    stream = [(data[i : i + 8][None], data[i + 1 : i + 9][None]) for i in range(6)]
+    quiet_fit(tiny(), data, stream=iter(stream), loss_fn=note)
+    assert all(torch.equal(a, b) for pair in zip(seen, stream, strict=True) for a, b in zip(*pair, strict=True))
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_loss_is_taken_in_float32_whatever_the_model_computes_in(dtype):
+    """A mean of bfloat16 numbers near 2.4 would be a multiple of 1/64."""
+    model, data = tiny().to(dtype), tokens(101)
+    windows = torch.stack([data[i : i + 13] for i in range(0, 96, 12)])
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(model(windows[:, :-1]).float().flatten(0, 1), windows[:, 1:].flatten())
+    loss = evaluate(model, data, 12)
+    assert loss == pytest.approx(expected.item(), abs=1e-6)
+    assert loss * 512 != round(loss * 512)
+
+
+def test_losses_of_a_float64_model_keep_their_digits():
+    model = tiny().double()
+    x, y = tokens(12)[None], tokens(12, seed=1)[None]
+    log_p = model(x).log_softmax(-1)[0]
+    expected = -log_p[torch.arange(12), y[0]].mean().item()
+    assert next_token_loss(model, x, y).item() == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_model_with_broken_weights_is_named_not_the_learning_rate():
+    model = tiny()
+    model.norm.weight.data[0] = math.nan
+    with pytest.raises(ValueError, match=r"model gave a loss of nan .*at step 1: .*look for NaN"):
+        quiet_fit(model, tokens(100))
+    with pytest.raises(ValueError, match=r"model gives a loss of nan on data: look for NaN"):
+        evaluate(model, tokens(100), 12)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 5), st.integers(0, 10_000), st.data())
 def test_batches_are_windows_of_the_data_with_the_next_token_as_target(length, batch_size, seed, draw):
@@ -311,18 +440,61 @@ def test_an_absurd_learning_rate_is_named_as_the_cause():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: TrainingConfig(steps=0), r"steps must lie in .1, inf., got 0"),
-        (lambda: TrainingConfig(learning_rate=-1), "learning_rate must lie in .*got -1"),
-        (lambda: TrainingConfig(warmup_share=1), r"warmup_share must lie in .0, 0.99., got 1"),
-        (lambda: TrainingConfig(final_share=math.nan), "final_share must lie in .0, 1., got nan"),
-        (lambda: quiet_fit(tiny(), tokens(12)), r"data must be token ids .*13 or more.*got torch.int64 .12,"),
-        (lambda: quiet_fit(tiny(), tokens(100)[None]), r"data must be .*got torch.int64 .1, 100.: join the texts"),
-        (lambda: quiet_fit(tiny(), tokens(100).float()), "data must be token ids of type int64.*torch.float32"),
-        (lambda: quiet_fit(tiny(), tokens(100), val=tokens(5)), r"data must be .*got torch.int64 .5,"),
-        (lambda: evaluate(tiny(), tokens(5), 16), r"data must be .*17 or more"),
+        (lambda: TrainingConfig(steps=0), "steps=0: give a whole number at least 1"),
+        (lambda: TrainingConfig(learning_rate=-1), "learning_rate=-1: give a finite number at least 1e-09"),
+        (lambda: TrainingConfig(learning_rate=math.inf), "learning_rate=inf: .*at most 1000"),
+        (lambda: TrainingConfig(warmup_share=1), "warmup_share=1: .*at least 0 and at most 0.99"),
+        (lambda: TrainingConfig(final_share=math.nan), "final_share=nan: .*at least 0 and at most 1"),
+        (lambda: TrainingConfig(clip_norm=0), "clip_norm=0: give a number at least 1e-09"),
+        (lambda: TrainingConfig(betas=(0.9, 1.0)), "betas=1.0: .*below 1"),
+        (lambda: TrainingConfig(seed=-1), "seed=-1: .*at least 0"),
+        (lambda: quiet_fit(tiny(), tokens(12)), r"data is torch.int64 of the shape .12,.: .*13 or more"),
+        (lambda: quiet_fit(tiny(), tokens(100)[None]), r"data is torch.int64 of the shape .1, 100.: .*join the texts"),
+        (lambda: quiet_fit(tiny(), tokens(100).float()), "data is torch.float32 of .*type int64"),
+        (lambda: quiet_fit(tiny(), tokens(100), val=tokens(5)), r"val is torch.int64 of the shape .5,."),
+        (lambda: quiet_fit(tiny(), tokens(100), stream=iter([])), "stream ended before step 1"),
+        (lambda: quiet_fit(nn.Linear(2, 2).requires_grad_(False), tokens(100)), "model=Linear has no weight to train"),
+        (lambda: evaluate(tiny(), tokens(5), 16), "data is .*17 or more"),
+        (lambda: evaluate(tiny(), tokens(50), 16, n_windows=0), "n_windows=0: .*at least 1"),
+        (lambda: evaluate(tiny(), tokens(50), 16, batch_size=0), "batch_size=0: .*at least 1"),
+        (lambda: evaluate(tiny(), tokens(50), 0), "context_length=0: .*at least 1"),
+        (lambda: batches(tokens(9), 0, 2, 0), "context_length=0: .*at least 1"),
+        (lambda: batches(tokens(9), 2, 0, 0), "batch_size=0: .*at least 1"),
+        (lambda: batches(tokens(9), 2, 2, -1), "seed=-1: .*at least 0"),
+        (lambda: learning_rate(QUICK, -1), "step=-1: .*at least 0 and at most 6"),
+        (lambda: learning_rate(QUICK, 7), "step=7: .*at least 0 and at most 6"),
+        (
+            lambda: next_token_loss(tiny(), tokens(8)[None], tokens(7)[None]),
+            "targets has the shape .1, 7., inputs .1, 8.",
+        ),
+        (lambda: CharTokenizer(""), "characters is empty"),
+        (lambda: CharTokenizer("abc").decode([-1]), "ids=-1: .*at least 0 and at most 2"),
+        (lambda: CharTokenizer("abc").decode([3]), "ids=3: .*at most 2"),
+        (lambda: CharTokenizer("abc").decode(torch.zeros(1, 2)), "ids has the shape .1, 2.: give one row"),
         (lambda: CharTokenizer("abc").encode("abd"), "text has characters without a token, .'d'.: .*all texts"),
     ],
 )
-def test_wrong_arguments_are_named_with_the_value_and_the_remedy(call, message):
+def test_wrong_values_are_named_with_the_value_and_the_remedy(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: TrainingConfig(steps=1.5), "steps=1.5 is float"),
+        (lambda: TrainingConfig(batch_size="8"), "batch_size='8' is str"),
+        (lambda: TrainingConfig(learning_rate=True), "learning_rate=True is bool"),
+        (lambda: TrainingConfig(betas=0.9), "betas=0.9: give two numbers"),
+        (lambda: quiet_fit(tiny(), [1, 2, 3]), "data is list: give token ids"),
+        (lambda: quiet_fit(tiny(), tokens(100), config={"steps": 3}), "config is dict: give a TrainingConfig"),
+        (lambda: fit(tiny(), tokens(100), QUICK, progress="no"), "progress='no' is str"),
+        (lambda: CharTokenizer(5), "characters=5 is int"),
+        (lambda: CharTokenizer("abc").encode(b"abc"), "text=b'abc' is bytes"),
+        (lambda: CharTokenizer("abc").decode("abc"), "ids='abc' is str"),
+        (lambda: CharTokenizer("abc").decode([0.5]), "ids=0.5 is float"),
+    ],
+)
+def test_wrong_types_are_named_with_the_value_and_the_remedy(call, message):
+    with pytest.raises(TypeError, match=message):
         call()
