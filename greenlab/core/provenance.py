@@ -18,6 +18,7 @@ import ast
 import functools
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -107,6 +108,16 @@ def _tree(source: str) -> ast.Module:
     return tree
 
 
+def _text(value: Any) -> str:
+    """A piece of syntax in words that are the same in every version of Python; ``ast.dump`` adds empty fields."""
+    if isinstance(value, ast.AST):
+        fields = [(name, part) for name, part in ast.iter_fields(value) if part is not None and part != []]
+        return f"{type(value).__name__}({', '.join(f'{name}={_text(part)}' for name, part in fields)})"
+    if isinstance(value, list):
+        return f"[{', '.join(_text(part) for part in value)}]"
+    return repr(value)
+
+
 def _imported(node: ast.AST, module: str) -> Iterator[str]:
     """Names of the greenlab modules that a piece of syntax imports."""
     for found in ast.walk(node):
@@ -130,7 +141,7 @@ def _add_module(module: str, pieces: dict[str, str]) -> None:
     if path is None or module in pieces or module in NOT_HASHED:
         return
     tree = _tree(path.read_text(encoding="utf-8"))
-    pieces[module] = ast.dump(tree)
+    pieces[module] = _text(tree)
     for name in _imported(tree, module):
         _add_module(name, pieces)
 
@@ -168,7 +179,7 @@ def _add_function(function: FunctionType, pieces: dict[str, str]) -> bool:
         if where in seen:
             continue
         seen.add(where)
-        text = ast.dump(statement)
+        text = _text(statement)
         pieces[f"{place}: {', '.join(sorted(_names(statement)))}: {hashlib.sha256(text.encode()).hexdigest()}"] = text
         for name in _imported(statement, module):
             _add_module(name, pieces)
@@ -178,10 +189,14 @@ def _add_function(function: FunctionType, pieces: dict[str, str]) -> bool:
 
 
 def repository() -> dict[str, Any]:
-    """Where the code stands: ``commit``, and ``dirty``, the files that differ from it; None for both without git."""
+    """Where the code stands: ``commit``, and ``dirty``, the files that differ from it; None for what nobody knows.
+
+    Where the code was copied without its history, as to a borrowed machine, the variable ``GREENLAB_COMMIT`` says which
+    commit it was; the hash of each step still says whether it is that code.
+    """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit is None or status is None:
-        return {"commit": None, "dirty": None}
+        return {"commit": os.environ.get("GREENLAB_COMMIT"), "dirty": None}
     return {"commit": commit.strip(), "dirty": [line[3:] for line in status.splitlines()]}
 
 

@@ -63,14 +63,16 @@ class Steps:
     Args:
         chapter: the name of the study.
         config: its settings, a dataclass; other settings keep their steps apart.
+        on: the device that does the work, where it is not this machine's processor.
 
     Raises:
         TypeError: if ``chapter`` is no text, or ``config`` no dataclass that JSON can hold.
         ValueError: if ``chapter`` cannot be the name of a chapter.
     """
 
-    def __init__(self, chapter: str, config: Any) -> None:
+    def __init__(self, chapter: str, config: Any, *, on: str = "") -> None:
         name = folder(chapter).name
+        self.device = on or device()
         self.config_json = config_json(config)
         digest = hashlib.sha256(json.dumps(self.config_json, sort_keys=True).encode()).hexdigest()[:12]
         self.folder = ROOT / ".greenlab" / "studies" / name / digest
@@ -99,7 +101,7 @@ class Steps:
         path, code = self.folder / f"{name}.json", code_hash(work, modules)
         record = _kept(path)
         if record is None or code is None or record.get("code") != code:
-            origin = {"code": code} | repository() | {"date": datetime.date.today().isoformat(), "device": device()}
+            origin = {"code": code} | repository() | {"date": datetime.date.today().isoformat(), "device": self.device}
             with measure(name, region="DE") as meter:
                 result = finished("work", work())
             receipt = {key: getattr(meter.receipt, key) for key in (*AMOUNTS, "basis")}
@@ -181,7 +183,9 @@ def _one_hash(steps: Mapping[str, Mapping[str, Any]]) -> str | None:
     return hashlib.sha256(json.dumps(codes, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def save(chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts: pd.DataFrame) -> None:
+def save(
+    chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts: pd.DataFrame, *, on: str = ""
+) -> None:
     """Write the tables and ``run.json`` of a finished study, and the page of figures.
 
     Everything is made and checked before the first file is replaced, and each file is replaced whole. Energy comes from
@@ -192,6 +196,7 @@ def save(chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts
         config: its settings, a dataclass.
         tables: by name; ``figures`` holds the numbers that prose quotes.
         receipts: of the steps, as `Steps.receipts` gives them.
+        on: the device that did the work, where it is not this machine's processor.
 
     Raises:
         TypeError: if an argument is of another kind.
@@ -211,7 +216,7 @@ def save(chapter: str, config: Any, tables: Mapping[str, pd.DataFrame], receipts
         **repository(),
         "code": code,
         **({} if code else {"code_note": "the code of some steps could not be found"}),
-        "device": device(),
+        "device": on or device(),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "energy": amounts | {"basis": "measured" if measured else "modelled"},

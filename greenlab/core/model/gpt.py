@@ -308,9 +308,9 @@ def rotations(config: GPTConfig) -> Tensor:
         TypeError: if ``config`` is no `GPTConfig`.
     """
     _check_config(config)
-    pair = torch.arange(0, config.head_dim, 2, device="cpu")  # (D / 2,), the numbers 2 i
+    pair = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device="cpu")  # (D / 2,), the numbers 2 i
     frequencies = config.rope_theta ** (-pair / config.head_dim)
-    angles = torch.arange(config.context_length, device="cpu")[:, None] * frequencies
+    angles = torch.arange(config.context_length, dtype=torch.float32, device="cpu")[:, None] * frequencies
     return torch.view_as_real(torch.polar(torch.ones_like(angles), angles))
 
 

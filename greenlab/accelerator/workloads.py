@@ -1,0 +1,233 @@
+"""What is repeated: the arithmetic, a decode step, a prompt, layers with experts, a training step. All in bfloat16.
+
+Where the host would be in the way, the work is recorded once as a CUDA graph and replayed: at batch 1 an 8B model runs some
+hundred kernels a token, and launching them from Python would take longer than the device needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from greenlab.accelerator.shapes import ExpertLayer
+from greenlab.core.model.gpt import GPT, GPTConfig, KVCache
+
+DTYPE = torch.bfloat16
+Work = Callable[[], Any]
+
+
+def recorded(work: Work, device: torch.device) -> Work:
+    """Return a call that replays ``work`` as a CUDA graph; on any other device, ``work`` itself."""
+    if device.type != "cuda":
+        return work
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):  # warm-up outside the graph, as torch asks for
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+@contextmanager
+def _defaults(device: torch.device) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPE)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def random_model(config: GPTConfig, device: torch.device) -> GPT:
+    """Make a `GPT` with random bfloat16 weights on ``device``, without ever holding a float32 copy."""
+    with _defaults(device):
+        return GPT(config).eval()
+
+
+def matmul(n: int, device: torch.device, *, zeros: bool = False) -> tuple[Work, float]:
+    """Return a product of two ``(n, n)`` matrices and its FLOPs; of zeros it switches fewer transistors."""
+    a, b = (torch.randn(n, n, device=device, dtype=DTYPE) * (not zeros) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: torch.matmul(a, b, out=out), 2.0 * n**3
+
+
+def copy(n_bytes: int, device: torch.device, *, zeros: bool = False) -> tuple[Work, float]:
+    """Return a copy of ``n_bytes`` and the bytes that it reads and writes."""
+    source = torch.randn(n_bytes // 2, device=device, dtype=DTYPE) * (not zeros)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source), 2.0 * n_bytes
+
+
+def decode_step(model: GPT, batch: int, context: int, device: torch.device) -> Work:
+    """One step of ``batch`` sequences whose cache holds ``context - 1`` tokens: the last of ``context`` is computed.
+
+    The position stays: every replay overwrites the same place of the cache, so a block of seconds has one context.
+    """
+    config = dataclasses.replace(model.config, n_layers=len(model.blocks))  # layers may be left out
+    cache = KVCache(config, batch, context, dtype=model.embedding.weight.dtype, device=device)
+    for layer in cache.layers:
+        layer.keys.normal_()
+        layer.values.normal_()
+    ids = torch.randint(model.config.vocab_size, (batch, 1), device=device)
+
+    @torch.no_grad()
+    def step() -> Tensor:
+        cache.length = context - 1
+        for layer in cache.layers:
+            layer.length = context - 1
+        return model(ids, cache=cache, head="last").argmax(-1)
+
+    return recorded(step, device)
+
+
+def prompt(model: GPT, n_tokens: int, device: torch.device) -> Work:
+    """Read a prompt of ``n_tokens`` and give the next token's logits."""
+    ids = torch.randint(model.config.vocab_size, (1, n_tokens), device=device)
+
+    @torch.no_grad()
+    def read() -> Tensor:
+        return model(ids, head="last")
+
+    return read
+
+
+class SkippingBlock(nn.Module):
+    """A block that only the router's ``share`` of the tokens enters, at their own positions (arXiv:2404.02258, eq. 1)."""
+
+    def __init__(self, block: nn.Module, d_model: int, share: float) -> None:
+        super().__init__()
+        self.block, self.share = block, share
+        self.router = nn.Linear(d_model, 1, bias=False)
+
+    def forward(self, x: Tensor, rotation: Tensor, cache: None = None) -> Tensor:
+        """``(B, S, C)`` to ``(B, S, C)``, with the ``rotation`` ``(S, D / 2, 2)`` of each position."""
+        scores = self.router(x).squeeze(-1)  # (B, S)
+        n_selected = max(1, int(self.share * x.shape[1]))
+        selected = scores.topk(n_selected, dim=1).indices.sort(dim=1).values  # (B, k), in the order of the text
+        places = selected[..., None].expand(-1, -1, x.shape[-1])
+        entering = x.gather(1, places)
+        update = self.block(entering, rotation[selected], None) - entering
+        return x.scatter_add(1, places, update * scores.gather(1, selected)[..., None])
+
+
+@contextmanager
+def skipping(model: GPT, share: float, every: int) -> Iterator[None]:
+    """Let every ``every``-th block of the model see only ``share`` of the tokens, inside the with block."""
+    whole, d_model, like = model.blocks, model.config.d_model, model.embedding.weight
+    model.blocks = nn.ModuleList(
+        SkippingBlock(block, d_model, share).to(like.device, like.dtype) if i % every == every - 1 else block
+        for i, block in enumerate(whole)
+    )
+    try:
+        yield
+    finally:
+        model.blocks = whole
+
+
+@contextmanager
+def without_layers(model: GPT, n_left_out: int) -> Iterator[None]:
+    """Leave the last ``n_left_out`` blocks out, inside the with block; which ones does not matter for the energy."""
+    whole = model.blocks
+    model.blocks = nn.ModuleList(list(whole)[: len(whole) - n_left_out])
+    try:
+        yield
+    finally:
+        model.blocks = whole
+
+
+class Experts:
+    """The weights of one mixture-of-experts layer, and the three ways to run it: routed, dense of either size."""
+
+    def __init__(self, layer: ExpertLayer, device: torch.device) -> None:
+        self.layer, self.device = layer, device
+        shape = (layer.n_experts, layer.d_ff, layer.d_model)
+        self.gate, self.up = (torch.randn(shape, device=device, dtype=DTYPE) * 0.02 for _ in range(2))
+        self.down = torch.randn(layer.n_experts, layer.d_model, layer.d_ff, device=device, dtype=DTYPE) * 0.02
+
+    def routed(self, n_tokens: int, seed: int) -> tuple[Work, int]:
+        """Return the layer for ``n_tokens`` routed at random, and how many experts they visit.
+
+        Tokens are sorted by expert, one grouped product an expert, and added back where they came from.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        scores = torch.rand(n_tokens, self.layer.n_experts, generator=generator)
+        choice = scores.topk(self.layer.top_k).indices.to(self.device)
+        counts = torch.bincount(choice.flatten(), minlength=self.layer.n_experts)
+        ends = counts.cumsum(0).to(torch.int32)
+        source = choice.flatten().argsort() // self.layer.top_k  # the token of every sorted row
+        x = self._tokens(n_tokens)
+
+        @torch.no_grad()
+        def run() -> Tensor:
+            rows = x[source]
+            gated = F.silu(grouped_product(rows, self.gate, ends)) * grouped_product(rows, self.up, ends)
+            return torch.zeros_like(x).index_add_(0, source, grouped_product(gated, self.down, ends))
+
+        return recorded(run, self.device), int((counts > 0).sum())
+
+    def dense(self, n_tokens: int, n_experts: int) -> Work:
+        """A dense feed-forward part as wide as ``n_experts`` experts together."""
+        width = n_experts * self.layer.d_ff
+        gate, up = (part[:n_experts].reshape(width, self.layer.d_model) for part in (self.gate, self.up))
+        down = self.down[:n_experts].transpose(0, 1).reshape(self.layer.d_model, width).contiguous()
+        x = self._tokens(n_tokens)
+
+        @torch.no_grad()
+        def run() -> Tensor:
+            return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+        return recorded(run, self.device)
+
+    def _tokens(self, n_tokens: int) -> Tensor:
+        return torch.randn(n_tokens, self.layer.d_model, device=self.device, dtype=DTYPE)
+
+
+def grouped_product(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """Multiply each group of ``rows`` ``(R, K)`` by its own matrix of ``weights`` ``(G, N, K)``: ``(R, N)``.
+
+    Group g is ``rows[ends[g - 1] : ends[g]]``. On CUDA one kernel does all groups; elsewhere a loop, for tests.
+    """
+    if rows.device.type == "cuda":
+        return torch._grouped_mm(rows, weights.transpose(1, 2), offs=ends)
+    starts = [0, *ends.tolist()]
+    return torch.cat([rows[starts[g] : starts[g + 1]] @ weights[g].T for g in range(len(weights))])
+
+
+def training_step(student: GPT, teacher: GPT | None, ids: Tensor) -> Work:
+    """One AdamW step of ``student`` on ``ids`` ``(B, S)``; with a teacher, its forward pass and the divergence too."""
+    student.train()
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, fused=ids.is_cuda)
+
+    def step() -> None:
+        logits = student(ids).flatten(0, 1).float()
+        loss = F.cross_entropy(logits[:-1], ids.flatten()[1:])
+        if teacher is not None:
+            with torch.no_grad():
+                target = F.log_softmax(teacher(ids).flatten(0, 1).float(), -1)
+            loss = loss + F.kl_div(F.log_softmax(logits, -1), target, log_target=True, reduction="batchmean")
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def forward_pass(model: GPT, ids: Tensor) -> Work:
+    """Logits of every token of ``ids`` ``(B, S)``, nothing kept."""
+
+    @torch.no_grad()
+    def run() -> None:
+        model(ids)
+
+    return run

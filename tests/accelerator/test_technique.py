@@ -1,0 +1,139 @@
+"""The workloads are what they say, on the CPU and at small sizes: against loops and against torch's own layers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from greenlab.accelerator import workloads
+from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
+from greenlab.core.model.gpt import GPTConfig
+
+CPU = torch.device("cpu")
+SMALL = GPTConfig(vocab_size=50, context_length=64, n_layers=4, d_model=32, n_heads=4, n_kv_heads=2, d_ff=48)
+
+
+@pytest.fixture
+def model():
+    return workloads.random_model(SMALL, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("Llama-3.1-8B", 8.03), ("Llama-3.2-1B", 1.236), ("SmolLM2-135M", 0.1345)]
+)
+def test_the_shapes_have_the_published_number_of_parameters(name, billions):
+    """Model cards of Meta (8.03B, 1.24B) and Hugging Face (134.5M)."""
+    assert weight_bytes(MODELS[name]) / 2e9 == pytest.approx(billions, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("Mixtral-8x7B", 45.1), ("Qwen3-30B-A3B", 29.0), ("DeepSeek-V3", 653.9)]
+)
+def test_the_experts_of_all_layers_are_most_of_the_published_total(name, billions):
+    """32, 48 and 58 layers with experts: 46.7B, 30.5B and 671B in all."""
+    n_layers = {"Mixtral-8x7B": 32, "Qwen3-30B-A3B": 48, "DeepSeek-V3": 58}[name]
+    assert EXPERT_LAYERS[name].weight_bytes / 2e9 * n_layers == pytest.approx(billions, rel=2e-3)
+
+
+def test_the_cache_of_the_8b_model_is_128_kb_a_token():
+    assert cache_bytes(MODELS["Llama-3.1-8B"], 1, 1) == 131_072
+
+
+def test_a_model_is_made_in_bfloat16_and_leaves_the_defaults_alone(model):
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_decode_step_computes_the_last_token_of_its_context(model):
+    step = workloads.decode_step(model, 3, 20, CPU)
+    first, second = step(), step()
+    assert first.shape == (3, 1)
+    assert torch.equal(first, second)  # the position does not move from call to call
+
+
+def test_a_prompt_gives_the_logits_of_its_last_token(model):
+    assert workloads.prompt(model, 24, CPU)().shape == (1, 1, 50)
+
+
+def test_experts_equal_a_loop_over_tokens():
+    torch.manual_seed(0)
+    experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
+    experts.gate, experts.up, experts.down = (w.float() * 20 for w in (experts.gate, experts.up, experts.down))
+    experts._tokens = lambda n: tokens
+    tokens = torch.randn(9, 16)
+    work, n_visited = experts.routed(9, seed=3)
+    choice = torch.rand(9, 6, generator=torch.Generator().manual_seed(3)).topk(2).indices
+    expected = torch.zeros(9, 16)
+    for token, visited in enumerate(choice.tolist()):
+        for e in visited:
+            hidden = F.silu(experts.gate[e] @ tokens[token]) * (experts.up[e] @ tokens[token])
+            expected[token] += experts.down[e] @ hidden
+    torch.testing.assert_close(work(), expected, rtol=1e-4, atol=1e-4)
+    assert n_visited == len(choice.unique())
+
+
+def test_a_dense_layer_is_its_experts_side_by_side():
+    experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
+    tokens = torch.randn(5, 16, dtype=torch.bfloat16)
+    experts._tokens = lambda n: tokens
+    expected = sum(
+        (F.silu(tokens.float() @ experts.gate[e].float().T) * (tokens.float() @ experts.up[e].float().T))
+        @ experts.down[e].float().T
+        for e in range(6)
+    )
+    found = experts.dense(5, 6)().float()
+    assert (found - expected).norm() / expected.norm() < 0.02  # bfloat16
+
+
+def test_layers_left_out_come_back(model):
+    with workloads.without_layers(model, 3):
+        assert len(model.blocks) == 1
+    assert len(model.blocks) == 4
+
+
+def test_skipped_tokens_pass_and_entering_ones_keep_their_positions():
+    torch.manual_seed(0)
+    model = workloads.random_model(SMALL, CPU).float()
+    with workloads.skipping(model, 0.25, 2):
+        kinds = [type(block).__name__ for block in model.blocks]
+        block = model.blocks[1].float()
+        seen = {}
+        block.block.register_forward_hook(lambda module, given, out: seen.update(x=given[0], rotation=given[1]))
+        x = torch.randn(1, 16, 32)
+        rotation = _rotation_of(model, 16)
+        out = block(x, rotation)
+    assert kinds == ["Block", "SkippingBlock", "Block", "SkippingBlock"]
+    assert [type(block).__name__ for block in model.blocks] == ["Block"] * 4
+    chosen = block.router(x).squeeze(-1).topk(4, dim=1).indices[0].sort().values
+    changed = (out != x).any(-1)[0].nonzero().flatten()
+    assert torch.equal(changed, chosen)
+    torch.testing.assert_close(seen["x"], x[:, chosen])
+    torch.testing.assert_close(seen["rotation"], rotation[chosen][None])
+
+
+def _rotation_of(model, n):
+    """The rotary rows that the model hands to its blocks for the first ``n`` positions."""
+    seen = []
+    handle = model.blocks[0].register_forward_hook(lambda module, given, out: seen.append(given[1]))
+    model(torch.zeros(1, n, dtype=torch.long))
+    handle.remove()
+    return seen[0]
+
+
+@pytest.mark.parametrize("with_teacher", [False, True])
+def test_a_training_step_changes_the_student_and_not_the_teacher(with_teacher):
+    student, teacher = (workloads.random_model(SMALL, CPU).float() for _ in range(2))
+    before = student.head.weight.detach().clone(), teacher.head.weight.detach().clone()
+    ids = torch.randint(50, (2, 16))
+    workloads.training_step(student, teacher if with_teacher else None, ids)()
+    assert not torch.equal(student.head.weight, before[0])
+    assert torch.equal(teacher.head.weight, before[1])
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_zeros_are_zeros_and_units_are_flops_and_bytes():
+    work, flops = workloads.matmul(8, CPU, zeros=True)
+    assert flops == 1024
+    assert not work().any()
+    work, n_bytes = workloads.copy(64, CPU)
+    assert n_bytes == 128
+    assert work().any()
