@@ -1,4 +1,4 @@
-"""The roofline: a work takes at least as long as its arithmetic, and at least as long as its reading.
+"""The roofline: a piece of work takes at least as long as its arithmetic, and at least as long as its reading.
 
 Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures", CACM
 52(4) 2009, section 3: attainable rate = min(peak, bandwidth x intensity). It is a bound: kernels, communication between
@@ -21,7 +21,7 @@ SPLITS = ("tensor", "pipeline")
 
 @dataclass(frozen=True)
 class Estimate:
-    """The bound for a work on some devices. Numbers, or arrays shaped like those of the work.
+    """The bound for a piece of work on some devices. Numbers, or arrays shaped like those of the work.
 
     Attributes:
         time_s: least time of one forward pass of the batch [s].
@@ -83,7 +83,7 @@ def attainable(intensity: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_b_pe
 
 
 def chips_needed(work: Work, device: Device, *, usable: float = 1.0) -> int | NDArray[np.float64]:
-    """How many devices hold the weights and the KV cache of a work.
+    """How many devices hold the weights and the KV cache of a piece of work.
 
     >>> from greenlab.hardware import decode, device
     >>> lpu, h100 = device("groqchip1"), device("h100-sxm5-80gb")
@@ -142,7 +142,7 @@ def batches_under_way(work: Work, device: Device, n_devices: int) -> Number:
 
 
 def roofline(work: Work, device: Device, *, n_devices: int = 1, split: str = "tensor") -> Estimate:
-    """The least time of a work on a device, what sets it, and the energy at rated power.
+    """The least time of a piece of work on a device, what sets it, and the energy at rated power.
 
     With several devices, ``split`` says who does what. "tensor": every matrix is cut, all work on each token at once,
     so a pass is ``n_devices`` times as fast. "pipeline": each holds some layers, a token visits one after the other, so

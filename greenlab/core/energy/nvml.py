@@ -107,9 +107,11 @@ def _present_without_library(reason: str) -> list[CounterStatus]:
     """States when NVML does not answer: one for each GPU that the driver lists, or a single one that says why."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
-        n = len(list(NVIDIA_DRIVER.iterdir())) if visible is None or visible.strip() not in ("", "-1") else 0
+        n = len(list(NVIDIA_DRIVER.iterdir()))
     except OSError:
         n = 0
+    if visible is not None:
+        n = min(n, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
     return [_uncounted(f"NVML gpu-{i}", reason) for i in range(n)] or [CounterStatus("NVML", False, reason, 2)]
 
 

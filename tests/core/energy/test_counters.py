@@ -266,6 +266,8 @@ def test_a_gpu_without_the_library_is_not_forgotten(monkeypatch, tmp_path):
     monkeypatch.setattr(nvml, "NVIDIA_DRIVER", tmp_path)
     _, states = counters.nvml_counters(FakeNvml([], driver=False))
     assert [state.name for state in states if state.uncounted_w] == ["NVML gpu-0", "NVML gpu-1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert sum(s.uncounted_w > 0 for s in counters.nvml_counters(FakeNvml([], driver=False))[1]) == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not any(state.uncounted_w for state in counters.nvml_counters(FakeNvml([], driver=False))[1])
 
@@ -330,6 +332,8 @@ def test_counters_are_checked(changes, message):
         (lambda: measure("x", counters="rapl"), "counters='rapl'"),
         (lambda: measure("x", clock=5), "clock=5"),
         (lambda: measure("x", region=5), "region=5"),
+        (lambda: counters.CounterStatus("x", "yes", "x", 1), "readable='yes'"),
+        (lambda: counters.Step("5"), "energy_j='5'"),
     ],
 )
 def test_wrong_kinds_are_named(call, message):
