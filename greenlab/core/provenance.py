@@ -162,7 +162,7 @@ def _first_line(statement: ast.stmt) -> int:
 
 def _add_function(function: FunctionType, pieces: dict[str, str]) -> bool:
     """Add the top-level statement in which a function stands, and what it uses of its file; False without a source."""
-    path, module = Path(function.__code__.co_filename), function.__module__
+    path, module = Path(function.__code__.co_filename).resolve(), function.__module__
     try:
         body = _tree(path.read_text(encoding="utf-8")).body
     except (OSError, SyntaxError, ValueError):  # typed at a prompt, or in a notebook
