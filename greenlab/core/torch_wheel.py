@@ -57,7 +57,11 @@ def no_wheel(
             return f"macOS {version} has none: update to macOS 14 or newer, or {instead}"
         return None
     if system == "Windows":
-        return None if intel else f"Windows on {machine} has none: install Python for x86_64 (it is emulated), or {instead}"
+        return (
+            None
+            if intel
+            else f"Windows on {machine} has none: install Python for x86_64 (it is emulated), or {instead}"
+        )
     if system == "Linux":
         if not (intel or arm):
             return f"Linux on {machine} has none: {instead}"

@@ -69,7 +69,7 @@ def test_the_index_of_the_cpu_build_is_asked_for_torch_alone(bare_linux):
     assert "--no-deps" in command
     assert [part for part in command if "==" in part] == [torch_wheel.pinned()]
     assert "--extra-index-url" not in command
-    assert ["--proxy", "http://proxy:3128"] == command[command.index("--proxy") :][:2]
+    assert command[command.index("--proxy") :][:2] == ["--proxy", "http://proxy:3128"]
 
 
 def test_an_index_that_does_not_answer_is_said_and_is_no_error(bare_linux, capsys):

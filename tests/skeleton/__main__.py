@@ -62,9 +62,7 @@ def write(chapter: Chapter) -> list[Path]:
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *folders], cwd=ROOT, check=True)
     importlib.invalidate_caches()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    subprocess.run(
-        [sys.executable, "-m", f"greenlab.{chapter.name}.study"], cwd=ROOT, check=True, env=environment
-    )
+    subprocess.run([sys.executable, "-m", f"greenlab.{chapter.name}.study"], cwd=ROOT, check=True, env=environment)
     os.environ["PYTHONPATH"] = environment["PYTHONPATH"]  # for the notebook's kernel
     import nbformat
 

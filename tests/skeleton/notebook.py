@@ -58,7 +58,10 @@ CELLS: list[tuple[str, str]] = [
     ("prose", "## Exercises\n\nWhat is left when a share of the work is skipped?"),
     ("exercise", 'def energy_after(energy_j, share):\n    ...\n\nenergy_after = check("@id@-energy", energy_after)'),
     ("solution", "def energy_after(energy_j, share):\n    return energy_j * (1 - share)"),
-    ("prose", "## Ledger\n\nWhat the chapter saved, for the capstone. `ledger.record` writes it once there is a saving."),
+    (
+        "prose",
+        "## Ledger\n\nWhat the chapter saved, for the capstone. `ledger.record` writes it once there is a saving.",
+    ),
     ("prose", "## What you may say now\n\nThe takeaways."),
     ("prose", "## Sources\n\n- authors, year, title"),
 ]
