@@ -1,8 +1,8 @@
-"""A pytest plugin for the notebooks' run: every kernel refuses every address but this machine's, and every try is reported.
+"""A pytest plugin for the notebooks' run: kernels refuse every address but this machine's, and each try is reported.
 
 ``python -m pytest -p tests.offline --nbval ...``. A kernel runs the files of IPython's start-up folder before its first
-cell, so the refusal is there before the notebook. A library may swallow the error, so each try is also written to a file,
-and the run fails if the file holds one.
+cell, so the refusal is there before the notebook. A library may swallow the error, so each try is also written to a
+file, and the run fails if the file holds one.
 """
 
 from __future__ import annotations

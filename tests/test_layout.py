@@ -82,7 +82,7 @@ ALLOWED = {
 
 
 def with_import(graph, importer, imported):
-    """A copy of the graph with one import more; both modules are there, so that no typing error passes for a finding."""
+    """A copy of the graph with one import more. Both modules exist, so that no misspelt name passes for a finding."""
     assert {importer, imported} <= graph.modules
     changed = copy.deepcopy(graph)
     assert not changed.direct_import_exists(importer=importer, imported=imported)

@@ -1,4 +1,4 @@
-"""After set-up nothing touches the network: the notebooks' run refuses every address but this machine's (``offline.py``)."""
+"""After set-up nothing touches the network: the notebooks' run refuses every address but this machine's."""
 
 import os
 import subprocess

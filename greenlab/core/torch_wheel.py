@@ -110,8 +110,8 @@ def install(index: str, pip_args: list[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
     if subprocess.run(command, env=environment, check=False).returncode:
         print(
-            f"greenlab: {index} cannot be reached, so torch comes from PyPI with the other packages. On Linux that build "
-            "brings CUDA, several GB; it works without an NVIDIA GPU too",
+            f"greenlab: {index} cannot be reached, so torch comes from PyPI with the other packages. On Linux that "
+            "build brings CUDA, several GB; it works without an NVIDIA GPU too",
             flush=True,
         )
 

@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 
 from greenlab.core.chapters import Chapter
 from greenlab.core.machine import ROOT
+from tests.notebook_rules import KERNEL
 
 SETUP = """
 from greenlab.lab import check, ledger, predict, reveal, setup, show_source
@@ -35,7 +36,7 @@ What the chapter is about, for a curious reader.
 | measured here | nothing yet |
 | modelled | everything yet |
 """
-# (tags, source); a source that starts with a hash and a blank is a heading, one that is prose starts with a capital
+# the kind of cell (prose, code, or the tag of a code cell) and its source
 CELLS: list[tuple[str, str]] = [
     ("prose", TITLE),
     ("setup", SETUP),
@@ -86,8 +87,8 @@ def notebook(chapter: Chapter) -> Any:
         else:
             metadata = {} if kind == "code" else {"tags": [kind]}
             cells.append(nbformat.v4.new_code_cell(source, id=str(index), metadata=metadata))
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    return nbformat.v4.new_notebook(cells=cells, metadata={"greenlab": {"plain_numbers": []}, "kernelspec": kernel})
+    metadata = {"greenlab": {"plain_numbers": []}, "kernelspec": KERNEL}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
 def execute(book: Any) -> Any:
@@ -101,4 +102,5 @@ def execute(book: Any) -> Any:
         record_timing=False,
     )
     client.execute()
+    book.metadata.pop("language_info", None)  # the version of this Python
     return book

@@ -79,8 +79,8 @@ def fetch(name: str, *, progress: bool = False, source: str | Path | None = None
     """Return the folder of an asset, whole and verified; fetch it when it is missing, truncated or altered.
 
     Everything is made in a folder beside the final one and moved into place at the end, so an interruption, a full disk
-    or a lost connection leaves nothing half-written. Two processes that ask for the same asset do not both fetch it: the
-    second one waits. What a killed run has left is removed.
+    or a lost connection leaves nothing half-written. Two processes that ask for the same asset do not both fetch it:
+    the second one waits. What a killed run has left is removed.
 
     Args:
         name: smollm2, minilm or texts.
@@ -196,7 +196,9 @@ def load_smollm2() -> tuple[Any, Any]:
 
 
 def smollm2_matrix(layer: int, name: str) -> Any:
-    """Return one weight matrix of SmolLM2, ``(out, in)``, without loading the model: ``smollm2_matrix(3, "mlp.up_proj")``.
+    """Return one weight matrix of SmolLM2, ``(out, in)``, without loading the model.
+
+    ``smollm2_matrix(3, "mlp.up_proj")`` is the one that widens the stream in the fourth layer.
 
     Args:
         layer: 0 to 29.

@@ -1,7 +1,7 @@
 """SmolLM2 from its published 4-bit GGUF file to a folder that transformers loads: the same bytes with every version.
 
-The weights are written out as float32, so that loading is a memory map from then on. Nothing here depends on the version
-of transformers or torch, so the sha256 of each file is known before it is made (``recipes.py``).
+The weights are written out as float32, so that loading is a memory map from then on. Nothing here depends on the
+version of transformers or torch, so the sha256 of each file is known before it is made (``recipes.py``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an asset is: its package, its files with their hashes, its size and licence; and the error of the whole package."""
+"""What an asset is: its package, its files with their hashes, its size and licence; and the error of this package."""
 
 from __future__ import annotations
 

@@ -98,7 +98,10 @@ def note(folder: Path) -> None:
 
 
 def remember(asset: AssetSpec, folder: Path) -> None:
-    """Write to the manifest what this process had to hash, so that no later one has to; a read-only folder is left alone."""
+    """Write to the manifest what this process had to hash, so that no later one has to.
+
+    A folder that cannot be written is left alone.
+    """
     noted = _noted(folder)
     new = {file: _hashed[folder / file] for file in asset.files if folder / file in _hashed}
     if {**noted, **new} == noted:
@@ -120,7 +123,10 @@ def make_shared_folder(folder: Path) -> None:
 
 
 def share(folder: Path) -> None:
-    """Let every user read a folder and its files, whatever the umask of whoever made them; another's files are left alone."""
+    """Let every user read a folder and its files, whatever the umask of whoever made them.
+
+    The files of another user are left alone.
+    """
     for path in (folder, *folder.rglob("*")):
         wanted = 0o755 if path.is_dir() else 0o644
         with contextlib.suppress(OSError):

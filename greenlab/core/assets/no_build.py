@@ -2,7 +2,8 @@
 
 pip asks a backend for the name and version of every source archive, also when it only downloads. setuptools would run
 the archive's ``setup.py`` for that. This one answers with the name and version that were asked for. pip has compared
-the archive's sha256 with ours before. ``package.py`` copies this file to where pip finds it as ``setuptools.build_meta``.
+the archive's sha256 with ours before. ``package.py`` copies this file to where pip finds it as
+``setuptools.build_meta``.
 """
 
 from __future__ import annotations

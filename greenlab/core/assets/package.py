@@ -1,7 +1,8 @@
 """Fetch one package with pip, by version and sha256, and run nothing of it.
 
 pip is used for its settings: mirrors (``PIP_INDEX_URL``), proxies, certificates and passwords work as for every other
-package. A wheel is only downloaded. For a source archive pip would run a build; `no_build` takes the place of the build.
+package. A wheel is only downloaded. For a source archive pip would run a build; `no_build` takes the place of the
+build.
 """
 
 from __future__ import annotations

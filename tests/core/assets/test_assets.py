@@ -36,7 +36,7 @@ def build_demo(package, folder, progress):
 
 @pytest.fixture
 def demo(tmp_path, monkeypatch):
-    """A tiny asset that lies as a wheel in a folder: pip takes it from there, by version and hash, as it does from the index."""
+    """A tiny asset that lies as a wheel in a folder: pip takes it from there by version and hash, as from the index."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     wheel = wheels / "greenlab_demo-1.0-py3-none-any.whl"
@@ -155,7 +155,8 @@ def test_a_manifest_does_not_vouch_for_itself(demo):
     "text",
     [
         "", "{}", "[]", "null", "3", "NaN", '"x"', "[" * 100_000, '{"model.safetensors": 1}',
-        '{"model.safetensors": {"sha256": "x"}}', '{"model.safetensors": {"size": "5000", "mtime_ns": 1, "sha256": "x"}}',
+        '{"model.safetensors": {"sha256": "x"}}',
+        '{"model.safetensors": {"size": "5000", "mtime_ns": 1, "sha256": "x"}}',
         '{"model.safetensors": {"size": true, "mtime_ns": 1, "sha256": "x"}}', '{"../../x": {}}', "\x00",
     ],
 )  # fmt: skip
