@@ -42,7 +42,16 @@ def no_wheel(
         python: its major and minor version.
         implementation: as ``sys.implementation.name`` says.
         version: of macOS, or of glibc on Linux; empty where it is not known, which on Linux means another C library.
+
+    Raises:
+        TypeError: if an argument is of another type.
     """
+    words = {"system": system, "machine": machine, "implementation": implementation, "version": version}
+    for name, value in words.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r} is {type(value).__name__}: give text, such as 'Linux'")
+    if not isinstance(python, tuple) or len(python) != 2 or not all(type(part) is int for part in python):
+        raise TypeError(f"python={python!r}: give two whole numbers, such as (3, 12)")
     instead = "use mybinder.org, or another machine"
     if implementation != "cpython" or not OLDEST <= python <= NEWEST:
         named = f"{implementation} {python[0]}.{python[1]}"
@@ -101,7 +110,14 @@ def install(index: str, pip_args: list[str]) -> None:
     Args:
         index: where the CPU build is; empty for PyPI's own build.
         pip_args: further arguments of pip.
+
+    Raises:
+        TypeError: if an argument is of another type.
     """
+    if not isinstance(index, str):
+        raise TypeError(f"index={index!r} is {type(index).__name__}: give the address of an index, or an empty text")
+    if not isinstance(pip_args, list) or not all(isinstance(part, str) for part in pip_args):
+        raise TypeError(f"pip_args={pip_args!r}: give a list of texts")
     if not index or platform.system() != "Linux" or has_nvidia_driver() or installed():
         return
     print(f"greenlab: no NVIDIA driver here, so torch is taken as its CPU build from {index}", flush=True)

@@ -25,6 +25,7 @@ from typing import Any
 
 from greenlab.core import checks
 from greenlab.core.assets import files
+from greenlab.core.assets.definitions import as_path
 from greenlab.core.assets.files import MANIFEST
 from greenlab.core.assets.recipes import SPECS, AssetError, AssetSpec, check_room, download, sha256_of
 from greenlab.core.machine import ROOT
@@ -95,8 +96,7 @@ def fetch(name: str, *, progress: bool = False, source: str | Path | None = None
     """
     asset, folder = spec(name), assets_folder() / name
     checks.flag("progress", progress)
-    if source is not None and not isinstance(source, (str, Path)):
-        raise TypeError(f"source={source!r} is {type(source).__name__}: give the path of a folder, or None")
+    source = None if source is None else as_path("source", source)
     found = problems(name, thorough=thorough)
     if not found:
         files.remember(asset, folder)
@@ -165,16 +165,19 @@ def save_packages(folder: str | Path, names: tuple[str, ...] = ()) -> list[Path]
         names: which assets; all by default.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there is no asset of a name.
         AssetError: if a package cannot be had, or the folder cannot be written.
     """
-    saved = []
+    folder, saved = as_path("folder", folder), []
+    if isinstance(names, str):
+        raise TypeError(f"names={names!r} is str: give a tuple, such as ('texts',)")
     for asset in [spec(name) for name in names or SPECS]:
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as work:
                 package = download(asset, Path(work), progress=True, source=None)
-                saved.append(Path(package.replace(Path(folder) / package.name)))
+                saved.append(package.replace(folder / package.name))
         except OSError as error:
             raise AssetError(f"{asset.name}: writing in {folder} failed ({error.strerror or error})") from error
     return saved
@@ -257,9 +260,7 @@ def load_llm(name_or_path: str | Path) -> tuple[Any, Any]:
         TypeError: if ``name_or_path`` is neither text nor a path.
         ValueError: if it cannot be loaded as a causal language model.
     """
-    if not isinstance(name_or_path, (str, Path)):
-        kind = type(name_or_path).__name__
-        raise TypeError(f"name_or_path={name_or_path!r} is {kind}: give a folder or the name of a model")
+    as_path("name_or_path", name_or_path)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     local = os.environ.get("HF_HUB_OFFLINE", "1") != "0"

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from greenlab.core import checks
+from greenlab.core.assets.definitions import as_path
+
 WEIGHTS = "model.safetensors"
 
 # GGUF's names of the parts of a layer, and those of transformers
@@ -33,13 +36,21 @@ OTHER_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.we
 def published_name(gguf_name: str) -> str:
     """Return the name that transformers gives to a tensor of the GGUF file.
 
+    Raises:
+        TypeError: if ``gguf_name`` is no text.
+        ValueError: if it is no name of a Llama model's tensor.
+
     >>> published_name("blk.3.ffn_up.weight")
     'model.layers.3.mlp.up_proj.weight'
     """
+    if not isinstance(gguf_name, str):
+        raise TypeError(f"gguf_name={gguf_name!r} is {type(gguf_name).__name__}: give text")
     if gguf_name in OTHER_NAMES:
         return OTHER_NAMES[gguf_name]
-    _, layer, part, kind = gguf_name.split(".")
-    return f"model.layers.{layer}.{LAYER_NAMES[part]}.{kind}"
+    parts = gguf_name.split(".")
+    if len(parts) != 4 or parts[0] != "blk" or not parts[1].isdecimal() or parts[2] not in LAYER_NAMES:
+        raise ValueError(f"gguf_name={gguf_name!r}: expected {', '.join(OTHER_NAMES)}, or one like blk.3.ffn_up.weight")
+    return f"model.layers.{parts[1]}.{LAYER_NAMES[parts[2]]}.{parts[3]}"
 
 
 def rotary_order(weight: np.ndarray, n_heads: int) -> np.ndarray:
@@ -51,7 +62,16 @@ def rotary_order(weight: np.ndarray, n_heads: int) -> np.ndarray:
     Args:
         weight: ``(n_heads * head_dim, d_model)``.
         n_heads: heads of queries, or of keys.
+
+    Raises:
+        TypeError: if ``n_heads`` is no whole number, or ``weight`` no array of numbers.
+        ValueError: if ``weight`` is no matrix whose rows are an even number for each head.
     """
+    n_heads = checks.integer("n_heads", n_heads, low=1)
+    if not isinstance(weight, np.ndarray) or weight.dtype.kind not in "iuf":
+        raise TypeError(f"weight is {type(weight).__name__}: give a NumPy array of numbers")
+    if weight.ndim != 2 or weight.shape[0] % (2 * n_heads):
+        raise ValueError(f"weight has the shape {weight.shape}: give two axes, and 2 * {n_heads} rows or a multiple")
     pairs = weight.reshape(n_heads, weight.shape[0] // n_heads // 2, 2, weight.shape[1])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
 
@@ -62,7 +82,12 @@ def convert(gguf: Path, folder: Path) -> None:
     Args:
         gguf: the published file.
         folder: where the files go; it exists.
+
+    Raises:
+        TypeError: if an argument is no path.
+        OSError: if a file cannot be read or written.
     """
+    gguf, folder = as_path("gguf", gguf), as_path("folder", folder)
     from gguf import GGUFReader
 
     reader = GGUFReader(gguf)

