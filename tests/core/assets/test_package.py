@@ -97,7 +97,7 @@ def test_the_command_ends_with_an_error_code_and_one_line(tmp_path):
 
 
 def test_a_folder_filled_by_one_machine_serves_another(demo, tmp_path, monkeypatch):
-    """``--download FOLDER`` where there is a network (here: a folder that pip is told of), ``--from FOLDER`` elsewhere."""
+    """``--download FOLDER`` on a machine with a network (here a folder that pip knows), ``--from FOLDER`` elsewhere."""
     _, wheels = demo
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
