@@ -5,22 +5,41 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+# Where torch's CPU build is, for Linux without an NVIDIA driver; it is asked for torch alone. Empty: PyPI's build.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Test processes at once. A container sees the cores of its host, so they are not counted here.
+WORKERS ?= 2
+# pytest ends with 5 if no test was chosen: fine for a choice that a user made, as one of the three runs may have none
+NO_TEST := $(if $(PYTEST_ARGS),5,0)
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: lab test check bench study student setup assets clean
+.PHONY: lab test unit notebooks browser check bench study chapter student setup assets clean
 
 lab: assets
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(LAB_ARGS) notebooks/00_start_here.ipynb
 
-test: $(VENV)/.dev assets
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
-	GREENLAB_STATE=$$(mktemp -d) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--nbval-cell-timeout 120 -o addopts=-q notebooks $(PYTEST_ARGS)
+test: unit notebooks browser
+
+unit: $(VENV)/.dev assets
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not browser" $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
+
+# Every notebook is run once, with every socket but this machine's refused, and compared with its stored outputs
+notebooks: $(VENV)/.dev assets
+	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 -o addopts=-q notebooks $(PYTEST_ARGS) \
+		|| [ $$? -eq $(NO_TEST) ]
+
+# One at a time: what they wait for is slower beside other work
+browser: $(VENV)/.dev assets
+	$(PYTEST) -m browser tests/browser $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	@git ls-files 'greenlab/*.py' 'tests/*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 400 \
+		{ print "warning: " $$2 " has " $$1 " lines, more than 400: is it still one idea?" }'
 
 bench: $(VENV)/.dev assets
 	$(BIN)/python -m tests.bench
@@ -28,6 +47,10 @@ bench: $(VENV)/.dev assets
 # The long run behind a chapter's charts: make study NAME=layer_pruning (restartable; it takes up where it stopped)
 study: $(VENV)/.dev assets
 	$(BIN)/python -m greenlab.$(NAME).study
+
+# The skeleton of a chapter that nobody has begun: make chapter NAME=retrieval
+chapter: $(VENV)/.dev
+	$(BIN)/python -m tests.skeleton $(NAME)
 
 # Without the solutions and the instructor's notes, for a class: student/*.ipynb
 student: $(VENV)/.dev
@@ -40,12 +63,15 @@ setup: $(VENV)/.reader
 assets: $(VENV)/.reader
 	@$(BIN)/python -m greenlab.core.assets
 
+# A platform without torch is named here, before anything is downloaded
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "greenlab needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make lab PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m greenlab.core.torch_wheel --check
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.reader: requirements.txt pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m greenlab.core.torch_wheel --install --index "$(TORCH_INDEX)" $(PIP_ARGS)
 	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) --editable .
 	@touch $@
 

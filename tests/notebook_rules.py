@@ -4,10 +4,11 @@ Rules for the author, beside those of nbval:
 
 * A cell whose output is a time or an energy carries the tag ``timing`` and the line ``# NBVAL_IGNORE_OUTPUT``.
 * An exercise cell (tag ``exercise``) holds a stub and ends in ``name = check("id", name)``; the next cell with the tag
-  ``solution`` holds the solution, as code or as markdown with one fenced python block. Exercise cells need nothing but the
-  set-up cell (tag ``setup``) and each other.
-* A number in prose is a link to its fact or study, or stands in a phrase of ``metadata.greenlab.plain_numbers``, a list of
-  short phrases quoted from the text ("lifting 2 kg by 0.75 m"), each with arithmetic that a reader can do in their head.
+  ``solution`` holds the solution, as code or as markdown with one fenced python block. Exercise cells need nothing but
+  the set-up cell (tag ``setup``) and each other.
+* A number in prose is a link to its fact or study, or stands in a phrase of ``metadata.greenlab.plain_numbers``, a list
+  of short phrases quoted from the text ("lifting 2 kg by 0.75 m"), each with arithmetic that a reader can do in their
+  head.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Cell = dict[str, Any]
 MAX_CODE_LINES = 15
 MIN_CHECKED = 0.6  # of the code cells that print
 MAX_PHRASE = 60  # characters of a phrase in plain_numbers: it excuses a number, not a paragraph
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CHART = "application/vnd.vegalite.v5+json"
 IGNORE = re.compile(r"^\s*#\s*NBVAL_IGNORE_OUTPUT\s*$", re.M)
 OTHER_NBVAL = re.compile(r"^\s*#\s*(NBVAL_(?!IGNORE_OUTPUT\b)\w+|PYTEST_VALIDATE_\w+)", re.M)
@@ -69,9 +71,13 @@ def no_widget_state(notebook: Notebook) -> list[str]:
 
 
 def one_kernel(notebook: Notebook) -> list[str]:
-    """Every reader has the kernel python3."""
-    name = notebook["metadata"].get("kernelspec", {}).get("name")
-    return [] if name == "python3" else [f"kernelspec is {name!r}, not 'python3'"]
+    """Every reader has the kernel python3, under the name that Lab gives it; else Lab changes the notebook on opening.
+
+    The language is not stored: its version differs from reader to reader. ``greenlab.lab.contents`` adds it for Lab.
+    """
+    kernel = notebook["metadata"].get("kernelspec")
+    found = [] if kernel == KERNEL else [f"kernelspec is {kernel!r}, not {KERNEL!r}"]
+    return found + ["language_info is stored"] * ("language_info" in notebook["metadata"])
 
 
 def clean_outputs(notebook: Notebook) -> list[str]:

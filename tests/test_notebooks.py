@@ -64,7 +64,7 @@ def printed(text, name="stdout"):
 
 
 def notebook(*cells, **metadata):
-    return {"cells": list(cells), "metadata": {"kernelspec": {"name": "python3"}} | metadata}
+    return {"cells": list(cells), "metadata": {"kernelspec": rules.KERNEL} | metadata}
 
 
 GOOD = notebook(
@@ -87,7 +87,10 @@ def test_a_good_notebook_has_no_violation(rule):
         (rules.executed_in_order, notebook(code("1", count=None)), r"counts are \[None\]"),
         (rules.executed_in_order, notebook(prose("no code")), r"counts are \[\]"),
         (rules.no_widget_state, notebook(code("1"), widgets={}), "metadata.widgets"),
-        (rules.one_kernel, notebook(kernelspec={"name": "venv"}), "'venv'"),
+        (rules.one_kernel, notebook(kernelspec=rules.KERNEL | {"name": "venv"}), "'venv'"),
+        (rules.one_kernel, notebook(kernelspec=rules.KERNEL | {"display_name": "Python 3"}), "'Python 3'"),
+        (rules.one_kernel, notebook(kernelspec=rules.KERNEL | {"more": 1}), "kernelspec"),
+        (rules.one_kernel, notebook(language_info={"version": "3.11.7"}), "language_info is stored"),
         (rules.clean_outputs, notebook(code("x", printed("warning", "stderr"))), "cell 0 stores stderr: 'warning'"),
         (rules.clean_outputs, notebook(code("x", {"output_type": "error", "ename": "NameError"})), "error NameError"),
         (rules.has_outputs, notebook(code("x = 1")), "no cell stores an output"),
@@ -166,7 +169,8 @@ def test_each_rule_catches_its_violation(rule, broken, message):
         "```python\nx = 12\n```\nand `y = 3` and $z = 4$ and $$w = 5$$",
         "## Sources\n\n- pages 12 to 15, 2024",
         "Exercises 1 and 2 build on chapter 3.",
-        "[485 TWh](../data/facts/README.md#iea-dc-2025) in [1.65 x](../data/studies/README.md#mixture-of-depths.speedup)",
+        "[485 TWh](../data/facts/README.md#iea-dc-2025)",
+        "[1.65 x](../data/studies/README.md#mixture-of-depths.speedup)",
     ],
 )
 def test_numbers_that_need_no_excuse(text):
@@ -228,18 +232,33 @@ SETUP = code(
 STUB = code("def double(x):\n    ...\ndouble = check('double', double)", tags=["exercise"])
 
 
+IN_A_FOLD = "<details>\n\n```python\ndef double(x):\n    return x * 2\n```\n\n</details>"
+SOLVED_STUB = "def double(x):\n    return x * 2\ndouble = check('double', double)"
+
+
 @pytest.mark.parametrize(
     ("stub", "solution", "message"),
     [
         (STUB, code("def double(x):\n    return x + x", tags=["solution"]), None),
-        (STUB, prose("<details>\n\n```python\ndef double(x):\n    return x * 2\n```\n\n</details>", tags=["solution"]), None),
-        (STUB, code("def double(x):\n    return x * x", tags=["solution"]), "solution of cell 1 (double) does not pass"),
-        (STUB | {"source": "def double(x):\n    return x * 2\ndouble = check('double', double)"},
-         code("def double(x):\n    return x + x", tags=["solution"]), "stub in cell 1 (double) is not recognised"),
+        (STUB, prose(IN_A_FOLD, tags=["solution"]), None),
+        (
+            STUB,
+            code("def double(x):\n    return x * x", tags=["solution"]),
+            "solution of cell 1 (double) does not pass",
+        ),
+        (
+            STUB | {"source": SOLVED_STUB},
+            code("def double(x):\n    return x + x", tags=["solution"]),
+            "stub in cell 1 (double) is not recognised",
+        ),
         (STUB, code("def double(x):\n    return y", tags=["solution"]), "does not pass"),
-        (STUB | {"source": "double = check('dobule', ...)"}, code("double = 1", tags=["solution"]), "no exercise 'dobule'"),
+        (
+            STUB | {"source": "double = check('dobule', ...)"},
+            code("double = 1", tags=["solution"]),
+            "no exercise 'dobule'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_exercises_are_proved(tmp_path, stub, solution, message):
     """A solution that fails its check, and a stub that is no stub, are both found by running them."""
     found = exercise_violations(notebook(SETUP, stub, solution), tmp_path)

