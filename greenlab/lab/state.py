@@ -94,8 +94,7 @@ def keep(section: str, key: str, entry: Entry) -> str:
     except OSError as error:
         _unsaved[section, key] = json.loads(text)
         return (
-            f"{key!r} is kept for this session only: {path.parent} cannot be written ({error.strerror}). "
-            "Set GREENLAB_STATE to a folder of yours to keep it"
+            f"{path.parent} cannot be written ({error.strerror}). Set GREENLAB_STATE to a folder of yours to keep entries"
         )
     _unsaved.pop((section, key), None)
     return ""
@@ -150,7 +149,7 @@ def save(section: str, key: str, entry: Entry) -> None:
         ValueError: if the key cannot be a file name, or the entry is not plain JSON.
     """
     if problem := keep(section, key, entry):
-        warnings.warn(problem, stacklevel=2)
+        warnings.warn(f"{key!r} is kept for this session only: {problem}", stacklevel=2)
 
 
 def load(section: str, problem_of: Callable[[str, Entry], str] | None = None) -> dict[str, Entry]:

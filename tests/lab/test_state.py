@@ -175,7 +175,7 @@ def test_keeping_says_why_it_failed(monkeypatch, tmp_path):
     monkeypatch.setattr(state, "_unsaved", {})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "kept for this session only" in state.keep("ledger", "ternary", {"saved": 0.5})
+        assert "cannot be written" in state.keep("ledger", "ternary", {"saved": 0.5})
     monkeypatch.setenv("GREENLAB_STATE", str(tmp_path / "good"))
     assert state.keep("ledger", "ternary", {"saved": 0.5}) == ""
 
