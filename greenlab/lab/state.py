@@ -93,9 +93,7 @@ def keep(section: str, key: str, entry: Entry) -> str:
         _write(path, text)
     except OSError as error:
         _unsaved[section, key] = json.loads(text)
-        return (
-            f"{path.parent} cannot be written ({error.strerror}). Set GREENLAB_STATE to a folder of yours to keep entries"
-        )
+        return f"{path.parent} cannot be written ({error.strerror}). Set GREENLAB_STATE to a folder of yours to keep entries"
     _unsaved.pop((section, key), None)
     return ""
 

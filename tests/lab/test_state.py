@@ -111,7 +111,9 @@ def test_two_kernels_at_once_lose_nothing(empty_state):
     assert entries["shared"]["number"] == 99
 
 
-@pytest.mark.parametrize("content", ['{"a":' * 100_000 + "1" + "}" * 100_000, '{"prediction": NaN}', '{"x": -Infinity}'])
+@pytest.mark.parametrize(
+    "content", ['{"a":' * 100_000 + "1" + "}" * 100_000, '{"prediction": NaN}', '{"x": -Infinity}']
+)
 def test_a_file_that_python_reads_and_json_does_not_is_set_aside(empty_state, content):
     """Nested too deep, or with numbers that JSON does not have."""
     state.save("ledger", "ternary", {"saved": 0.5})
@@ -190,11 +192,11 @@ def test_setting_aside_makes_room_and_keeps_the_old_file(empty_state):
 @pytest.mark.parametrize("section", ["../x", "", "Ledger"])
 def test_a_section_that_is_no_folder_name_is_refused(empty_state, section):
     for call in (lambda: state.load(section), lambda: state.save(section, "x", {}), lambda: state.forget(section, "x")):
-        with pytest.raises(ValueError, match="section is .*use small letters"):
+        with pytest.raises(ValueError, match=r"section is .*use small letters"):
             call()
 
 
 @pytest.mark.parametrize(("key", "entry"), [(3, {}), (None, {}), ("x", [1]), ("x", None)])
 def test_wrong_types_are_named(empty_state, key, entry):
-    with pytest.raises(TypeError, match="id is|entry is"):
+    with pytest.raises(TypeError, match=r"id is|entry is"):
         state.save("ledger", key, entry)
