@@ -26,12 +26,22 @@ COLUMNS = ["id", "question", "prediction", "truth", "unit", "error", "good_call"
 _asked: dict[str, str] = {}  # the questions of this kernel, so that a mistyped id is noticed
 
 
-def _number(value: float, unit: str) -> str:
-    """A number as a sentence writes it, with its unit.
+def number_text(value: float, unit: str) -> str:
+    """A number as a sentence writes it, with three digits and its unit.
 
-    >>> _number(6.0, "layers"), _number(0.33333, ""), _number(1234567.0, "J"), _number(12.5, "%")
+    Args:
+        value: the number.
+        unit: what it counts, or "".
+
+    Raises:
+        TypeError: if the value is no number, or the unit no text.
+        ValueError: if the value is not finite.
+
+    >>> number_text(6.0, "layers"), number_text(0.33333, ""), number_text(1234567.0, "J"), number_text(12.5, "%")
     ('6 layers', '0.333', '1,234,567 J', '12.5 %')
     """
+    value = number("value", value)
+    _check_text("unit", unit)
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{float(f'{value:.3g}'):g}"
     return f"{text} {unit}".strip()
 
@@ -134,11 +144,11 @@ def predict(
     def commit(_: Any) -> None:
         if first := state.load(SECTION, _problem).get(id):  # perhaps made in another window
             _show(slider, first["prediction"])
-            said = f"Your first prediction stays: {_number(first['prediction'], unit)}."
+            said = f"Your first prediction stays: {number_text(first['prediction'], unit)}."
         else:
             state.set_aside(SECTION, id)  # a file of another version; the new entry must not overwrite it
             entry = {"question": question, "prediction": slider.value, "unit": unit, "scale": scale}
-            value = _number(slider.value, unit)
+            value = number_text(slider.value, unit)
             problem = state.keep(SECTION, id, entry)
             said = (
                 f"{value} counts until the kernel stops, and is not saved: {problem}."
@@ -151,7 +161,7 @@ def predict(
     if stored:
         _show(slider, stored["prediction"])
         _close(slider, button)
-        say(f"You said {_number(stored['prediction'], unit)} earlier. The first prediction counts.")
+        say(f"You said {number_text(stored['prediction'], unit)} earlier. The first prediction counts.")
     else:
         say("Move the slider, then press Commit. The first commit counts; there is no penalty for being wrong.")
     button.on_click(commit)
@@ -243,7 +253,7 @@ def reveal(id: str, truth: float, *, unit: str = "", tolerance: float | None = N
     entry = state.load(SECTION, _problem).get(id)
     if entry is None and id not in _asked:
         raise unknown("prediction", id, _asked, "run the cell with predict(...) first")
-    answer = f"The answer:      {_number(truth, unit)}"
+    answer = f"The answer:      {number_text(truth, unit)}"
     if details:
         answer += f"\n{details}"
     if entry is None:
@@ -252,13 +262,13 @@ def reveal(id: str, truth: float, *, unit: str = "", tolerance: float | None = N
     within = DEFAULT_TOLERANCE * abs(truth) if tolerance is None else float(tolerance)
     entry |= {"truth": truth, "unit": unit, "tolerance": within}
     state.save(SECTION, id, entry)
-    print(f"Your prediction: {_number(entry['prediction'], unit)}\n{answer}")
+    print(f"Your prediction: {number_text(entry['prediction'], unit)}\n{answer}")
     if not _good_call(entry):
-        print(_how_far(entry["prediction"], truth, unit))
+        print(how_far(entry["prediction"], truth, unit))
     elif _counts_factors(entry):
         print(f"A good call: within a factor of {FACTOR:g}.")
     else:
-        print(f"A good call: within {_number(within, unit)}.")
+        print(f"A good call: within {number_text(within, unit)}.")
 
 
 def _counts_factors(entry: state.Entry) -> bool:
@@ -276,14 +286,30 @@ def _good_call(entry: state.Entry) -> bool:
     return in_factor and (in_tolerance or _counts_factors(entry))
 
 
-def _how_far(guess: float, truth: float, unit: str) -> str:
+def how_far(guess: float, truth: float, unit: str) -> str:
+    """How far a prediction is off, as a sentence: in factors from two on, else in the unit.
+
+    Args:
+        guess: what was predicted.
+        truth: what was found.
+        unit: of both.
+
+    Raises:
+        TypeError: if one of them is no number, or the unit no text.
+        ValueError: if one of them is not finite.
+
+    >>> how_far(180.0, 1.5, "days"), how_far(10, 6, "layers")
+    ('You were 120 times too high.', 'You were 4 layers too high, 67 % of the answer.')
+    """
+    guess, truth = number("guess", guess), number("truth", truth)
+    _check_text("unit", unit)
     direction = "high" if guess > truth else "low"
     if guess > 0 and truth > 0:
         factor = max(guess / truth, truth / guess)
         if factor >= FACTOR:
             return f"You were {_times(factor)} times too {direction}."
     share = f", {100 * abs(guess - truth) / truth:.0f} % of the answer" if guess > 0 and truth > 0 else ""
-    return f"You were {_number(abs(guess - truth), unit)} too {direction}{share}."
+    return f"You were {number_text(abs(guess - truth), unit)} too {direction}{share}."
 
 
 def _fold(answer: str) -> None:
