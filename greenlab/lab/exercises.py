@@ -17,7 +17,8 @@ checker only adds the hints for the slips that are to be expected::
 
 A question whose answer is one value is registered with ``worked=``, the function without arguments that works it out.
 
-The notebook's exercise cell (tag ``exercise``) holds the stub and, as its last statement, ``loss = check("...", loss)``.
+The notebook's exercise cell (tag ``exercise``) holds the stub and, as its last statement,
+``loss = check("...", loss)``.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Exercise:
 
 
 class _Guarded:
-    """The reader's function as a checker calls it: on copies, with what it prints held back, and a result of the right kind.
+    """The reader's function as a checker calls it: on copies, its prints held back, its result of the right kind.
 
     Only the first call's printed text is shown: a check calls the function dozens of times.
     """
@@ -344,7 +345,7 @@ def differs(got: Any, want: Any, tolerance: float) -> str:
         tolerance: relative difference that still counts as equal; for arrays, relative to the largest value.
 
     Returns:
-        Empty if they are equal, else what a sentence on the two can end with, such as ": the shape is (3, 2), not (3,)".
+        Empty if they are equal, else the end of a sentence on the two, such as ": the shape is (3, 2), not (3,)".
     """
     if isinstance(want, tuple | list):
         if len(got) != len(want):
@@ -395,16 +396,16 @@ def exercise(
 ) -> Callable[[Checker], Checker]:
     """Register the decorated function as the checker of an exercise.
 
-    The checker gets the reader's answer and gives back a hint for a slip that it knows, else None. A function among the
-    answers is called on copies of the checker's arguments, and its result is of the reference's kind when the checker gets
-    it. The comparison with the reference comes after the checker.
+    The checker gets the reader's answer and gives back a hint for a slip that it knows, else None. A function is called
+    on copies of the checker's arguments, and a result of another kind than the reference's never reaches the checker.
+    The comparison with the reference comes after the checker.
 
     Args:
         id: names the exercise over the whole book; start it with the chapter's name.
         reference: a right answer, a value or a function.
         worked: instead of a reference: the function without arguments whose result is the right value.
-        inputs: takes a ``random.Random`` and draws a tuple of arguments for the reference. Without it the checker is the
-            whole check of a function.
+        inputs: takes a ``random.Random`` and draws a tuple of arguments for the reference. Without it, the checker is
+            the whole check of a function.
         tolerance: relative difference that still counts as equal.
         difficulty: easy, medium or hard.
         minutes: how long it takes, at least 1.
@@ -412,9 +413,9 @@ def exercise(
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if the id is taken by another checker, the difficulty, the minutes or the tolerance are out of range,
-            there is not exactly one of reference and worked, inputs are given for a value, or the checker has no docstring
-            to take its title from.
+        ValueError: if the id is taken by another checker, the difficulty, the minutes or the tolerance are out of
+            range, there is not exactly one of reference and worked, inputs are given for a value, or the checker has no
+            docstring to take its title from.
     """
     if not isinstance(id, str) or not id:
         raise TypeError(f"id is {id!r}; give a name, such as 'distillation-loss'")

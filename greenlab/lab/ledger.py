@@ -1,10 +1,10 @@
 """The book's ledger: what each chapter saved, at what quality, and what the savings come to together.
 
-Energy, carbon and memory are kept apart: 12 % less carbon is no energy saved. Within one of them, savings stack as a product
-of what remains, which holds where each technique acts on what the ones before it left; the capstone checks this by running
-them together.
+Energy, carbon and memory are kept apart: 12 % less carbon is no energy saved. Within one of them, savings stack as a
+product of what remains, which holds where each technique acts on what the ones before it left; the capstone checks this
+by running them together.
 
-No saving counts where quality fell by more than the stated tolerance: such a row is kept, with its claim and the reason,
+No saving counts where quality fell by more than the stated tolerance: such a row is kept, with its claim and reason,
 and counts as zero. It is kept because a technique that does not pay is a result too, and because a chapter must run to
 its end.
 """
@@ -164,8 +164,8 @@ def record(
 
     Raises:
         TypeError: if a number or a text is none.
-        ValueError: if the chapter or the basis is unknown, a number is out of range, quality is not above 0, or there is
-            not exactly one baseline.
+        ValueError: if the chapter or the basis is unknown, a number is out of range, quality is not above 0, or there
+            is not exactly one baseline.
     """
     quantity, baseline = _baseline({"baseline_j": baseline_j, "baseline_g": baseline_g, "baseline_b": baseline_b})
     number("tolerance", tolerance, low=0, below=1, remedy="it is the share of quality that may be lost")
@@ -223,8 +223,8 @@ def table(defaults: Iterable[Entry] = ()) -> pd.DataFrame:
 
     Returns:
         One row per chapter and quantity: the fields of ``Entry``, ``unit`` (of the baseline), ``remaining_fraction``
-        (running product within the quantity) and ``origin`` ("your run" or "committed study"). Files that are no entries
-        of this version are left out with a warning.
+        (running product within the quantity) and ``origin`` ("your run" or "committed study"). Files that are no
+        entries of this version are left out with a warning.
 
     Raises:
         TypeError: if a default is no ``Entry``.

@@ -113,7 +113,7 @@ def predict(
         step: from one answer to the next, 1 by default; on a log scale the stops are 12 % apart and no step is given.
         unit: of the answer, such as "layers" or "J".
         default: where the slider starts; the middle by default. On a log scale, the stop next to it.
-        scale: "linear", or "log" for an answer that may lie orders of magnitude away; then the verdict speaks of factors.
+        scale: "linear", or "log" where answers may lie orders of magnitude apart; then the verdict is on factors.
 
     Returns:
         The widget, with its ``slider``, its ``button`` and its ``message``.
@@ -230,8 +230,8 @@ def reveal(id: str, truth: float, *, unit: str = "", tolerance: float | None = N
 
     Without a prediction the answer is shown behind a fold, which the reader may open.
 
-    A prediction is a good call if it is within the tolerance and within a factor of two. On a log scale the factor alone
-    counts.
+    A prediction is a good call if it is within the tolerance and within a factor of two. On a log scale the factor
+    alone counts.
 
     Args:
         id: the question, as given to ``predict``.

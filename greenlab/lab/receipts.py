@@ -101,7 +101,7 @@ def _plain(labels: list[str], columns: list[list[str]]) -> str:
 
 
 def _table(labels: list[str], columns: list[list[str]]) -> str:
-    """An HTML table with real header cells. Colours come from Lab's theme, so that it is legible in the dark one too."""
+    """An HTML table with real header cells. Colours come from Lab's theme: the dark one works too."""
     line = "1px solid var(--jp-border-color1, #bdbdbd)"
     cell = "text-align:left;vertical-align:top;padding:3px 22px 3px 0"
     head = "".join(f'<th scope="col" style="{cell};border-bottom:{line}">{html.escape(label)}</th>' for label in labels)
@@ -115,7 +115,8 @@ def _table(labels: list[str], columns: list[list[str]]) -> str:
     return (
         f'<table style="border-collapse:collapse;border-top:2px solid #009E73;border-bottom:{line};margin:8px 0">'
         f'<caption style="text-align:left;font-weight:600;padding:4px 0">Receipt</caption>'
-        f'<thead><tr><th style="{cell};border-bottom:{line}"></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        f'<thead><tr><th style="{cell};border-bottom:{line}"></th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>"
     )
 
 

@@ -1,7 +1,7 @@
 """What the reader did, kept between sessions: predictions and the ledger.
 
-Each entry is one small JSON file, ``<folder>/<section>/<key>.json``, replaced in one step. Two chapters open at once can
-therefore never lose each other's entries, and a reader can look at the files, or delete them. The folder is
+Each entry is one small JSON file, ``<folder>/<section>/<key>.json``, replaced in one step. Two chapters open at once
+can therefore never lose each other's entries, and a reader can look at the files, or delete them. The folder is
 ``$GREENLAB_STATE``, or ``.greenlab`` in the repository.
 """
 
@@ -93,7 +93,10 @@ def keep(section: str, key: str, entry: Entry) -> str:
         _write(path, text)
     except OSError as error:
         _unsaved[section, key] = json.loads(text)
-        return f"{path.parent} cannot be written ({error.strerror}). Set GREENLAB_STATE to a folder of yours to keep entries"
+        return (
+            f"{path.parent} cannot be written ({error.strerror}). "
+            "Set GREENLAB_STATE to a folder of yours to keep entries"
+        )
     _unsaved.pop((section, key), None)
     return ""
 
@@ -153,8 +156,8 @@ def save(section: str, key: str, entry: Entry) -> None:
 def load(section: str, problem_of: Callable[[str, Entry], str] | None = None) -> dict[str, Entry]:
     """All entries of a section by key, sorted.
 
-    A file that is no JSON object is renamed aside with a warning. An entry that ``problem_of`` refuses stays where it is
-    and is left out with a warning, since another version of the book may have written it. Folders are passed over.
+    A file that is no JSON object is renamed aside with a warning. An entry that ``problem_of`` refuses stays where it
+    is and is left out with a warning, since another version of the book may have written it. Folders are passed over.
 
     Args:
         section: the kind of entry, such as "predictions".

@@ -42,7 +42,7 @@ def test_stacking_equals_spending_the_joules_one_after_the_other(fractions):
     ],
 )
 def test_no_saving_counts_where_quality_fell(change, counts, reason):
-    """A loss of quality beyond the tolerance sets the saving to zero and says why; extra cost counts whatever happens."""
+    """A loss of quality beyond the tolerance sets the saving to zero and says why; extra cost always counts."""
     entry = ledger.record("ternary", "packed weights", **SAVING | change)
     assert entry.saved_fraction == counts
     assert entry.claimed_fraction == change.get("saved_fraction", 0.25)

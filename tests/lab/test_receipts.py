@@ -101,7 +101,7 @@ def test_source_is_shown_with_a_relative_place(shown):
 
 
 def test_source_of_methods_classes_modules_and_libraries(shown):
-    """Methods lose their indentation; decorated functions show the function; a library gives no path of this machine."""
+    """Methods lose their indentation; a decorated function shows itself; a library gives no path of this machine."""
     code, name, _ = source.source_of(Receipt.per)
     assert code.startswith("def per(self")
     assert "\n    " in code

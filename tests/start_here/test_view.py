@@ -10,7 +10,6 @@ from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
 from greenlab.start_here import study
 from greenlab.start_here import view as see
-from greenlab.start_here.view import progress
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +63,18 @@ def test_the_table_follows_and_its_text_is_escaped(ledger):
     assert "No claim fits" in ledger.text
     assert ledger.table.value.count("<tr") == 1
     ledger.set(search="")
-    row = {"id": "x", "verdict": "wrong", "claim": "<b>1 < 2</b>", "why": "a & b", "source": "S <i>", "url": 'http://x/"'}
+    row = {
+        "id": "x",
+        "verdict": "wrong",
+        "claim": "<b>1 < 2</b>",
+        "why": "a & b",
+        "source": "S <i>",
+        "url": 'http://x/"',
+    }
     row |= {"source_says": "it <u> says", "recompute": None}
     page = see.claims_table(pd.DataFrame([row]))
-    for part in ("&lt;b&gt;1 &lt; 2&lt;/b&gt;", "a &amp; b", "S &lt;i&gt;", 'href="http://x/&quot;"', "it &lt;u&gt; says"):
-        assert part in page
+    for text in ("&lt;b&gt;1 &lt; 2&lt;/b&gt;", "a &amp; b", "S &lt;i&gt;", 'href="http://x/&quot;"', "&lt;u&gt; says"):
+        assert text in page
     assert "The sum" not in page
 
 
@@ -92,48 +98,39 @@ def test_a_filter_that_is_none_is_refused(arguments, message):
         see.claims(**arguments)
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """What show_progress displayed, as MIME bundles."""
-    bundles = []
-    monkeypatch.setattr(progress, "display", lambda bundle, raw: bundles.append(bundle))
-    return bundles
+def test_progress_on_the_first_day_says_how_to_begin(empty_state):
+    page = see.Progress()._repr_html_()
+    assert page == see.Progress()._repr_html_()
+    assert "Commit to a number in any chapter" in page
+    assert "<table" not in page
+    assert "No saving is booked yet" in repr(see.Progress())
 
 
-def test_progress_on_the_first_day_says_how_to_begin(empty_state, shown):
-    see.show_progress()
-    see.show_progress()
-    assert shown[0] == shown[1]
-    assert "Commit to a number in any chapter" in shown[0]["text/html"]
-    assert "<table" not in shown[0]["text/html"]
-    assert "No saving is booked yet" in shown[0]["text/plain"]
-
-
-def test_progress_shows_the_score_and_the_ledger(empty_state, shown):
+def test_progress_shows_the_score_and_the_ledger(empty_state):
     """By hand: one of two is a good call; half of the energy, then a fifth of it: 40 % remains; carbon stands apart."""
     state.save("predictions", "footprint", {"question": "How <many> days?", "prediction": 180.0, "unit": "days",
                "scale": "log", "truth": 1.5, "tolerance": 0.15})  # fmt: skip
-    state.save("predictions", "layers", {"question": "Layers?", "prediction": 8, "unit": "", "truth": 8, "tolerance": 2})
+    state.save("predictions", "layers", {"question": "Many?", "prediction": 8, "unit": "", "truth": 8, "tolerance": 2})
     state.save("predictions", "open", {"question": "Not revealed", "prediction": 8, "unit": ""})
     saving = {"quality_before": 1, "quality_after": 1, "basis": "modelled"}
     lab_ledger.record("layer_pruning", "cut", baseline_j=1, saved_fraction=0.5, **saving)
     lab_ledger.record("ternary", "packed", baseline_j=1, saved_fraction=0.2, **saving)
     lab_ledger.record("ternary", "lossy", baseline_b=540e6, saved_fraction=0.9, **saving | {"quality_after": 0.5})
     lab_ledger.record("load_shifting", "wait", baseline_g=79_400, saved_fraction=0.12, **saving)
-    see.show_progress()
-    page = shown[0]["text/html"]
+    found = see.Progress()
+    page = found._repr_html_()
     assert "How &lt;many&gt; days?" in page
     assert "You were 120 times too high." in page
     assert "1 of 2 were good calls." in page
     assert "Not revealed" not in page
-    table = progress.saving_rows(lab_ledger.table()).to_numpy().tolist()
+    table = found.savings.to_numpy().tolist()
     assert table == [
         ["energy", "Layer pruning", "cut", "50 % of 1 J", "modelled", "50 %"],
         ["energy", "Ternary weights", "packed", "20 % of 1 J", "modelled", "40 %"],
         ["carbon", "Load shifting", "wait", "12 % of 79.4 kg", "modelled", "88 %"],
         ["memory", "Ternary weights", "lossy", "0: quality fell by 50.0 % and 2.0 % is allowed", "modelled", "100 %"],
     ]
-    assert all(text in page for row in table for text in row)
+    assert all(text in page and text in repr(found) for row in table for text in row)
 
 
 def test_the_study_has_a_row_for_every_notebook_and_its_figures_follow():

@@ -1,4 +1,4 @@
-"""Chapter 1's exercises: a training run, the building's share, grams per prompt, the rebound; hints name the likely slip."""
+"""Chapter 1's exercises: a training run, the building's share, grams per prompt, the rebound; hints name the slip."""
 
 from __future__ import annotations
 

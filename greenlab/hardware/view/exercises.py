@@ -1,4 +1,4 @@
-"""Chapter 2's exercises: the roof, the batch that reaches the ridge, the chips, the cycles; hints name the likely slip."""
+"""Chapter 2's exercises: the roof, the batch that reaches the ridge, the chips, the cycles; hints name the slip."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _batch() -> int:
     hints=("FLOPs for each weight and sequence: 2. Bytes for each weight, once for the batch: 2.",),
 )
 def _(answer: Any) -> str | None:
-    """At two FLOPs and two bytes a weight, the intensity of decoding is the batch, so the batch must reach the ridge."""
+    """At two FLOPs and two bytes a weight, the intensity of decoding is the batch: it must reach the ridge."""
     got, right = float(answer), _batch()
     if abs(got - right / 2) <= 1:
         return "a multiply-add is two FLOPs, and a 16-bit weight two bytes: the twos cancel, yours are counted once"
@@ -78,7 +78,7 @@ def _models(random: Random) -> tuple[float, ...]:
 
 @exercise("hardware-chips", reference=_chips, inputs=_models, difficulty="easy", minutes=5)
 def _(answer: Any) -> str | None:
-    """Bytes of the weights over bytes of one chip, rounded up: 305 LPUs at eight bits hold what two H100 hold at sixteen."""
+    """Bytes of the weights over bytes of a chip, rounded up: 305 LPUs at 8 bits hold what two H100 hold at 16."""
     got = answer(70e9, 8, 0.23)
     if abs(got - 70 * 8 / 0.23) < 1:
         return "those are bits over bytes: a byte has eight bits"

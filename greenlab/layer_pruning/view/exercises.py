@@ -38,7 +38,7 @@ def _(answer: Any) -> str | None:
         unit = "radians" if right < 2 else "degrees"
         return f"two vectors at a right angle give {right:.4g} {unit}: divide the angle by pi, or half a turn, for 0.5"
     if right == 0 or math.isclose(right, 1, rel_tol=1e-3):
-        return f"two vectors at a right angle give {right:.4g}, from the cosine itself: take the arc cosine, then divide by pi"
+        return f"two vectors at a right angle give {right:.4g}, the cosine itself: take the arc cosine, divide by pi"
     if math.isclose(right, 0.25, rel_tol=1e-3):
         return "two vectors at a right angle give 0.25: divide by half a turn (pi), not by a whole one"
     one = torch.full((3,), 0.1)
@@ -53,7 +53,8 @@ def _hint_on_parallel(answer: Any, vectors: torch.Tensor) -> str | None:
     """Multiples of the same vectors: distance 0, and 1 for negative multiples."""
     same = torch.as_tensor(answer(vectors * 3, vectors * 7))
     if same.shape != vectors.shape[:-1]:
-        return f"for {tuple(vectors.shape)} and {tuple(vectors.shape)} give one distance a row, not the shape {tuple(same.shape)}"
+        shape = tuple(vectors.shape)
+        return f"for {shape} and {shape} give one distance a row, not the shape {tuple(same.shape)}"
     if bool(same.isnan().any()):
         return "two vectors of one direction give NaN: rounding puts the cosine just above 1; clamp it to [-1, 1]"
     if float(same.max()) > 1e-3:
@@ -123,5 +124,7 @@ def _(answer: Any) -> str | None:
     if 16.9 < got < 17.2:
         return "the two tables stay as well, at four bits: 2 x 32,000 x 8,192 weights"
     if not 17.3 < got < 17.45:
-        return f"{got:g} GB: of the 68.98 billion weights, half of the layers' and all of the two tables', times half a byte"
+        return (
+            f"{got:g} GB: of the 68.98 billion weights, half of the layers' and all of the tables', times half a byte"
+        )
     return None

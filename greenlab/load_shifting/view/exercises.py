@@ -1,4 +1,4 @@
-"""Chapter 9's exercises: the best start, the k cleanest hours, the gigabytes that break even, and rebound, with their slips."""
+"""Chapter 9's exercises: the best start, the k cleanest hours, the gigabytes that break even, and rebound."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def _(answer: Any) -> str | None:
     if abs(got - 1 / want) < 1e-6:
         return "that is kWh for each GB; give GB for each kWh"
     if abs(got - want) > 1e-6:
-        return f"from 300 to 100 g/kWh at 0.05 kWh/GB: 200 g saved against 0.05 x 200 g a gigabyte is 20 GB, yours gives {got:g}"
+        right = "200 g saved against 0.05 x 200 g a gigabyte is 20 GB"
+        return f"from 300 to 100 g/kWh at 0.05 kWh/GB: {right}, yours gives {got:g}"
     return None if answer(100.0, 100.0, 0.05) == 0 else "between equal grids no gigabyte is worth moving: 0"
 
 

@@ -1,4 +1,4 @@
-"""Chapter 0 as the reader sees it: the ledger of claims, to browse and to filter, and what the book itself costs to run."""
+"""Chapter 0 as the reader sees it: the claims to browse, their own progress, and what the book costs to run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from greenlab.lab.charts import bars_with_range, require_columns
 from greenlab.lab.theme import BLUE, GREEN, MUTED, ORANGE, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 from greenlab.start_here.view import exercises  # noqa: F401 - registers the exercise
-from greenlab.start_here.view.progress import show_progress
+from greenlab.start_here.view.progress import Progress
 
-__all__ = ["ClaimsLedger", "claims", "claims_table", "run_chart", "show_progress", "verdict_chart", "verdict_twin"]
+__all__ = ["ClaimsLedger", "Progress", "claims", "claims_table", "run_chart", "verdict_chart", "verdict_twin"]
 
 ALL = "all"
 COLOURS = {"confirmed": GREEN, "imprecise": ORANGE, "wrong": VERMILION, "outdated": BLUE, "unverifiable": MUTED}

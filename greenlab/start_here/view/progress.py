@@ -6,7 +6,6 @@ import html
 from typing import Any
 
 import pandas as pd
-from IPython.display import display
 
 from greenlab.core.chapters import CHAPTERS
 from greenlab.lab import calibration, ledger
@@ -70,27 +69,41 @@ def _saving(row: dict[Any, Any]) -> str:
     return f"{100 * row['saved_fraction']:.0f} % of {quantity(row['baseline'], row['unit'])}"
 
 
-def show_progress() -> None:
-    """Display the reader's predictions and savings over all chapters, or how to make the first ones."""
-    scored, booked = calibration(), ledger.table()
-    good = int(scored["good_call"].sum())
-    parts = [
-        ("Your predictions", prediction_rows(scored), NO_PREDICTIONS, f"{good} of {len(scored)} were good calls."),
-        ("Your ledger", saving_rows(booked), NO_SAVINGS, "Savings of one quantity are multiplied, never added."),
-    ]
-    page = "".join(_section(title, rows, nothing, after) for title, rows, nothing, after in parts)
-    plain = [
-        f"{title}: {nothing if rows.empty else after}"
-        + "".join(f"\n  {', '.join(map(str, row))}" for row in rows.itertuples(index=False))
-        for title, rows, nothing, after in parts
-    ]
-    display({"text/html": page, "text/plain": "\n".join(plain)}, raw=True)
+class Progress:
+    """The reader's predictions and savings over all chapters, or how to make the first ones, as a page.
+
+    Attributes:
+        predictions: from ``prediction_rows``.
+        savings: from ``saving_rows``.
+    """
+
+    def __init__(self) -> None:
+        scored = calibration()
+        self.predictions, self.savings = prediction_rows(scored), saving_rows(ledger.table())
+        self._score = f"{int(scored['good_call'].sum())} of {len(scored)} were good calls."
+
+    def _parts(self) -> list[tuple[str, pd.DataFrame, str]]:
+        predicted, booked = (self.predictions, self.savings)
+        return [
+            ("Your predictions", predicted, NO_PREDICTIONS if predicted.empty else self._score),
+            ("Your ledger", booked, NO_SAVINGS if booked.empty else "Savings of one quantity multiply."),
+        ]
+
+    def _repr_html_(self) -> str:
+        return "".join(_section(*part) for part in self._parts())
+
+    def __repr__(self) -> str:
+        lines = []
+        for title, rows, words in self._parts():
+            lines.append(f"{title}: {words}")
+            lines += [f"  {', '.join(map(str, row))}" for row in rows.itertuples(index=False)]
+        return "\n".join(lines)
 
 
-def _section(title: str, rows: pd.DataFrame, nothing: str, after: str) -> str:
-    """A table with a caption and real header cells; a sentence where there is no row."""
+def _section(title: str, rows: pd.DataFrame, words: str) -> str:
+    """A table with a caption and real header cells, and a sentence; the sentence alone where there is no row."""
     if rows.empty:
-        return f"<p><b>{title}.</b> {html.escape(nothing)}</p>"
+        return f"<p><b>{title}.</b> {html.escape(words)}</p>"
     cell = "text-align:left;vertical-align:top;padding:3px 18px 3px 0"
     line = "1px solid var(--jp-border-color1, #bdbdbd)"
     head = "".join(f'<th scope="col" style="{cell};border-bottom:{line}">{name}</th>' for name in rows.columns)
@@ -101,4 +114,4 @@ def _section(title: str, rows: pd.DataFrame, nothing: str, after: str) -> str:
     caption = f'<caption style="text-align:left;font-weight:600;padding:4px 0">{title}</caption>'
     table = f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     style = f"border-collapse:collapse;border-bottom:{line};margin:8px 0;max-width:62em"
-    return f'<table style="{style}">{table}</table><p>{html.escape(after)}</p>'
+    return f'<table style="{style}">{table}</table><p>{html.escape(words)}</p>'

@@ -1,4 +1,4 @@
-"""Chapter 7's exercises: three values, five to a byte, and what a batch hides, each with hints that name the likely slip."""
+"""Chapter 7's exercises: three values, five to a byte, what a batch hides; hints name the likely slip."""
 
 from __future__ import annotations
 
