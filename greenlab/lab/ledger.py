@@ -116,11 +116,8 @@ class Entry:
 
     def __str__(self) -> str:
         amount = receipts.quantity(self.baseline, self.unit) + (" CO2e" if self.quantity == "carbon" else "")
-        saving = f"{100 * self.claimed_fraction:.0f} % of {amount}"
-        if self.quantity != "energy":
-            saving = f"{saving} ({self.quantity}, {self.basis})"
-        else:
-            saving = f"{saving} ({self.basis})"
+        kind = self.basis if self.quantity == "energy" else f"{self.quantity}, {self.basis}"
+        saving = f"{100 * self.claimed_fraction:.0f} % of {amount} ({kind})"
         if self.reason:
             return f"{self.technique}: {saving} does not count, because {self.reason}."
         return f"{self.technique}: saves {saving}, quality {self.quality_before:.4g} -> {self.quality_after:.4g}."

@@ -1,7 +1,7 @@
 """The book's own footprint: every notebook run once from top to bottom, with a receipt.
 
 ``make study NAME=start_here`` runs the notebooks that are new or whose code has changed and keeps the rows of the
-others, so a new chapter joins by running it once more; delete .greenlab/studies/start_here to measure all of them again.
+others, so a new chapter joins by running it once more; delete .greenlab/studies/start_here to measure them all again.
 Then run notebooks/00_start_here.ipynb, which draws them. A notebook runs in a kernel of its own with an empty state.
 """
 
