@@ -33,7 +33,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import EllipsisType, MappingProxyType
+from types import CodeType, EllipsisType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ class Exercise:
         inputs: draws the arguments of one comparison with the reference; None if the checker is complete without.
         tolerance: relative difference that still counts as equal.
         worked: for one value as answer, the function without arguments that works it out.
+        bug: for "find the bug", the wrong function that the reader is given; unchanged, it is a stub.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Exercise:
     inputs: Inputs | None = None
     tolerance: float = TOLERANCE
     worked: Callable[[], Any] | None = None
+    bug: Callable[..., Any] | None = None
 
     @property
     def solution(self) -> Callable[..., Any] | None:
@@ -106,7 +108,7 @@ class Exercise:
         Raises:
             NotImplementedError: if it is still a stub.
         """
-        if untried(answer):
+        if untried(answer) or (self.bug is not None and _same_code(answer, self.bug)):
             raise NotImplementedError(self.id)
         try:
             if callable(self.reference):
@@ -383,6 +385,18 @@ def untried(answer: Any) -> bool:
     return empty and all(step.argval in (None, ...) for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST"))
 
 
+def _same_code(answer: Any, given: Callable[..., Any]) -> bool:
+    """Whether a function does exactly what the given one does, step by step; its name and place do not matter."""
+    if not (inspect.isfunction(answer) and inspect.isfunction(given)):
+        return False
+    return _steps(answer.__code__) == _steps(given.__code__)
+
+
+def _steps(code: CodeType) -> tuple[Any, ...]:
+    inner = tuple(_steps(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts[1:])
+    return code.co_code, code.co_names, code.co_varnames, inner
+
+
 def exercise(
     id: str,
     *,
@@ -390,6 +404,7 @@ def exercise(
     worked: Callable[[], Any] | None = None,
     inputs: Inputs | None = None,
     tolerance: float = TOLERANCE,
+    bug: Callable[..., Any] | None = None,
     difficulty: str,
     minutes: int,
     hints: tuple[str, ...] = (),
@@ -407,6 +422,7 @@ def exercise(
         inputs: takes a ``random.Random`` and draws a tuple of arguments for the reference. Without it, the checker is
             the whole check of a function.
         tolerance: relative difference that still counts as equal.
+        bug: for "find the bug": the wrong function that stands in the notebook's cell.
         difficulty: easy, medium or hard.
         minutes: how long it takes, at least 1.
         hints: general hints, from vague to nearly the answer.
@@ -439,7 +455,7 @@ def exercise(
         if known and (known.checker.__module__ != checker.__module__):
             raise ValueError(f"exercise {id!r} is registered in {known.checker.__module__} already; choose another id")
         _registry[id] = Exercise(
-            id, title, right, difficulty, minutes, tuple(hints), checker, inputs, float(tolerance), worked
+            id, title, right, difficulty, minutes, tuple(hints), checker, inputs, float(tolerance), worked, bug
         )
         return checker
 
@@ -468,7 +484,8 @@ def check(id: str, answer: Any = ...) -> Any:
     try:
         hint = task.verdict(answer)
     except NotImplementedError:
-        print(f"Not tried yet ({task.difficulty}, {task.minutes} min). Nothing below needs it.")
+        wrong = " As it stands, the function is wrong." if task.bug else ""
+        print(f"Not tried yet ({task.difficulty}, {task.minutes} min).{wrong} Nothing below needs it.")
         return task.reference
     if hint is None:
         _failures.pop(id, None)

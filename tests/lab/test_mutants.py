@@ -33,6 +33,7 @@ TASKS = {id: task for id, task in solutions().items() if task.checker.__module__
 FEW_BYTES = "rounds to whole bytes, or bytes over a power of two: a billionth of the answer"
 TABLES = "the two tables are 1.5 % of the weights: a tenth of them is lost where the answer is asked to three digits"
 BLOCK = "(68450000000.0 * 1.6 + 2 * 32000 * 8192 * 16)"
+EVEN = "each hour of the run has an intensity, so there is nothing to be strict about"
 EQUIVALENT = {
     (
         "hardware-roof",
@@ -57,6 +58,19 @@ EQUIVALENT = {
         "line 3: (layers / 2 + tables) * 4 / 8 -> (layers / 2 + tables) * 4 // 8",
     ): FEW_BYTES,
     ("layer-pruning-memory", "line 3: layers / 2 -> layers // 2"): FEW_BYTES,
+    (
+        "hardware-find-the-bug",
+        "line 3: max(arithmetic_s, memory_s) -> max(memory_s, arithmetic_s)",
+    ): "the higher of two numbers has no order",
+    (
+        "load-shifting-find-the-bug",
+        "line 1: zip(energy_kwh, intensity, strict=True) -> zip(intensity, energy_kwh, strict=True)",
+    ): "a product has no order",
+    (
+        "load-shifting-find-the-bug",
+        "line 1: zip(energy_kwh, intensity, strict=True) -> zip(energy_kwh, intensity)",
+    ): EVEN,
+    ("load-shifting-find-the-bug", "line 1: True -> False"): EVEN,
     (
         "ternary-five-trits",
         "line 3: 3 * number + trit -> 3 * number - trit",
@@ -158,6 +172,27 @@ def test_the_reference_is_the_solution_in_the_notebook(id):
     assert [ast.unparse(statement) for statement in printed.body] == body_of(TASKS[id].reference)
     names = [argument.arg for argument in printed.args.args]
     assert names == list(inspect.signature(TASKS[id].reference).parameters)
+
+
+BUGS = [id for id, task in TASKS.items() if task.bug]
+
+
+def test_each_chapter_has_one_bug_to_find():
+    assert len(BUGS) == len(BUILT)
+    assert len({TASKS[id].checker.__module__ for id in BUGS}) == len(BUILT)
+
+
+@pytest.mark.parametrize("id", BUGS)
+def test_the_bug_is_a_stub_until_it_is_touched_and_wrong_for_a_reason(id):
+    """As given it is not tried; changed and not mended it is wrong, with a hint of its own; mended it is right."""
+    task = TASKS[id]
+    with pytest.raises(NotImplementedError):
+        task.verdict(task.bug)
+    hint = task.verdict(lambda *arguments: task.bug(*arguments))
+    assert hint
+    assert "the right answer is" not in hint  # the hint is the checker's, not that of the random comparison
+    assert "raised" not in hint
+    assert task.verdict(task.reference) is None
 
 
 # The references against what the book computes elsewhere --------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_a_duration_reads_back_to_three_digits(time_s):
 @pytest.mark.parametrize("function", [duration, receipts.comparison, lambda value: quantity(value, "J")])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "3", None, True, [3]])
 def test_what_is_no_amount_is_refused(function, value):
-    with pytest.raises((TypeError, ValueError), match="value=|time_s=|energy_j="):
+    with pytest.raises((TypeError, ValueError), match=r"value=|time_s=|energy_j="):
         function(value)
 
 

@@ -128,3 +128,36 @@ def _(answer: Any) -> str | None:
     if _close(answer(3, 1, 1000, 500), 0):
         return "with half the use even more is saved than expected: the share is -0.25; do not cut it off at 0"
     return None
+
+
+def _fleet_pue(total_kwh, it_kwh):  # type: ignore[no-untyped-def]
+    return sum(total_kwh) / sum(it_kwh)
+
+
+def _fleet_pue_with_bug(total_kwh, it_kwh):  # type: ignore[no-untyped-def]
+    ratios = [total / it for total, it in zip(total_kwh, it_kwh, strict=True)]
+    return sum(ratios) / len(ratios)
+
+
+def _fleets(random: Random) -> tuple[list[float], list[float]]:
+    it_kwh = [10 ** random.uniform(1, 5) for _ in range(random.randint(2, 6))]
+    return [energy * random.uniform(1.05, 2.2) for energy in it_kwh], it_kwh
+
+
+@exercise(
+    "footprint-find-the-bug",
+    reference=_fleet_pue,
+    inputs=_fleets,
+    bug=_fleet_pue_with_bug,
+    difficulty="medium",
+    minutes=8,
+    hints=("Try a large hall at 1.1 and a cupboard at 2: what does the electricity meter of both together say?",),
+)
+def _(answer: Any) -> str | None:
+    """A fleet's PUE is all its energy over all that reaches its computers; a mean of ratios forgets the sizes."""
+    got = answer([1100.0, 2.0], [1000.0, 1.0])
+    if math.isclose(got, 1.55, rel_tol=1e-3):
+        return "a hall of 1,000 kWh at 1.1 and a cupboard of 1 kWh at 2 give 1.55, as if both were of one size"
+    if math.isclose(got, 1001 / 1102, rel_tol=1e-3):
+        return "below 1 a building would draw less than its computers: the ratio is upside down"
+    return None

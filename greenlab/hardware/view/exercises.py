@@ -121,3 +121,42 @@ def _(answer: Any) -> str | None:
     if (got, one) != (10, 1):
         return f"m, k, n = 3, 4, 5 takes 10 cycles and 1, 1, 1 takes 1; yours gives {got:g} and {one:g}"
     return None
+
+
+def _step_s(batch, weights_b, cache_b, flops, peak_flops_per_s, bandwidth_b_per_s):  # type: ignore[no-untyped-def]
+    arithmetic_s = batch * flops / peak_flops_per_s
+    memory_s = (weights_b + batch * cache_b) / bandwidth_b_per_s
+    return max(arithmetic_s, memory_s)
+
+
+def _step_s_with_bug(batch, weights_b, cache_b, flops, peak_flops_per_s, bandwidth_b_per_s):  # type: ignore[no-untyped-def]
+    arithmetic_s = batch * flops / peak_flops_per_s
+    memory_s = batch * (weights_b + cache_b) / bandwidth_b_per_s
+    return max(arithmetic_s, memory_s)
+
+
+def _steps(random: Random) -> tuple[float, ...]:
+    """On both sides of the ridge: the peak is drawn so that arithmetic and memory take about as long."""
+    batch, weights, cache, bandwidth = random.randint(2, 64), random.uniform(1, 9), random.uniform(0.1, 2), 2.0
+    flops = random.uniform(1, 9)
+    balance = batch * flops * bandwidth / (weights + batch * cache)
+    return batch, weights, cache, flops, balance * 10 ** random.uniform(-1, 1), bandwidth
+
+
+@exercise(
+    "hardware-find-the-bug",
+    reference=_step_s,
+    inputs=_steps,
+    bug=_step_s_with_bug,
+    difficulty="medium",
+    minutes=8,
+    hints=("Which of the bytes are read once for the whole batch, and which once for each sequence?",),
+)
+def _(answer: Any) -> str | None:
+    """The weights are read once for a batch, each sequence's cache once for itself."""
+    alone, many = answer(1, 100.0, 1.0, 1.0, 1e9, 1.0), answer(10, 100.0, 1.0, 1.0, 1e9, 1.0)
+    if math.isclose(many, 10 * alone):
+        return "ten sequences take ten times as long as one, so a batch gains nothing: what is read only once?"
+    if math.isclose(many, 101):
+        return "each sequence has a cache of its own: ten sequences read ten of them"
+    return None

@@ -128,3 +128,41 @@ def _(answer: Any) -> str | None:
             f"{got:g} GB: of the 68.98 billion weights, half of the layers' and all of the tables', times half a byte"
         )
     return None
+
+
+def _drop_block(layers, start, n):  # type: ignore[no-untyped-def]
+    return layers[:start] + layers[start + n :]
+
+
+def _drop_block_with_bug(layers, start, n):  # type: ignore[no-untyped-def]
+    kept = list(layers)
+    for position in range(start, start + n):
+        del kept[position]
+    return kept
+
+
+def _stacks(random: Random) -> tuple[list[int], int, int]:
+    depth = random.randint(6, 30)
+    n = random.randint(0, depth // 2)
+    return random.sample(range(100), depth), random.randint(0, depth - n), n
+
+
+@exercise(
+    "layer-pruning-find-the-bug",
+    reference=_drop_block,
+    inputs=_stacks,
+    bug=_drop_block_with_bug,
+    difficulty="easy",
+    minutes=5,
+    hints=("Write down the list after the first layer is gone: which layer stands at the next position?",),
+)
+def _(answer: Any) -> str | None:
+    """After each deletion the later layers move up by one, so positions that were counted before are stale."""
+    got = answer([10, 11, 12, 13, 14, 15, 16, 17], 2, 3)
+    if got == [10, 11, 13, 15, 17]:
+        return "of layers 10 to 17, cutting three from position 2 leaves 10, 11, 13, 15, 17: every second one went"
+    if got == [12, 13, 14]:
+        return "those are the layers to cut; give back the others"
+    if len(got) != 5:
+        return f"of eight layers five stay when three are cut, yours leaves {len(got)}"
+    return None

@@ -117,3 +117,32 @@ def _(answer: Any) -> str | None:
     if not abs(got - 25) < 0.0025:
         return f"{got:g} % more jobs at 0.8 of the carbon is {0.8 * (1 + got / 100):.3f}, not 1"
     return None
+
+
+def _run_carbon_g(energy_kwh, intensity):  # type: ignore[no-untyped-def]
+    return sum(energy * grams for energy, grams in zip(energy_kwh, intensity, strict=True))
+
+
+def _run_carbon_g_with_bug(energy_kwh, intensity):  # type: ignore[no-untyped-def]
+    return sum(energy_kwh) * sum(intensity) / len(intensity)
+
+
+def _nights(random: Random) -> tuple[list[float], list[float]]:
+    hours = random.randint(2, 8)
+    return [random.uniform(0, 10) for _ in range(hours)], [random.uniform(20, 900) for _ in range(hours)]
+
+
+@exercise(
+    "load-shifting-find-the-bug",
+    reference=_run_carbon_g,
+    inputs=_nights,
+    bug=_run_carbon_g_with_bug,
+    difficulty="easy",
+    minutes=5,
+    hints=("Try a job that draws 1 kWh in a clean hour and nothing in a dirty one.",),
+)
+def _(answer: Any) -> str | None:
+    """Each hour's energy meets that hour's intensity; a mean over the hours forgets when the job drew."""
+    if abs(answer([1.0, 0.0], [100.0, 500.0]) - 300) < 1e-6:
+        return "1 kWh in an hour of 100 g/kWh and none in one of 500 give 300 g: the mean counts an hour without work"
+    return None

@@ -121,3 +121,39 @@ def _(answer: Any) -> str | None:
         if abs(got - 14.74) < 0.044
         else f"{got:g} GB is near: both tables count, each at 16 bits; give three digits"
     )
+
+
+def _int8_codes(values):  # type: ignore[no-untyped-def]
+    scale = max(abs(value) for value in values) / 127
+    return [round(value / scale) for value in values]
+
+
+def _int8_codes_with_bug(values):  # type: ignore[no-untyped-def]
+    scale = max(values) / 127
+    return [round(value / scale) for value in values]
+
+
+def _activations(random: Random) -> tuple[list[float]]:
+    size = 10 ** random.uniform(-2, 2)
+    return ([size * random.gauss(0, 1) for _ in range(random.randint(8, 32))],)
+
+
+@exercise(
+    "ternary-find-the-bug",
+    reference=_int8_codes,
+    inputs=_activations,
+    bug=_int8_codes_with_bug,
+    difficulty="easy",
+    minutes=5,
+    hints=("Try (0.5, -2): which numbers can 8 bits with a sign hold?",),
+)
+def _(answer: Any) -> str | None:
+    """The largest magnitude sets the scale: a large negative number must fit as well."""
+    got = answer([0.5, -2.0])
+    if got == [127, -508]:
+        return (
+            "for (0.5, -2) yours gives 127 and -508; 8 bits end at -128: the largest value is not the largest magnitude"
+        )
+    if max(map(abs, got)) > 127:
+        return f"for (0.5, -2) yours gives {got}; the codes run from -127 to 127"
+    return None
