@@ -203,13 +203,24 @@ def _baseline(given: dict[str, float | None]) -> tuple[str, float]:
     return quantity, number(named[0], given[named[0]], above=0, remedy=f"it is the {quantity} before")
 
 
+def _restore(row: state.Entry) -> Entry:
+    """The entry of a stored row; rows without a quantity are of the version that knew joules only."""
+    if "quantity" not in row and "baseline_j" in row:
+        if row.get("chapter") == "load_shifting":
+            raise ValueError("it says joules and means carbon")
+        row = row | {"quantity": "energy", "baseline": row["baseline_j"]}
+        del row["baseline_j"]
+    return Entry(**row)
+
+
 def _problem(key: str, row: state.Entry) -> str:
     """What keeps a stored row from being an entry of this version; empty if nothing does."""
     try:
-        entry = Entry(**row)
+        entry = _restore(row)
     except (TypeError, ValueError) as error:
         return f"it is not a ledger entry ({error})"
-    return "" if entry.key == key else f"it says chapter {entry.chapter} and quantity {entry.quantity}"
+    expected = entry.key if "quantity" in row else entry.chapter
+    return "" if key == expected else f"it says chapter {entry.chapter} and quantity {entry.quantity}"
 
 
 def table(defaults: Iterable[Entry] = ()) -> pd.DataFrame:
@@ -231,7 +242,8 @@ def table(defaults: Iterable[Entry] = ()) -> pd.DataFrame:
         if not isinstance(default, Entry):
             raise TypeError(f"defaults holds {default!r}; give entries, as record(...) returns them")
         committed[default.key] = default
-    own = {key: Entry(**row) for key, row in state.load(SECTION, _problem).items()}
+    restored = [_restore(row) for row in state.load(SECTION, _problem).values()]
+    own = {entry.key: entry for entry in restored}  # "ternary" comes before "ternary.energy", which is the newer one
     rows: list[dict[str, Any]] = []
     for quantity in QUANTITIES:
         remaining = 1.0

@@ -182,7 +182,9 @@ def load(section: str, problem_of: Callable[[str, Entry], str] | None = None) ->
             continue
         except OSError as error:
             warnings.warn(f"{section}/{path.name} cannot be read ({error.strerror}) and is left out", stacklevel=2)
-        except (ValueError, RecursionError) as error:  # also JSONDecodeError and UnicodeDecodeError
+        except RecursionError:  # it is JSON, and other programs may read it
+            warnings.warn(f"{section}/{path.name} is nested too deeply to be read and is left out", stacklevel=2)
+        except ValueError as error:  # also JSONDecodeError and UnicodeDecodeError
             _set_aside(path, error)
         else:
             entries[path.stem] = entry

@@ -118,7 +118,16 @@ ROW = {
     "chapter": "ternary", "technique": "t", "quantity": "energy", "baseline": 1.0, "saved_fraction": 0.5,
     "claimed_fraction": 0.5, "quality_before": 1, "quality_after": 1, "basis": "measured", "note": "", "reason": "",
 }  # fmt: skip
-OLD = {"chapter": "ternary", "technique": "t", "baseline_j": 1.0, "saved_fraction": 0.5, "claimed_fraction": 0.5}
+OLD = {name: value for name, value in ROW.items() if name not in ("quantity", "baseline")} | {"baseline_j": 1.0}
+
+
+def test_a_row_of_the_version_that_knew_joules_only_is_read(empty_state):
+    state.save("ledger", "ternary", OLD)
+    assert ledger.table()[["chapter", "quantity", "baseline", "unit"]].to_numpy().tolist() == [
+        ["ternary", "energy", 1.0, "J"]
+    ]
+    state.save("ledger", "ternary.energy", ROW | {"technique": "newer"})
+    assert ledger.table().technique.tolist() == ["newer"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +137,9 @@ OLD = {"chapter": "ternary", "technique": "t", "baseline_j": 1.0, "saved_fractio
         ("hardware.energy", ROW, "it says chapter ternary and quantity energy"),
         ("ternary.carbon", ROW, "it says chapter ternary and quantity energy"),
         ("hardware.energy", ROW | {"chapter": "hardware", "baseline": "1"}, "baseline='1' is str"),
-        ("hardware", OLD, "unexpected keyword argument 'baseline_j'"),
+        ("hardware", OLD, "it says chapter ternary and quantity energy"),
+        ("hardware", OLD | {"chapter": "hardware", "version": 0}, "unexpected keyword argument 'version'"),
+        ("load_shifting", OLD | {"chapter": "load_shifting"}, "it says joules and means carbon"),
     ],
 )
 def test_a_row_of_another_version_stops_nothing(empty_state, key, row, said):

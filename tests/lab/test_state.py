@@ -111,11 +111,19 @@ def test_two_kernels_at_once_lose_nothing(empty_state):
     assert entries["shared"]["number"] == 99
 
 
-@pytest.mark.parametrize(
-    "content", ['{"a":' * 100_000 + "1" + "}" * 100_000, '{"prediction": NaN}', '{"x": -Infinity}']
-)
+def test_a_file_that_is_nested_too_deeply_is_left_out_and_left_alone(empty_state):
+    """It is JSON, so it is not damaged; Python cannot read it."""
+    state.save("ledger", "ternary", {"saved": 0.5})
+    deep = empty_state / "ledger" / "deep.json"
+    deep.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.warns(UserWarning, match=r"ledger/deep.json is nested too deeply"):
+        assert list(state.load("ledger")) == ["ternary"]
+    assert deep.exists()
+
+
+@pytest.mark.parametrize("content", ['{"prediction": NaN}', '{"x": -Infinity}'])
 def test_a_file_that_python_reads_and_json_does_not_is_set_aside(empty_state, content):
-    """Nested too deep, or with numbers that JSON does not have."""
+    """Numbers that JSON does not have."""
     state.save("ledger", "ternary", {"saved": 0.5})
     (empty_state / "ledger" / "other.json").write_text(content)
     with pytest.warns(UserWarning, match=r"other.json is damaged.*kept as other.json.damaged-1"):
