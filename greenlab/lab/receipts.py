@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from IPython.display import display
 
+from greenlab.core.checks import number
+
 if TYPE_CHECKING:
     from greenlab.core.energy.meter import Receipt
 
@@ -25,11 +27,22 @@ def _significant(value: float, digits: int = 3) -> str:
 def quantity(value: float, unit: str) -> str:
     """A quantity with three significant digits and the prefix that keeps it readable.
 
+    Args:
+        value: the amount, in the unit without prefix.
+        unit: such as "J", "g" or "B".
+
+    Raises:
+        TypeError: if the value is no number, or the unit no text.
+        ValueError: if the value is not finite.
+
     >>> quantity(12.34, "J"), quantity(0.00051, "g"), quantity(3.6e6, "J"), quantity(999.9, "J"), quantity(0.0, "J")
     ('12.3 J', '510 µg', '3.6 MJ', '1 kJ', '0 J')
     """
+    value = number("value", value)
+    if not isinstance(unit, str):
+        raise TypeError(f"unit is {unit!r}; give text, such as 'J'")
     size = float(f"{abs(value):.3g}")
-    if size == 0 or not math.isfinite(size):
+    if size == 0 or not math.isfinite(size):  # three digits of the largest float are beyond it
         return f"{value:g} {unit}"
     factor, prefix = next((pair for pair in _PREFIXES if size >= pair[0]), _PREFIXES[-1])
     return f"{_significant(value / factor)} {prefix}{unit}"
@@ -38,9 +51,17 @@ def quantity(value: float, unit: str) -> str:
 def duration(time_s: float) -> str:
     """A time as people say it.
 
+    Args:
+        time_s: how long [s], 0 or more.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative or not finite.
+
     >>> duration(0.0042), duration(2.5), duration(90), duration(7200), duration(259200)
     ('4.2 ms', '2.5 s', '1.5 min', '2 h', '3 days')
     """
+    time_s = number("time_s", time_s, low=0)
     for seconds, unit in _TIMES:
         if time_s >= seconds:
             return f"{_significant(time_s / seconds)} {unit}"
@@ -50,14 +71,19 @@ def duration(time_s: float) -> str:
 def comparison(energy_j: float) -> str:
     """The same energy as time of a 10 W LED lamp: arithmetic that a reader can do in their head.
 
+    Args:
+        energy_j: the energy [J], 0 or more.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative or not finite.
+
     >>> comparison(45.0), comparison(0.0)
     ('a 10 W LED lamp for 4.5 s', 'nothing that could be counted')
     """
-    return (
-        f"a {LAMP_W:g} W LED lamp for {duration(energy_j / LAMP_W)}"
-        if energy_j > 0
-        else "nothing that could be counted"
-    )
+    if number("energy_j", energy_j, low=0) == 0:
+        return "nothing that could be counted"
+    return f"a {LAMP_W:g} W LED lamp for {duration(energy_j / LAMP_W)}"
 
 
 def _cells(receipt: Receipt) -> list[str]:
@@ -82,10 +108,14 @@ def show_receipt(*receipts: Receipt) -> None:
         receipts: one or more, as ``measure(...)`` gives them; each is one column under its label.
 
     Raises:
+        TypeError: if one of them is no receipt.
         ValueError: if there is none.
     """
     if not receipts:
         raise ValueError("no receipt was given; pass at least one, such as m.receipt after `with measure(...) as m:`")
+    for receipt in receipts:
+        if not all(hasattr(receipt, name) for name in ("energy_j", "carbon_g", "basis", "label")):
+            raise TypeError(f"{receipt!r:.80} is no receipt; pass what measure(...) or measure_call(...) gives")
     columns = [_cells(receipt) for receipt in receipts]
     labels = [receipt.label for receipt in receipts]
     display({"text/html": _table(labels, columns), "text/plain": _plain(labels, columns)}, raw=True)
@@ -101,7 +131,7 @@ def _plain(labels: list[str], columns: list[list[str]]) -> str:
 
 
 def _table(labels: list[str], columns: list[list[str]]) -> str:
-    """An HTML table with real header cells. Colours come from Lab's theme, so that it is legible in the dark one too."""
+    """An HTML table with real header cells. Colours come from Lab's theme: the dark one works too."""
     line = "1px solid var(--jp-border-color1, #bdbdbd)"
     cell = "text-align:left;vertical-align:top;padding:3px 22px 3px 0"
     head = "".join(f'<th scope="col" style="{cell};border-bottom:{line}">{html.escape(label)}</th>' for label in labels)
@@ -115,7 +145,8 @@ def _table(labels: list[str], columns: list[list[str]]) -> str:
     return (
         f'<table style="border-collapse:collapse;border-top:2px solid #009E73;border-bottom:{line};margin:8px 0">'
         f'<caption style="text-align:left;font-weight:600;padding:4px 0">Receipt</caption>'
-        f'<thead><tr><th style="{cell};border-bottom:{line}"></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        f'<thead><tr><th style="{cell};border-bottom:{line}"></th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>"
     )
 
 

@@ -14,6 +14,9 @@ from greenlab.core.machine import ROOT
 def source_of(obj: Any) -> tuple[str, str, int]:
     """The source of a function, class or module, the file it stands in (relative), and its first line.
 
+    Args:
+        obj: a function, a method, a class or a module that is written in Python.
+
     Raises:
         ValueError: if the object has no Python source.
     """
@@ -32,7 +35,14 @@ def source_of(obj: Any) -> tuple[str, str, int]:
 
 
 def show_source(obj: Any) -> None:
-    """Display the source of a function, class or module, with the file and line where it stands."""
+    """Display the source of a function, class or module, with the file and line where it stands.
+
+    Args:
+        obj: a function, a method, a class or a module that is written in Python.
+
+    Raises:
+        ValueError: if the object has no Python source.
+    """
     code, name, first = source_of(obj)
     caption = f"{name}:{first}"
     markdown = f"```python\n{code}\n```\n*Source: `{caption}`*"

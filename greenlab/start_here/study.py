@@ -1,8 +1,8 @@
 """The book's own footprint: every notebook run once from top to bottom, with a receipt.
 
-``make study NAME=start_here`` runs the notebooks that are new or whose code has changed and keeps the rows of the others,
-so a new chapter joins by running it once more; delete .greenlab/studies/start_here to measure all of them again. Then run
-notebooks/00_start_here.ipynb, which prints the table. A notebook runs in a kernel of its own with an empty state.
+``make study NAME=start_here`` runs the notebooks that are new or whose code has changed and keeps the rows of the
+others, so a new chapter joins by running it once more; delete .greenlab/studies/start_here to measure them all again.
+Then run notebooks/00_start_here.ipynb, which draws them. A notebook runs in a kernel of its own with an empty state.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def run_through(path: Path, config: Config) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as state:
         client = NotebookClient(
-            notebook, timeout=config.cell_timeout_s, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}},
+            notebook, timeout=config.cell_timeout_s, kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
             store_widget_state=False, on_cell_start=begun, on_cell_executed=executed,
         )  # fmt: skip
         client.execute(env=os.environ | {"GREENLAB_STATE": state})

@@ -1,6 +1,7 @@
 """The receipt card and the source of a function, as a reader and a screen reader get them."""
 
 import functools
+import math
 import re
 from xml.etree import ElementTree
 
@@ -81,6 +82,26 @@ def test_a_duration_reads_back_to_three_digits(time_s):
     assert float(text) * factor == pytest.approx(time_s, rel=0.005)
 
 
+@pytest.mark.parametrize("function", [duration, receipts.comparison, lambda value: quantity(value, "J")])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "3", None, True, [3]])
+def test_what_is_no_amount_is_refused(function, value):
+    with pytest.raises((TypeError, ValueError), match=r"value=|time_s=|energy_j="):
+        function(value)
+
+
+@pytest.mark.parametrize("function", [duration, receipts.comparison])
+def test_negative_times_and_energies_are_refused(function):
+    with pytest.raises(ValueError, match=r"(time_s|energy_j)=-1: give a finite number at least 0"):
+        function(-1)
+
+
+def test_only_receipts_are_shown():
+    with pytest.raises(TypeError, match="3 is no receipt"):
+        show_receipt(receipt(), 3)
+    with pytest.raises(TypeError, match="unit is 3"):
+        quantity(1.0, 3)
+
+
 def sample(x: int) -> int:
     """Add one."""
     return x + 1
@@ -101,7 +122,7 @@ def test_source_is_shown_with_a_relative_place(shown):
 
 
 def test_source_of_methods_classes_modules_and_libraries(shown):
-    """Methods lose their indentation; decorated functions show the function; a library gives no path of this machine."""
+    """Methods lose their indentation; a decorated function shows itself; a library gives no path of this machine."""
     code, name, _ = source.source_of(Receipt.per)
     assert code.startswith("def per(self")
     assert "\n    " in code
@@ -112,7 +133,7 @@ def test_source_of_methods_classes_modules_and_libraries(shown):
     assert source.source_of(ElementTree.fromstring)[1] == "xml/etree/ElementTree.py"
 
 
-@pytest.mark.parametrize("thing", [len, 3, "text"])
+@pytest.mark.parametrize("thing", [len, 3, "text", None, float("nan")])
 def test_what_has_no_source_is_refused(thing):
     with pytest.raises(ValueError, match="has no Python source to show"):
         show_source(thing)

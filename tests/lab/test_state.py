@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import warnings
 
 import pytest
@@ -108,3 +109,102 @@ def test_two_kernels_at_once_lose_nothing(empty_state):
     entries = state.load("ledger")
     assert entries["one"] == entries["two"] == {"number": 99}
     assert entries["shared"]["number"] == 99
+
+
+def test_a_file_that_is_nested_too_deeply_is_left_out_and_left_alone(empty_state):
+    """It is JSON, so it is not damaged; Python cannot read it."""
+    state.save("ledger", "ternary", {"saved": 0.5})
+    deep = empty_state / "ledger" / "deep.json"
+    deep.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.warns(UserWarning, match=r"ledger/deep.json is nested too deeply"):
+        assert list(state.load("ledger")) == ["ternary"]
+    assert deep.exists()
+
+
+@pytest.mark.parametrize("content", ['{"prediction": NaN}', '{"x": -Infinity}'])
+def test_a_file_that_python_reads_and_json_does_not_is_set_aside(empty_state, content):
+    """Numbers that JSON does not have."""
+    state.save("ledger", "ternary", {"saved": 0.5})
+    (empty_state / "ledger" / "other.json").write_text(content)
+    with pytest.warns(UserWarning, match=r"other.json is damaged.*kept as other.json.damaged-1"):
+        assert list(state.load("ledger")) == ["ternary"]
+
+
+def test_a_folder_named_like_an_entry_is_passed_over(empty_state):
+    state.save("ledger", "ternary", {"saved": 0.5})
+    (empty_state / "ledger" / "folder.json").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(state.load("ledger")) == ["ternary"]
+    assert (empty_state / "ledger" / "folder.json").is_dir()
+
+
+def test_an_entry_that_does_not_fit_is_left_out_and_left_alone(empty_state):
+    """Another version of the book may still need it."""
+    state.save("ledger", "ternary", {"saved": 0.5})
+    state.save("ledger", "other", {"version": 2})
+    with pytest.warns(UserWarning, match=r"ledger/other.json is left out: no saving in it"):
+        found = state.load("ledger", lambda _, entry: "" if "saved" in entry else "no saving in it")
+    assert list(found) == ["ternary"]
+    assert json.loads((empty_state / "ledger" / "other.json").read_text()) == {"version": 2}
+
+
+def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(empty_state):
+    state.save("ledger", "ternary", {"saved": 0.5})
+    directory = empty_state / "ledger"
+    dead = multiprocessing.get_context("fork").Process(target=lambda: None)
+    dead.start()
+    dead.join()
+    killed, older, living = (
+        directory / name for name in (f".x.{dead.pid}-abc.tmp", ".x.abc.tmp", f".x.{os.getppid()}-abc.tmp")
+    )
+    for path in (killed, older, living):
+        path.write_text("half")
+    assert list(state.load("ledger")) == ["ternary"]
+    assert not killed.exists()
+    assert not older.exists()  # earlier versions did not write the process into the name
+    assert living.exists()
+
+
+def test_an_interrupt_while_writing_leaves_no_litter(empty_state, monkeypatch):
+    state.save("ledger", "ternary", {"saved": 0.5})
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(state.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        state.save("ledger", "ternary", {"saved": 0.9})
+    assert [path.name for path in (empty_state / "ledger").iterdir()] == ["ternary.json"]
+
+
+def test_keeping_says_why_it_failed(monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("GREENLAB_STATE", str(blocked))
+    monkeypatch.setattr(state, "_unsaved", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "cannot be written" in state.keep("ledger", "ternary", {"saved": 0.5})
+    monkeypatch.setenv("GREENLAB_STATE", str(tmp_path / "good"))
+    assert state.keep("ledger", "ternary", {"saved": 0.5}) == ""
+
+
+def test_setting_aside_makes_room_and_keeps_the_old_file(empty_state):
+    state.save("ledger", "ternary", {"saved": 0.5})
+    state.set_aside("ledger", "ternary")
+    state.set_aside("ledger", "ternary")
+    assert [path.name for path in (empty_state / "ledger").iterdir()] == ["ternary.json.damaged-1"]
+
+
+@pytest.mark.parametrize("section", ["../x", "", "Ledger"])
+def test_a_section_that_is_no_folder_name_is_refused(empty_state, section):
+    for call in (lambda: state.load(section), lambda: state.save(section, "x", {}), lambda: state.forget(section, "x")):
+        with pytest.raises(ValueError, match=r"section is .*use small letters"):
+            call()
+
+
+@pytest.mark.parametrize(("key", "entry"), [(3, {}), (None, {}), ("x", [1]), ("x", None)])
+def test_wrong_types_are_named(empty_state, key, entry):
+    with pytest.raises(TypeError, match=r"id is|entry is"):
+        state.save("ledger", key, entry)

@@ -1,4 +1,4 @@
-"""Chapter 0 as the reader sees it: the ledger of claims, to browse and to filter, and what the book itself costs to run."""
+"""Chapter 0 as the reader sees it: the claims to browse, their own progress, and what the book costs to run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,50 @@ import ipywidgets as W
 import pandas as pd
 
 from greenlab.core import facts
+from greenlab.core.checks import one_of
 from greenlab.core.facts.index import VERDICTS
 from greenlab.lab.charts import bars_with_range, require_columns
 from greenlab.lab.theme import BLUE, GREEN, MUTED, ORANGE, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 from greenlab.start_here.view import exercises  # noqa: F401 - registers the exercise
+from greenlab.start_here.view.progress import Progress
+
+__all__ = ["ClaimsLedger", "Progress", "claims", "claims_table", "run_chart", "verdict_chart", "verdict_twin"]
 
 ALL = "all"
 COLOURS = {"confirmed": GREEN, "imprecise": ORANGE, "wrong": VERMILION, "outdated": BLUE, "unverifiable": MUTED}
 MARKS = {"confirmed": "✓", "imprecise": "≈", "wrong": "✗", "outdated": "⌛", "unverifiable": "?"}
-SHOWN = 12  # rows of the table; the filters are there to get below
-PAGE = "../data/facts/README.md"
+HEIGHT = "34em"  # of the table of claims, which scrolls within
+
+
+def _require(table: pd.DataFrame, *columns: str) -> None:
+    """Raise unless the table has these columns; a table without rows is a search that found nothing."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table is {type(table).__name__}; give rows of facts.table('claims')")
+    if missing := [column for column in columns if column not in table.columns]:
+        raise ValueError(f"table lacks {', '.join(missing)}; give rows of facts.table('claims')")
 
 
 def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataFrame:
-    """The claims of one section and verdict that hold every word of ``search`` somewhere, in the order of the table."""
+    """The claims of one section and verdict that hold every word of ``search`` somewhere, in the order of the table.
+
+    Args:
+        section: a section of the account, or "all".
+        verdict: one of the five verdicts, or "all".
+        search: words that all have to occur, in small or capital letters.
+
+    Returns:
+        Rows of the fact table ``claims``.
+
+    Raises:
+        TypeError: if an argument is no text.
+        ValueError: if there is no such section or verdict.
+    """
     table = facts.table("claims")
+    one_of("section", section, (ALL, *sorted(table["section"].unique())))
+    one_of("verdict", verdict, (ALL, *VERDICTS))
+    if not isinstance(search, str):
+        raise TypeError(f"search is {search!r}; give the words to look for, as text")
     keep = pd.Series(True, index=table.index)
     if section != ALL:
         keep &= table["section"] == section
@@ -38,7 +66,16 @@ def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataF
 
 
 def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Number of claims for every verdict, those with none included: verdict, claims."""
+    """Number of claims for every verdict, those with none included: verdict, claims.
+
+    Args:
+        table: rows of the fact table ``claims``.
+
+    Raises:
+        TypeError: if it is no DataFrame.
+        ValueError: if it has no column ``verdict``.
+    """
+    _require(table, "verdict")
     counts = table["verdict"].value_counts()
     return pd.DataFrame({"verdict": VERDICTS, "claims": [int(counts.get(verdict, 0)) for verdict in VERDICTS]})
 
@@ -62,12 +99,21 @@ def _verdict_bars(counts: pd.DataFrame, title: str, subtitle: str = "") -> Any:
 
 
 def verdict_chart(table: pd.DataFrame, title: str) -> Any:
-    """Draw how many claims got which verdict."""
+    """Draw how many claims got which verdict.
+
+    Args:
+        table: rows of the fact table ``claims``.
+        title: the finding, as a sentence.
+    """
     return _verdict_bars(verdict_counts(table), title)
 
 
 def verdict_twin(table: pd.DataFrame) -> Any:
-    """The counts by verdict with a menu of sections that works without a kernel."""
+    """The counts by verdict with a menu of sections that works without a kernel.
+
+    Args:
+        table: rows of the fact table ``claims``.
+    """
     sections = sorted(table["section"].unique())
     rows = [verdict_counts(table).assign(section=ALL)]
     rows += [verdict_counts(table[table["section"] == section]).assign(section=section) for section in sections]
@@ -77,8 +123,22 @@ def verdict_twin(table: pd.DataFrame) -> Any:
     return chart.add_params(menu)
 
 
-def claims_table(table: pd.DataFrame, shown: int = SHOWN) -> str:
-    """The claims as an HTML table with real header cells: verdict, claim, why, and a link to source and arithmetic."""
+def claims_table(table: pd.DataFrame) -> str:
+    """The claims as an HTML table with real header cells, which scrolls where it is long.
+
+    Args:
+        table: rows of the fact table ``claims``.
+
+    Returns:
+        A row per claim: the verdict, the claim with a link to its source, and why; what the source says and the sum
+        that was done are folded below the reason.
+
+    Raises:
+        TypeError: if it is no DataFrame.
+        ValueError: if a column is missing.
+    """
+    columns = ["verdict", "claim", "why", "source", "url", "source_says", "recompute"]
+    _require(table, *columns)
     line, cell = (
         "1px solid var(--jp-border-color2, #e0e0e0)",
         "text-align:left;vertical-align:top;padding:4px 14px 4px 0",
@@ -87,16 +147,32 @@ def claims_table(table: pd.DataFrame, shown: int = SHOWN) -> str:
         f'<th scope="col" style="{cell};border-bottom:{line}">{name}</th>' for name in ("Verdict", "Claim", "Because")
     )
     rows = []
-    for row in table.head(shown).to_dict("records"):
+    for row in table[columns].astype(object).fillna("").to_dict("records"):
         verdict = f'<span style="white-space:nowrap">{MARKS[row["verdict"]]} {row["verdict"]}</span>'
-        look = "color:var(--jp-content-link-color, #0072B2);text-decoration:underline"
-        claim = f'{html.escape(row["claim"])} <a href="{PAGE}#{row["id"]}" target="_blank" style="{look}">source</a>'
-        cells = (verdict, claim, html.escape(row["why"]))
-        columns = "".join(f'<td style="{cell};border-bottom:{line}">{text}</td>' for text in cells)
-        rows.append(f'<tr style="background:none">{columns}</tr>')
-    more = f"<p>{len(table) - shown} more; narrow the search to see them.</p>" if len(table) > shown else ""
+        cells = (verdict, f"{html.escape(row['claim'])} {_source_link(row)}", html.escape(row["why"]) + _folded(row))
+        values = "".join(f'<td style="{cell};border-bottom:{line}">{text}</td>' for text in cells)
+        rows.append(f'<tr style="background:none">{values}</tr>')
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<table style="border-collapse:collapse;max-width:62em">{body}</table>{more}'
+    # a region that scrolls has to be reachable by the keyboard, and to have a name
+    return (
+        f'<div role="region" aria-label="Claims" tabindex="0" style="max-height:{HEIGHT};overflow:auto">'
+        f'<table style="border-collapse:collapse;max-width:62em">{body}</table></div>'
+    )
+
+
+def _source_link(row: dict[Any, Any]) -> str:
+    """The source's own address: a widget's relative link would be resolved against Lab's page."""
+    if not row["url"]:
+        return f"({html.escape(row['source'])})"
+    look = "color:var(--jp-content-link-color, #0072B2);text-decoration:underline"
+    name, address = html.escape(row["source"]), html.escape(row["url"], quote=True)
+    return f'<a href="{address}" target="_blank" rel="noopener" title="{name}" style="{look}">source</a>'
+
+
+def _folded(row: dict[Any, Any]) -> str:
+    texts = {"The source": row["source"], "It says": row["source_says"], "The sum": row["recompute"]}
+    lines = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in texts.items() if text)
+    return f"<details><summary>what the source says</summary>{lines}</details>" if lines else ""
 
 
 class ClaimsLedger(Explorer):
