@@ -36,7 +36,7 @@ def test_mcnemar_counts_whole_items(lost, error):
 
 
 def test_the_safe_cut_looks_at_the_same_items_and_ends_at_the_first_clear_fall():
-    """Five answers lost of five changed: p = 2 / 2**5 > 0.05; six of six: 2 / 2**6 < 0.05; the lucky 6 does not count."""
+    """Five of five changes are losses: p = 2 / 2**5 > 0.05; six of six: 2 / 2**6 < 0.05; the lucky 6 does not count."""
     few = {0: "ab", 1: "abcdefg", 2: "abcdefgh", 4: "ab", 6: "ab"}
     curve, wrong = made_up(few)
     assert tables.changed_answers(wrong, 1) == (5, 0)
