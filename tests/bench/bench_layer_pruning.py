@@ -1,4 +1,4 @@
-"""Layer pruning: the real SmolLM2-135M against itself with fewer layers, in turn, beside what core.model.cost predicts."""
+"""Layer pruning: the real SmolLM2-135M against itself with fewer layers, in turn, beside what the costs predict."""
 
 import pandas as pd
 import torch

@@ -16,7 +16,8 @@ def made_up(wrong):
         for n, ids in wrong.items()
     ]
     curve = pd.DataFrame(rows).drop(columns="wrong")
-    return curve.assign(accuracy=[1 - len(ids) / 100 for ids in wrong.values()]), tables.wrong_table(rows)
+    curve = curve.assign(accuracy=[1 - len(ids) / 100 for ids in wrong.values()], n_items=100)
+    return curve, tables.wrong_table(rows)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(6, 0), (5, 0), (9, 2), (2, 9), (1, 0), (30, 12)])
@@ -54,6 +55,12 @@ def test_answers_that_are_lost_and_gained_in_equal_number_are_no_fall():
 def test_a_clear_gain_is_safe():
     curve, wrong = made_up({0: "abcdefghij", 1: "a"})
     assert tables.safe_cut(curve, wrong) == 1
+
+
+def test_a_cut_without_kept_answers_is_judged_as_if_nothing_had_been_gained():
+    curve, wrong = made_up({0: "abcdefgh", 1: "ijklmnopqrstuv", 2: "abc"})  # 14 lost, 8 gained: p = 0.29
+    assert tables.safe_cut(curve, wrong) == 2
+    assert tables.safe_cut(curve, wrong[wrong["n_removed"] != 1]) == 0  # 6 lost, 0 gained: p = 0.03
 
 
 def test_answers_that_the_study_did_not_keep_are_named():
