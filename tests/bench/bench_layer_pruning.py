@@ -1,4 +1,4 @@
-"""Layer pruning: the real SmolLM2-135M against itself with fewer layers, measured in turn, beside what core.cost predicts."""
+"""Layer pruning: the real SmolLM2-135M against itself with fewer layers, in turn, beside what the costs predict."""
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ MARK = 0.10  # measured within this share of predicted
 
 
 def run(rounds: int = 9) -> pd.DataFrame:
-    """Return one row per phase and number of layers removed: tokens/s, measured and predicted speed-up, their difference."""
+    """Return one row per phase and layers removed: tokens/s, measured and predicted speed-up, their difference."""
     torch.set_num_threads(available_cores())
     model, tokenizer = assets.load_smollm2()
     shape = cost.TransformerShape.from_config(model.config)
@@ -31,7 +31,8 @@ def run(rounds: int = 9) -> pd.DataFrame:
             off = measured[n] / predicted - 1
             rows.append(
                 {
-                    "phase": phase, "layers_removed": int(n), "tokens_per_s": tokens / median[n], "speedup": measured[n],
+                    "phase": phase, "layers_removed": int(n), "tokens_per_s": tokens / median[n],
+                    "speedup": measured[n],
                     "predicted": predicted, "off": off, "within_mark": abs(off) <= MARK,
                 }
             )  # fmt: skip

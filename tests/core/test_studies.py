@@ -90,12 +90,6 @@ def made_up(accuracy):
     return pd.DataFrame(rows).assign(accuracy=list(accuracy.values()), n_items=100)
 
 
-def test_the_safe_cut_ends_at_the_first_fall():
-    """0.9 of 100 items: standard error 0.03, so 0.84 is the least that passes; the lucky 6 does not count."""
-    assert tables.safe_cut(made_up({0: 0.9, 1: 0.92, 2: 0.85, 4: 0.8, 6: 0.9})) == 2
-    assert tables.safe_cut(made_up({0: 0.9, 1: 0.7})) == 0
-
-
 def test_the_quality_gate_divides_energy_by_answers_above_guessing():
     """Half as much above guessing is twice the energy an answer; at guessing there is no such number."""
     shape = cost.TransformerShape(30, 576, 9, 3, 64, 1536, 49152, tied_embeddings=True)

@@ -132,7 +132,8 @@ def safe_cut(curve: pd.DataFrame, wrong: pd.DataFrame, healing: str = "none") ->
 
     Whole and cut model answer the same items, so only items that changed count: the fall is clear if the exact McNemar
     test gives it a chance below 5 % (`core.model.scoring.mcnemar`). Cuts are tried in order, and the first clear fall
-    ends the search: a lucky larger cut does not count.
+    ends the search: a lucky larger cut does not count. Where the study kept no answers of a cut, its score is judged as
+    if nothing had been gained, which is the strictest reading.
 
     Args:
         curve: the study's table ``curve``.
@@ -140,15 +141,20 @@ def safe_cut(curve: pd.DataFrame, wrong: pd.DataFrame, healing: str = "none") ->
         healing: "none" or "teacher".
 
     Raises:
-        ValueError: if the study kept no answers of a cut.
+        ValueError: if ``curve`` has no row of the whole model.
     """
+    whole = row_of(curve, 0)
     tried = curve[(curve["method"] == "angular") & (curve["healing"] == healing)]
+    kept = set(wrong.loc[(wrong["method"] == "angular") & (wrong["healing"] == healing), "n_removed"])
     safe = 0
-    for n in sorted(tried["n_removed"]):
-        lost, gained = changed_answers(wrong, n, healing)
+    for row in tried.sort_values("n_removed").itertuples():
+        if row.n_removed in kept:
+            lost, gained = changed_answers(wrong, row.n_removed, healing)
+        else:
+            lost, gained = max(0, round((whole["accuracy"] - row.accuracy) * whole["n_items"])), 0
         if lost > gained and scoring.mcnemar(lost, gained) < CLEAR:
             break
-        safe = int(n)
+        safe = int(row.n_removed)
     return safe
 
 

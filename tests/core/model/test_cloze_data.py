@@ -1,4 +1,4 @@
-"""The test material of chapter 6: a cloze test that cannot be passed without its prompts, and prose that no model has seen."""
+"""The test material of chapter 6: a cloze test that needs its prompts, and prose that no model has seen."""
 
 import hashlib
 import re
@@ -74,7 +74,7 @@ def test_options_are_four_different_plain_words(items):
 
 
 def test_items_come_in_quartets_so_that_a_scorer_blind_to_the_prompt_gets_exactly_a_quarter(items):
-    """Four items in a row share four options and each option is right once: whatever word is preferred, it is right once."""
+    """Four items in a row share four options and each is right once: whatever word is preferred, it is right once."""
     assert len(items) % 4 == 0
     for quartet in quartets(items):
         assert quartet["category"].nunique() == 1
@@ -110,7 +110,7 @@ def test_every_answer_word_is_wrong_three_times_as_often_as_it_is_right(items):
 
 
 def test_answers_are_neither_the_longest_nor_the_shortest_option_by_habit(items):
-    """Strictly longest or shortest at most a quarter of the time; with ties for first place shared it is exactly that."""
+    """Strictly longest or shortest at most a quarter of the time; with shared first places it is exactly that."""
     lengths = items[OPTIONS].map(len)
     others, answer = lengths[OPTIONS[1:]], lengths["answer"]
     assert 0.15 <= (answer > others.max(axis=1)).mean() <= 0.25

@@ -258,26 +258,66 @@ def test_predicted_speedup_takes_an_array_of_dropped_layers():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: s.replace(n_layers=-1), "n_layers must be a whole number >= 0.*got -1"),
-        (lambda s: s.replace(d_model=0), "d_model must be a whole number >= 1"),
-        (lambda s: s.replace(n_kv_heads=3), "n_kv_heads must divide n_heads=4, got 3"),
+        (lambda s: s.replace(n_layers=-1), "n_layers=-1: give a whole number at least 0"),
+        (lambda s: s.replace(d_model=0), "d_model=0: give a whole number at least 1"),
+        (lambda s: s.replace(n_kv_heads=3), "n_kv_heads=3: give a divisor of n_heads=4"),
         (lambda s: TransformerShape.from_config(GPT2Config()), "got 'gpt2'.*compare parameters"),
-        (lambda s: cost.prefill_flops(s, 0), "n_tokens must be a whole number >= 1.*got 0"),
-        (lambda s: cost.prefill_flops(s, 2.5), "n_tokens must be a whole number.*2.5"),
-        (lambda s: cost.prefill_flops(s, np.array([1.0, np.nan])), "n_tokens must be a whole number"),
-        (lambda s: cost.prefill_flops(s, 4, head="none"), "head must be .all. or .last..*got .none."),
-        (lambda s: cost.prefill_flops(s, 4, scores="half"), "scores .causal. or .full., got .all. and .half."),
-        (lambda s: cost.decode_flops(s, "12"), "context must be a whole number"),
-        (lambda s: cost.kv_cache_bytes(s, 1, batch=0), "batch must be a whole number >= 1"),
-        (lambda s: cost.weight_bytes(s, 0), "bits_per_weight must lie in .0, 64.*counts bits"),
-        (lambda s: cost.weight_bytes(s, 4, embedding_bits=-1), "embedding_bits must lie in"),
-        (lambda s: cost.predicted_speedup(s, 3), r"n_dropped must lie in 0..2 .*got 3"),
-        (lambda s: cost.predicted_speedup(s, 1, phase="train"), "phase be one of.*got 1 and .train."),
+        (lambda s: cost.prefill_flops(s, 0), r"n_tokens holds 0.0 .*at least 1"),
+        (lambda s: cost.prefill_flops(s, 2.5), r"n_tokens=2.5: give whole numbers at least 1"),
+        (lambda s: cost.prefill_flops(s, np.array([1.0, np.nan])), "n_tokens holds nan at position 1"),
+        (lambda s: cost.prefill_flops(s, 4, head="none"), "no head .none."),
+        (lambda s: cost.prefill_flops(s, 4, scores="half"), "no scores .half."),
+        (lambda s: cost.kv_cache_bytes(s, 1, batch=0), r"batch holds 0.0 .*at least 1"),
+        (lambda s: cost.weight_bytes(s, 0), "bits_per_weight=0: .*above 0.*counts bits"),
+        (lambda s: cost.weight_bytes(s, 4, embedding_bits=-1), "embedding_bits=-1: "),
+        (lambda s: cost.predicted_speedup(s, 3), "n_dropped=3: give 0 to 2"),
+        (lambda s: cost.predicted_speedup(s, 1, phase="train"), "no phase .train."),
     ],
 )
-def test_wrong_arguments_are_named_with_the_value_and_the_remedy(call, message):
+def test_wrong_values_are_named_with_the_value_and_the_remedy(call, message):
     with pytest.raises(ValueError, match=message):
         call(TransformerShape.from_config(LlamaConfig(**TINY)))
+
+
+@pytest.mark.parametrize("value", [-1, 0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("bytes_per_value", lambda s, v: cost.kv_cache_bytes(s, 5, bytes_per_value=v)),
+        ("bytes_per_weight", lambda s, v: cost.decode_bytes(s, 5, bytes_per_weight=v)),
+        ("bytes_per_cache", lambda s, v: cost.decode_bytes(s, 5, bytes_per_cache=v)),
+        ("bytes_per_weight", lambda s, v: cost.predicted_speedup(s, 1, phase="decode", bytes_per_weight=v)),
+        ("bits_per_weight", lambda s, v: cost.weight_bytes(s, v)),
+    ],
+)
+def test_a_size_in_bytes_or_bits_is_a_finite_number_above_zero(name, call, value):
+    with pytest.raises(ValueError, match=f"{name}="):
+        call(TransformerShape.from_config(LlamaConfig(**TINY)), value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: cost.decode_flops(s, "12"), "context='12' does not hold numbers"),
+        (lambda s: cost.decode_flops(s, True), "context=True does not hold numbers"),
+        (lambda s: cost.kv_cache_bytes(s, 5, bytes_per_value="2"), "bytes_per_value='2' is str"),
+        (lambda s: cost.weight_bytes(s, True), "bits_per_weight=True is bool"),
+        (lambda s: s.replace(d_model=8.0), r"d_model=8\.0 is float"),
+        (lambda s: s.replace(gated="no"), "gated='no' is str"),
+        (lambda s: cost.parameters(s.n_layers), "shape is int: give a TransformerShape"),
+        (lambda s: cost.prefill_flops(None, 4), "shape is NoneType: give a TransformerShape"),
+        (lambda s: TransformerShape.from_config(None), "config is NoneType"),
+    ],
+)
+def test_wrong_types_are_named_with_the_value_and_the_remedy(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(TransformerShape.from_config(LlamaConfig(**TINY)))
+
+
+def test_sizes_in_numpys_integers_do_not_overflow():
+    small = TransformerShape(*(np.int32(n) for n in (80, 8192, 64, 8, 128, 28672, 32000)))
+    assert cost.parameters(small).total == 68_976_648_192
+    assert type(small.d_model) is int
 
 
 @pytest.mark.assets

@@ -57,8 +57,39 @@ def test_what_cannot_be_scored_is_refused(model):
         scoring.text_loss(model, IDS[:1, :1])
     with pytest.raises(ValueError, match="length=9: the text has 2 tokens"):
         scoring.token_windows(Letters(), "ab", 9)
-    with pytest.raises(ValueError, match="part='training'"):
+    with pytest.raises(ValueError, match="no part 'training'"):
         scoring.held_out_text("training")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: scoring.standard_error(1.2, 10), ValueError, r"accuracy=1\.2: .*at most 1"),
+        (lambda m: scoring.standard_error(float("nan"), 10), ValueError, "accuracy=nan"),
+        (lambda m: scoring.standard_error(0.5, 0), ValueError, "n_items=0"),
+        (lambda m: scoring.standard_error("0.5", 10), TypeError, "accuracy='0.5' is str"),
+        (lambda m: scoring.load_cloze(0), ValueError, "n_items=0"),
+        (lambda m: scoring.load_cloze(-1), ValueError, "n_items=-1"),
+        (lambda m: scoring.token_windows(Letters(), "abc", 1), ValueError, "length=1: .*at least 2"),
+        (lambda m: scoring.token_windows(Letters(), 5, 2), TypeError, "text=5 is int"),
+        (lambda m: scoring.text_loss(m, IDS, batch_size=0), ValueError, "batch_size=0"),
+        (lambda m: scoring.text_loss(m, IDS.float()), TypeError, "input_ids is torch.float32"),
+        (lambda m: scoring.option_log_probabilities(m, Letters(), [], []), ValueError, "prompts is empty"),
+        (lambda m: scoring.option_log_probabilities(m, Letters(), "ab", ["c"]), TypeError, "prompts='ab' is str"),
+        (lambda m: scoring.option_log_probabilities(m, Letters(), ["ab"], ["cd"]), TypeError, "options.0.='cd'"),
+        (
+            lambda m: scoring.option_log_probabilities(m, Letters(), ["a", "b"], [["c"], ["d", "e"]]),
+            ValueError,
+            "options.1. has 2 entries, options.0. 1",
+        ),
+        (lambda m: scoring.option_log_probabilities(m, Letters(), ["a", "b"], [["c"]]), ValueError, "options has 1"),
+        (lambda m: scoring.cloze(m, Letters(), [1]), TypeError, "items is list"),
+        (lambda m: scoring.cloze(m, Letters(), pd.DataFrame({"id": [1]})), ValueError, "items lacks the columns"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_named(model, call, error, message):
+    with pytest.raises(error, match=message):
+        call(model)
 
 
 def test_the_first_items_of_each_category():
