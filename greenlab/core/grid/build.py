@@ -24,12 +24,12 @@ from greenlab.core.grid import page as grid_pages
 from greenlab.core.grid import store
 from greenlab.core.grid.modelled import Place, simulate
 from greenlab.core.grid.repair import NEIGHBOUR_DAYS, fill_gaps, gap_lengths
-from greenlab.core.grid.sources import ENTSOE, FACTOR_FACTS, STORAGE, intensity_g_per_kwh, shares
+from greenlab.core.grid.sources import ENTSOE, FACTOR_FACTS, MAJOR_SHARE, STORAGE, intensity_g_per_kwh, shares
+from greenlab.core.names import MODELLED
 
 YEARS = (2018, 2019, 2020)
 LEAST_YEARS = 2
 MAX_MISSING = 0.02  # of a year's energy
-MAJOR = 0.05  # a source below this share may be missing without the hour counting as filled
 _NL = "solar power and part of the wind are missing or hidden in 'other' (22 % of the energy)"
 BROKEN = {
     ("NL", 2018): "hard coal, a quarter of the Dutch generation, was not reported",
@@ -93,7 +93,7 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
         values, how = fill_gaps(hourly[name])
         hourly[name] = values.fillna(0.0)
         in_year = (how != "").loc[wanted]
-        if share[name] >= MAJOR:
+        if share[name] >= MAJOR_SHARE:
             filled |= how != ""
             open_ += [name] if (how == "open").loc[wanted].any() else []
             missing += float(share[name] * in_year.mean())
@@ -196,7 +196,7 @@ def modelled(year: int = YEARS[1]) -> pd.DataFrame:
     """The modelled zones beside what is published for them: zone, mix_year, means [g/kWh] and their difference."""
     zones = pd.read_csv(store.FOLDER / "zones.csv", keep_default_na=False)
     mixes, rows = facts.table("grid_mixes").set_index("zone"), []
-    for zone in zones[zones["basis"] == "MODELLED"].to_dict("records"):
+    for zone in zones[zones["basis"] == MODELLED].to_dict("records"):
         place = Place(zone["zone"], zone["latitude"], zone["longitude"], zone["timezone"])
         generation = simulate(place, year)
         mean = float(np.average(intensity_g_per_kwh(generation), weights=generation.sum(axis=1)))

@@ -2,7 +2,7 @@
 
 Real: the energy of each source in a year (facts ``mix-*``), the place of the sun, the clocks. Modelled, with round numbers of
 ours: the shape of the load, clouds, wind, which half of the hydropower can wait, and the order of dispatch. The result has the
-right annual mix and a believable day, and says nothing about any particular hour. Every row of it is marked MODELLED.
+right annual mix and a believable day, and says nothing about any particular hour. Every row of it has the basis "modelled".
 
 Nuclear, biomass, geothermal and "other" run flat, and so does half of the hydropower (rivers). Wind and sun take what the load
 leaves and are curtailed beyond it. Coal, gas, stored water and oil fill the rest in this order: each takes a band of the residual

@@ -38,6 +38,7 @@ FACTOR_FACTS = {  # type of plant: the fact that holds its factor; the ten group
 }
 GROUP = {"wind_offshore": "wind"} | {source: source for source in SOURCES}
 STORAGE = "storage"  # known, and left out of every sum
+MAJOR_SHARE = 0.05  # of generation: an hour that lacks a smaller source still counts as known
 
 ENTSOE = {  # names of the Transparency Platform: type of plant
     "Biomass": "biomass",

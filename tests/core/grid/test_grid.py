@@ -182,7 +182,7 @@ def test_load_gives_one_row_per_zone_and_hour():
     assert frame.groupby("zone")["basis"].first().to_dict() == {
         "FR": "computed",
         "PL": "computed",
-        "US-CAL": "MODELLED",
+        "US-CAL": "modelled",
     }
 
 
@@ -222,7 +222,7 @@ def test_zones_have_a_place_a_clock_and_years():
     assert zones["zone"].is_unique
     assert zones["latitude"].between(-60, 72).all()
     assert zones["longitude"].between(-180, 180).all()
-    assert set(zones["basis"]) == {"computed", "MODELLED"}
+    assert set(zones["basis"]) == {"computed", "modelled"}
     for row in zones.itertuples():
         assert pd.Timestamp("2020-06-01", tz=row.timezone).tz is not None
         assert row.years
@@ -231,9 +231,9 @@ def test_zones_have_a_place_a_clock_and_years():
 @pytest.mark.parametrize(
     ("zones", "year", "message"),
     [
-        ("Germny", 2019, r"zone='Germny' is not a zone of the book\. Nearest: DE \(Germany\)"),
-        ("us-ca", 2019, r"zone='us-ca' .*Nearest: .*US-CAL \(California\)"),
-        ("XYZZY", 2019, r"Nearest: none\. grid\.zones\(\) lists all 36"),
+        ("Germny", 2019, r"no zone 'Germny'; close to it: DE \(Germany\)"),
+        ("us-ca", 2019, r"no zone 'us-ca'; close to it: .*US-CAL \(California\)"),
+        ("XYZZY", 2019, r"no zone 'XYZZY'; known: .* and 24 more; grid\.zones\(\) lists all 36"),
         ("NL", 2019, r"zone='NL' was left out of the tables: solar power .*data/grid/README\.md"),
         ("MK", 2019, r"zone='MK' was left out of the tables: 13\.0 % of the energy missing"),
         ("DE", 2017, r"year=2017: DE has 2018, 2019, 2020; use one of them, or grid\.read"),
@@ -268,7 +268,7 @@ def test_using_the_grid_needs_neither_pyarrow_nor_torch():
 
 # ---- modelled zones ----------------------------------------------------------------------------------------------------
 
-MODELLED = grid.zones().query("basis == 'MODELLED'")["zone"].tolist()
+MODELLED = grid.zones().query("basis == 'modelled'")["zone"].tolist()
 FRESNO = Place("US-CAL", 36.8, -119.8, "America/Los_Angeles")
 
 
@@ -290,8 +290,8 @@ def test_a_modelled_year_has_the_published_mix_and_mean(zone):
     published = facts.table("grid_mixes").set_index("zone")["published_g_per_kwh"][zone]
     if not np.isnan(published):
         assert mean == pytest.approx(published, rel=0.15)
-    assert set(grid.load(zone, 2019)["basis"]) == {"MODELLED"}
-    assert set(grid.generation(zone, 2019)["basis"]) == {"MODELLED"}
+    assert set(grid.load(zone, 2019)["basis"]) == {"modelled"}
+    assert set(grid.generation(zone, 2019)["basis"]) == {"modelled"}
 
 
 def test_modelled_years_depend_on_the_seed_and_on_nothing_else():
