@@ -2,7 +2,8 @@
 
 The rule: the last digit written sets the precision. "85.4 TWh" agrees with 85.41, "85.5 TWh" does not; "1.083 million" agrees
 with 1,082,990, "1,083,000" does not, for it claims six more digits. Whole numbers count as exact to the unit, so "500" never
-stands for 485. A unit that is written must be the fact's: "485 GWh" is not 485 TWh, and nothing is converted.
+stands for 485. A unit that is written must be the fact's: "485 GWh" is not 485 TWh, and nothing is converted. Any word directly behind a
+number counts as its unit, but for a few ("of", "in", "GPU"): so a unit that nobody thought of, such as PWh, is refused.
 """
 
 from __future__ import annotations
@@ -33,6 +34,27 @@ _UNIT_NAMES = {  # unit: other ways to write it
 _CANONICAL = {name: unit for unit, names in _UNIT_NAMES.items() for name in [unit, *names.split(", ")]}
 _CANONICAL |= {
     unit: unit for unit in ("MW", "GW", "kJ", "MJ", "pJ", "Mt", "B", "kB", "MB", "GB", "TB", "L", "ms", "TOP", "$")
+}
+# words that may stand behind a number without being its unit; any other word there must be the fact's unit
+_NO_UNITS = {
+    "a",
+    "an",
+    "and",
+    "or",
+    "of",
+    "in",
+    "on",
+    "at",
+    "to",
+    "for",
+    "from",
+    "with",
+    "by",
+    "per",
+    "the",
+    "GPU",
+    "TPU",
+    "device",
 }
 _LOOSE = {"y", "month", "token", "prompt", "query", "answer", "image", "weight", "parameter"}  # may be left unsaid
 
@@ -109,19 +131,24 @@ def quantities(text: str) -> list[Quantity] | None:
         if match["scale"] and not found[index - 1]["scale"] and not found[index - 1]["exponent"]:
             factor = Decimal(10) ** _SCALES[match["scale"]]  # "164 to 328 million"
             low = Written(low.value * factor, low.step * factor)
+        before, behind = _canonical(result[-1].unit), _canonical(units[index])
+        if before and behind and before != behind and before[0] not in _NO_UNITS:
+            return None  # "45 GWh to 55 TWh"
         result[-1] = Quantity(low, high, units[index] or result[-1].unit)
     leftover = re.sub(_NUMBER, "", text)
     return None if re.search(r"\d", leftover) else result
 
 
 def same_unit(written: str, unit: str) -> bool:
-    """Whether a unit in a sentence is the fact's unit; words that are no unit are taken for prose.
+    """Whether a unit in a sentence is the fact's unit; a word that is not known is taken for another unit.
 
     >>> same_unit("TWh", "TWh/y"), same_unit("GWh", "TWh/y"), same_unit("servers", "servers/y"), same_unit("g", "g/kWh")
     (True, False, True, False)
+    >>> same_unit("PWh", "TWh/y"), same_unit("apples", "TWh/y"), same_unit("GPU", "h")
+    (False, False, True)
     """
     said, fact = _canonical(written), _canonical(unit)
-    if not said or said[0] not in _CANONICAL.values() or said == fact:
+    if not said or said == fact or said[0] in _NO_UNITS:
         return True
     if not fact or said[0] != fact[0]:
         return False
