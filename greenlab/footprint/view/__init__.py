@@ -1,4 +1,4 @@
-"""Chapter 1 as the reader sees it: the charts. Widgets and their twins are in ``footprint_widgets``."""
+"""Chapter 1 as the reader sees it: the charts. Widgets and their twins are in ``widgets``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def iea_chart(data: pd.DataFrame, title: str) -> Any:
     """Draw what one agency said of data centres: two scopes, two lines that never meet; forecasts hollow and dashed.
 
     Args:
-        data: from `footprint_tables.scopes`: year, energy_twh, low_twh, high_twh, scope, what.
+        data: from `greenlab.footprint.tables.scopes`: year, energy_twh, low_twh, high_twh, scope, what.
         title: the finding, as a sentence.
     """
     require_columns(data, "year", "energy_twh", "low_twh", "high_twh", "scope", "what")
