@@ -180,9 +180,9 @@ def test_every_argument_of_the_calculators_is_checked_and_named(call, inputs):
         wrong = [None, True, float("nan"), float("inf"), "x", []] + (
             [] if isinstance(right, str) or "say" in call.__name__ else [0, -1, 1e300]
         )
-        for value in wrong:
+        for bad in wrong:
             with pytest.raises((ValueError, TypeError), match=name):
-                call(**inputs | {name: value})
+                call(**inputs | {name: bad})
 
 
 def drawn_words(chart, **params):

@@ -76,6 +76,9 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     Args:
         raw: generation [MW], rows with time zones, columns named as ENTSO-E does; more than the year may be there.
         year: the calendar year, UTC.
+
+    Returns:
+        The year's generation by type of plant [MW], its filled hours and what speaks against using it.
     """
     known = raw.tz_convert("UTC").drop(columns=[name for name in raw.columns if ENTSOE[name] == STORAGE])
     known = known[~known.index.duplicated()].sort_index().astype(float).clip(lower=0)
@@ -83,7 +86,10 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     hour = known.resample("h")
     hourly = hour.mean().where(hour.count() * step >= pd.Timedelta(minutes=30))
     wanted, margin = store.hours(year), pd.Timedelta(days=NEIGHBOUR_DAYS)
-    around = pd.date_range(wanted[0] - margin, wanted[-1] + margin, freq="h")
+    # the tables of the last year end with the local year, an hour before the year in UTC: that is a gap of one hour, not of days
+    first = min(wanted[0], max(wanted[0] - margin, hourly.index[0]))
+    last = max(wanted[-1], min(wanted[-1] + margin, hourly.index[-1]))
+    around = pd.date_range(first, last, freq="h")
     hourly = hourly.reindex(around)
     hourly = hourly.mask(_implausible(hourly))
     mean = hourly.loc[wanted].mean().fillna(0.0)

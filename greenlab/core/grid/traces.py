@@ -18,6 +18,7 @@ from greenlab.core.grid.plausible import kilogram_hint, looks_like_kilograms
 from greenlab.core.names import GRID_BASES, MODELLED, unknown
 
 OPTIONAL = ("marginal_g_per_kwh", "curtailed_share", "price_per_kwh")
+FIRST_YEAR, LAST_YEAR = 1900, 2150
 LARGEST = 1e6  # g/kWh, or currency a kWh: beyond it sums lose their meaning long before they overflow
 _RANGES = {"price_per_kwh": (-LARGEST, LARGEST), "curtailed_share": (0.0, 1.0)}
 
@@ -288,6 +289,10 @@ def _times_of(frame: pd.DataFrame) -> pd.Series:
     if times.isna().any():
         row = int(times.isna().to_numpy().argmax())
         raise ValueError(f"time of row {row} is {column.iloc[row]!r}, not a time: write times as 2020-01-31T13:00Z")
+    outside = (times.dt.year < FIRST_YEAR) | (times.dt.year > LAST_YEAR)
+    if outside.any():
+        row = int(outside.to_numpy().argmax())
+        raise ValueError(f"time of row {row} is {column.iloc[row]}: give years from {FIRST_YEAR} to {LAST_YEAR}")
     return times.astype("datetime64[ns, UTC]")
 
 

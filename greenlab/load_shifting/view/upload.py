@@ -150,7 +150,7 @@ class OwnGrid(W.VBox):
                 "(zone=, timezone=, scale= and signal= are the boxes Zone, Time zone, Unit and Emissions above.)"
             )
             return
-        except Exception as error:  # noqa: BLE001 - in Lab an error in a callback is only in the log
+        except Exception as error:  # in Lab an error in a callback is only in the log
             self._show(f"This file was not read, by a fault of the book: {type(error).__name__}: {error}")
             return
         self.read, self._traces = read, traces

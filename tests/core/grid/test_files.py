@@ -468,7 +468,7 @@ def test_the_long_export_in_utc_and_of_several_areas():
 
 def test_the_long_export_of_consumption_is_refused():
     text = b'"MTU (UTC)","Area","Production Type","Consumption (MW)"\n"01/03/2025 00:00:00 - 01/03/2025 01:00:00","BZN|BE","Nuclear","5"'
-    with pytest.raises(ValueError, match="no column 'Generation .*this export may be of consumption"):
+    with pytest.raises(ValueError, match=r"no column 'Generation .*this export may be of consumption"):
         grid.read(text)
 
 
@@ -573,7 +573,7 @@ def test_a_unit_is_understood_in_any_spelling(factor, label):
 
 def test_tons_may_be_metric_or_short_and_the_reader_says_which():
     rows = [f"{row.split(',')[0]},0.4" for row in GOOD]
-    with pytest.raises(ValueError, match="pass scale=1000 or scale=907.185 to convert it"):
+    with pytest.raises(ValueError, match=r"pass scale=1000 or scale=907.185 to convert it"):
         grid.read(plain(rows, "time,tons_per_mwh"))
     assert values(grid.read(plain(rows, "time,tons_per_mwh"), scale=907.185))[0] == pytest.approx(362.874)
 
@@ -585,7 +585,7 @@ def test_tons_may_be_metric_or_short_and_the_reader_says_which():
 )  # fmt: skip
 def test_unknown_units_and_other_quantities_are_never_taken_for_g_per_kwh(label):
     with pytest.raises(
-        ValueError, match="not a carbon intensity in a unit that is known|does not say that it is a carbon intensity"
+        ValueError, match=r"not a carbon intensity in a unit that is known|does not say that it is a carbon intensity"
     ):
         grid.read(plain(GOOD, f"time,{label}"))
 
@@ -615,7 +615,7 @@ def test_direct_emissions_near_zero_are_believed_where_they_are_asked_for():
     found = grid.read(text, signal="direct")
     assert set(values(found)) == {0.5}
     assert Traces.from_frame(found.frame).intensity_g_per_kwh.max() == 0.5
-    with pytest.raises(ValueError, match="scale=1000, but .* is in g/kWh already"):
+    with pytest.raises(ValueError, match=r"scale=1000, but .* is in g/kWh already"):
         grid.read(text, signal="direct", scale=1000)
 
 
@@ -676,7 +676,7 @@ def test_a_number_that_could_be_two_is_refused(separator, written):
 
 def test_commas_that_mean_two_things_are_refused():
     rows = [f'2020-01-01T{h:02}:00Z,"{cell}"' for h, cell in enumerate(["1,050.5", "300,5", "2"])]
-    with pytest.raises(ValueError, match="is '300,5' in row 3 and '1,050.5' in row 2: a comma parts decimals in one"):
+    with pytest.raises(ValueError, match=r"is '300,5' in row 3 and '1,050.5' in row 2: a comma parts decimals in one"):
         grid.read(plain(rows))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 MISSING = ("", "-", "n/a", "na", "nan", "nat", "none", "null", "n/e", "<na>")
-FIRST_YEAR, LAST_YEAR = 1900, 2200
+FIRST_YEAR, LAST_YEAR = 1900, 2150
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _TIME_FORMATS = (
     "ISO8601",
@@ -90,7 +90,7 @@ def floats(table: pd.DataFrame, name: str, *, of_operator: bool = False) -> tupl
 
 
 def _decimal_mark(known: pd.Series, name: str, separator: str, of_operator: bool) -> tuple[str, tuple[str, ...]]:
-    """ "." or ",", whichever parts decimals in a column of text, and the repair that this is."""
+    """Which of "." and "," parts decimals in a column of text, and the repair that this is."""
     no_commas = not known.str.contains(",", regex=False).any()
     if no_commas and not known.str.contains(".", regex=False).any():
         return ".", ()

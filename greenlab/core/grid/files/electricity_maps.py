@@ -19,7 +19,7 @@ _OF_2021 = {"datetime", "zone_name", "carbon_intensity_avg"}
 def fits(table: pd.DataFrame) -> bool:
     """Whether the columns are those of Electricity Maps."""
     names = {name.lower() for name in table.columns}
-    return _OF_2021 <= names or any(re.search(r"carbon intensity gco.?.?eq/kwh", name) for name in names)
+    return names >= _OF_2021 or any(re.search(r"carbon intensity gco.?.?eq/kwh", name) for name in names)
 
 
 def rows(table: pd.DataFrame, zone: str | None, signal: str) -> Rows:

@@ -62,7 +62,7 @@ def rows(table: pd.DataFrame, zone: str | None) -> Rows:
     else:
         power, repairs = _wide(table)
         firsts = np.arange(len(table))
-    cells.all_known(list(power), ENTSOE, "")
+    cells.all_known([str(name) for name in power.columns], ENTSOE, "")
     units = table[mtu].astype(str).str.strip().iloc[firsts]
     times, durations_h = _times_of_units(
         units, "utc" if "utc" in mtu.lower() else "cet" if "cet" in mtu.lower() else ""
@@ -117,7 +117,7 @@ def _library(table: pd.DataFrame, zone: str | None) -> Rows:
             table = table.loc[table.index.isin(kept_rows)]
             starts = starts.loc[table.index]
     power, decided, firsts = _pivot(table, [starts], kind, generation)
-    cells.all_known(list(power), ENTSOE, "")
+    cells.all_known([str(name) for name in power.columns], ENTSOE, "")
     durations_h = None
     if "resolutioncode" in names:
         told = (
@@ -154,7 +154,7 @@ def _pivot(
 ) -> tuple[pd.DataFrame, list[str], np.ndarray]:
     """One column per type [MW] from a long file, one row per key in the order of the file, and the first row of each key."""
     megawatts, repairs = _megawatts(table, generation)
-    number = pd.DataFrame({position: key for position, key in enumerate(keys)}).groupby(
+    number = pd.DataFrame(dict(enumerate(keys))).groupby(
         list(range(len(keys))), sort=False
     ).ngroup()  # fmt: skip
     firsts = np.flatnonzero(~number.duplicated().to_numpy())
@@ -170,7 +170,8 @@ def _pivot(
     if differ.any():
         row = int(np.argmax((differ & twice).to_numpy()))
         raise ValueError(
-            f"row {table.index[row]}: {long['kind'][row]} of {table.iloc[row, 0]} is in the file twice with different values: keep one"
+            f"row {table.index[row]}: {long['kind'][row]} of {table.iloc[row, 0]!s} is in the file twice with different values: "
+            "keep one"
         )
     power = long[~twice].pivot(index="number", columns="kind", values="mw")
     return power, repairs, firsts

@@ -62,11 +62,10 @@ def rows(table: pd.DataFrame, zone: str | None) -> Rows:
     clocks = clocks or [table.columns[0 if value else min(1, len(names) - 1)]]
     readable = [name for name in clocks if not cells.is_unix_time(table[name])]
     if readable:
-        name, repairs = readable[0], ()
-        times = cells.times(table[name])
+        name, times = readable[0], cells.times(table[readable[0]])
     else:
-        name, repairs = clocks[0], ("Unix times read as UTC",)
-        times = cells.unix_times(table[name])
+        name, times = clocks[0], cells.unix_times(table[clocks[0]])
+    repairs = () if readable else ("Unix times read as UTC",)
     values, decided = cells.floats(table, label)
     return Rows(
         "plain",
