@@ -1,6 +1,7 @@
 """What an amount may be: checks that name the argument, the value, the allowed range and the remedy.
 
-An amount is a number, a list, a NumPy array or a pandas Series. What comes back is a float, an array of floats or a Series of
+An amount is a number, a list, a NumPy array or a pandas Series. What comes back is a float, an array of floats or a
+Series of
 floats: whole numbers of 64 bits would overflow in products such as parameters times tokens.
 """
 
@@ -117,7 +118,7 @@ def check_pue(pue: Amount) -> Amount:
     >>> check_pue(0.9)
     Traceback (most recent call last):
     ...
-    ValueError: pue=0.9: give a finite number at least 1 and at most 5; it is total energy over IT energy, so 1.1 means a tenth on top
+    ValueError: pue=0.9: give a finite number at least 1 and at most 5; it is total energy over IT energy, ...
     """
     words = "it is total energy over IT energy, so 1.1 means a tenth on top"
     return check_amount("pue", pue, "", low=1.0, high=5.0, remedy=words)
@@ -143,14 +144,15 @@ def check_intensity(region: str | None, intensity_g_per_kwh: Amount | None) -> A
 
     Raises:
         TypeError: if the number is no number.
-        ValueError: if both or none are given, the region is unknown (nearest names are listed), or the number is no grid's.
+        ValueError: if both or none are given, the region is unknown (nearest names are listed), or the number is no
+            grid's.
 
     >>> check_intensity("Sweden", None)
     36.0
     >>> check_intensity(None, 0.429)
     Traceback (most recent call last):
     ...
-    ValueError: intensity_g_per_kwh=0.429: give a finite number at least 2 and at most 2500; in g/kWh; 0.429 looks like kg/kWh, which is 429 g/kWh
+    ValueError: intensity_g_per_kwh=0.429: ... 0.429 looks like kg/kWh, which is 429 g/kWh
     """
     if (region is None) == (intensity_g_per_kwh is None):
         raise ValueError(

@@ -1,6 +1,7 @@
 """A data centre's electricity: computing, other IT equipment, cooling and losses, and the ratio PUE that sums it up.
 
-PUE is total energy over IT energy (ISO/IEC 30134-2). It says how good the building is, not how much is computed per joule.
+PUE is total energy over IT energy (ISO/IEC 30134-2). It says how good the building is, not how much is computed per
+joule.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def datacentre_energy(
 
     Raises:
         TypeError: if an amount is no number.
-        ValueError: if an amount is out of range, two do not fit together, both or none of ``cooling_kwh`` and ``pue`` are given, or the losses
-            alone exceed the overhead that the PUE leaves.
+        ValueError: if an amount is out of range, two do not fit together, both or none of ``cooling_kwh`` and ``pue``
+            are given, or the losses alone exceed the overhead that the PUE leaves.
 
     The split of an IEA report of 2024, 40 parts computing, 20 other equipment, 40 cooling:
 

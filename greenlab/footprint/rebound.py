@@ -1,7 +1,8 @@
 """When does an effort pay back, and what is left of a saving when people use more of what became cheap?
 
-W. S. Jevons saw it with coal (The Coal Question, 1865): better engines raised the demand. The rebound effect is the share
-of the expected saving that extra use takes back; above 1 more is used than before (Saunders, Energy Journal 13(4), 1992).
+W. S. Jevons saw it with coal (The Coal Question, 1865): better engines raised the demand. The rebound effect is the
+share of the expected saving that extra use takes back; above 1 more is used than before (Saunders, Energy Journal
+13(4), 1992).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The Software Carbon Intensity: a rate, grams per unit of work (ISO/IEC 21031:2024; Green Software Foundation, SCI 1.1)."""
+"""The Software Carbon Intensity: a rate, grams per unit of work (ISO/IEC 21031:2024; Green Software Foundation, SCI
+1.1).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def embodied_share(
 
     Raises:
         TypeError: if an amount is no number.
-        ValueError: if an amount is out of range, two do not fit together, or the work takes longer than the device lives.
+        ValueError: if an amount is out of range, two do not fit together, or the work takes longer than the device
+            lives.
 
     A server of 1,000 kg used for a year of its four, half of it reserved:
 
@@ -57,7 +60,8 @@ def sci(
 
     Raises:
         TypeError: if an amount is no number.
-        ValueError: if an amount is out of range, two do not fit together, the region is unknown, or there is no unit of work to divide by.
+        ValueError: if an amount is out of range, two do not fit together, the region is unknown, or there is no unit of
+            work to divide by.
 
     Ten kilowatt-hours at 400 g/kWh and 1 kg of manufacture over a thousand prompts:
 

@@ -42,7 +42,8 @@ def trend(quantity: str) -> pd.DataFrame:
             confidence = facts.fact(f"{model['id']}.{column}").confidence
             rows.append(
                 {
-                    "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount": model[column],
+                    "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount":
+                    model[column],
                     "confidence": confidence, "known": "known" if confidence in CERTAIN else "rumour or unverified",
                 }
             )  # fmt: skip
@@ -82,7 +83,9 @@ def world_shares() -> pd.DataFrame:
 
 
 def yardsticks() -> pd.DataFrame:
-    """A year's electricity of countries and of what is compared with them: label, energy_twh [TWh], kind, in order of size."""
+    """A year's electricity of countries and of what is compared with them: label, energy_twh [TWh], kind, in order of
+    size.
+    """
     rows = [
         ("One chatbot, 0.34 Wh a prompt", chatbot_twh(), "AI"),
         ("A chat for every Google search", value("devries-google-energy"), "AI"),
@@ -112,7 +115,8 @@ def multipliers() -> pd.DataFrame:
     for name, run in runs.items():
         for place, grid in runs.items():
             footprint = training_footprint(
-                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,  # a megawatt-hour is 1,000 h of 1 kW
+                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,
+                # a megawatt-hour is 1,000 h of 1 kW
                 intensity_g_per_kwh=value(f"{grid}-intensity"),
             )  # fmt: skip
             where = "where it ran" if name == place else f"on {place}'s grid"

@@ -152,7 +152,8 @@ def training_footprint(
 
     Raises:
         TypeError: if an amount is no number.
-        ValueError: if the work is given twice or not at all, an argument would have no effect, an amount is out of range, or the region is unknown.
+        ValueError: if the work is given twice or not at all, an argument would have no effect, an amount is out of
+            range, or the region is unknown.
 
     A thousand hours at 400 W in a building with a tenth on top, on a grid of 100 g/kWh:
 
@@ -162,7 +163,8 @@ def training_footprint(
     """
     if (device_hours is None) == (flops is None):
         raise ValueError(
-            f"device_hours={device_hours!r} and flops={flops!r}: give exactly one of them (flops together with flops_per_s)"
+            f"device_hours={device_hours!r} and flops={flops!r}: give exactly one of them (flops together with "
+            f"flops_per_s)"
         )
     if flops is None:
         for name, value in (("flops_per_s", flops_per_s), ("utilization", utilization)):

@@ -6,8 +6,8 @@ Three kinds of ids are understood:
 * a claim, such as ``servers-85p4-twh``: a statement of the field with our verdict (data/facts/claims.csv);
 * a cell, such as ``h100-sxm5-80gb.tdp_w``: row and column of accelerators, models or a grid table.
 
-``python -m greenlab.core.facts`` rewrites data/facts/README.md, where every id has an anchor. pandas is imported only by
-``table``, so that a look-up stays light.
+``python -m greenlab.core.facts`` rewrites data/facts/README.md, where every id has an anchor. pandas is imported only
+by ``table``, so that a look-up stays light.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def value(id: str) -> float:
 
 
 def low_high(id: str) -> tuple[float, float]:
-    """Lower and upper end of a fact, in ``unit(id)``; both are the value when no range is given; open ends are infinite.
+    """Lower and upper end of a fact, in ``unit(id)``; both are the value when no range is given; open ends are
+    infinite.
 
     >>> low_high("prune-transition-llama2"), low_high("prune-transition-qwen"), low_high("gpus-majority")
     ((45.0, 55.0), (20.0, 20.0), (50.0, inf))
@@ -134,7 +135,8 @@ def matches(id: str, text: str) -> bool:
 
     Understood: thousands separators, 3×10^10 and 3e10, million to trillion, ranges ("45-55 %") and lists with slashes
     ("40/20/40"). A range must be the fact's range; "up to" and "at least" may quote one end of it. A unit must be the
-    fact's own, and any word directly behind the number counts as one. Text with no number, or with two, does not match: one link, one number.
+    fact's own, and any word directly behind the number counts as one. Text with no number, or with two, does not match:
+    one link, one number.
 
     >>> matches("iea-dc-2025", "485 TWh"), matches("iea-dc-2025", "about 500 TWh"), matches("iea-dc-2025", "485 GWh")
     (True, False, False)

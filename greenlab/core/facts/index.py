@@ -18,7 +18,8 @@ VERDICTS = ("confirmed", "imprecise", "wrong", "outdated", "unverifiable")
 class Claim:
     """A statement of the field, what its source says, how to recompute it, and our verdict.
 
-    ``value`` is the text as written; ``value_low`` and ``value_high`` are its numbers in ``unit``, None when it has none.
+    ``value`` is the text as written; ``value_low`` and ``value_high`` are its numbers in ``unit``, None when it has
+    none.
     """
 
     id: str
@@ -91,7 +92,8 @@ def check_id(id: str) -> None:
 def claims() -> dict[str, Claim]:
     """All claims by name."""
     names = [field.name for field in fields(Claim)]
-    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in schema.rows("claims")}  # type: ignore[arg-type]
+    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in schema.rows("claims")}
+    # type: ignore[arg-type]
 
 
 @lru_cache

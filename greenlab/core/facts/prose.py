@@ -1,9 +1,10 @@
 """Does a number in a sentence agree with the table, to the digits written?
 
-The rule: the last digit written sets the precision. "85.4 TWh" agrees with 85.41, "85.5 TWh" does not; "1.083 million" agrees
-with 1,082,990, "1,083,000" does not, for it claims six more digits. Whole numbers count as exact to the unit, so "500" never
-stands for 485. A unit that is written must be the fact's: "485 GWh" is not 485 TWh, and nothing is converted. Any word directly behind a
-number counts as its unit, but for a few ("of", "in", "GPU"): so a unit that nobody thought of, such as PWh, is refused.
+The rule: the last digit written sets the precision. "85.4 TWh" agrees with 85.41, "85.5 TWh" does not; "1.083 million"
+agrees with 1,082,990, "1,083,000" does not, for it claims six more digits. Whole numbers count as exact to the unit, so
+"500" never stands for 485. A unit that is written must be the fact's: "485 GWh" is not 485 TWh, and nothing is
+converted. Any word directly behind a number counts as its unit, but for a few ("of", "in", "GPU"): so a unit that
+nobody thought of, such as PWh, is refused.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ _NUMBER = re.compile(
 _UNIT = re.compile(r"[\s-]?\s*((?:per cent|[A-Za-zµ%°$]+(?:-hours?)?)(?:\s*/\s*[A-Za-z]+|\s+(?:per|an?)\s+[A-Za-z]+)*)")
 _UNIT_NAMES = {  # unit: other ways to write it
     "%": "percent, per cent", "x": "times, fold", "t": "tonne, tonnes, ton, tons", "kt": "kilotonne, kilotonnes",
-    "g": "gram, grams", "kg": "kilogram, kilograms", "Wh": "watt-hour, watt-hours", "kWh": "kilowatt-hour, kilowatt-hours",
-    "MWh": "megawatt-hour, megawatt-hours", "GWh": "gigawatt-hour, gigawatt-hours", "TWh": "terawatt-hour, terawatt-hours",
+    "g": "gram, grams", "kg": "kilogram, kilograms", "Wh": "watt-hour, watt-hours", "kWh": "kilowatt-hour, "
+    "kilowatt-hours",
+    "MWh": "megawatt-hour, megawatt-hours", "GWh": "gigawatt-hour, gigawatt-hours", "TWh": "terawatt-hour, "
+    "terawatt-hours",
     "h": "hr, hour, hours", "d": "day, days", "y": "yr, year, years", "s": "second, seconds", "month": "months",
-    "bit": "bits", "token": "tokens, tok", "parameter": "parameters, params", "FLOP": "FLOPs, flop, flops", "weight": "weights",
+    "bit": "bits", "token": "tokens, tok", "parameter": "parameters, params", "FLOP": "FLOPs, flop, flops", "weight":
+    "weights",
     "layer": "layers", "expert": "experts", "server": "servers", "mL": "ml, millilitre, millilitres, milliliters",
     "W": "watt, watts", "kW": "kilowatt, kilowatts", "J": "joule, joules", "prompt": "prompts", "zone": "zones",
-    "TFLOP": "TFLOPs, TFLOPS, teraFLOPs", "sequence": "sequences", "chip": "chips", "search": "searches", "visit": "visits",
+    "TFLOP": "TFLOPs, TFLOPS, teraFLOPs", "sequence": "sequences", "chip": "chips", "search": "searches", "visit":
+    "visits",
 }  # fmt: skip
 _CANONICAL = {name: unit for unit, names in _UNIT_NAMES.items() for name in [unit, *names.split(", ")]}
 _CANONICAL |= {
@@ -85,7 +90,9 @@ class Written:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number or a range (``low`` < ``high``) with the unit written after it, and a bound such as "up to" before it."""
+    """A number or a range (``low`` < ``high``) with the unit written after it, and a bound such as "up to" before
+    it.
+    """
 
     low: Written
     high: Written

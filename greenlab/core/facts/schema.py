@@ -1,7 +1,8 @@
 """Reading the tables of data/facts and refusing broken ones with an error that says where.
 
-``columns.csv`` describes every column of every table: its kind, unit, allowed words and whether a cell may be empty. The
-other tables are checked against it, cell by cell, so that a wrong number is found when it is written, not when it is drawn.
+``columns.csv`` describes every column of every table: its kind, unit, allowed words and whether a cell may be empty.
+The other tables are checked against it, cell by cell, so that a wrong number is found when it is written, not when it
+is drawn.
 Nothing here needs pandas: a look-up of one number stays light.
 """
 

@@ -1,9 +1,12 @@
-"""Carbon intensity of the grid, hour by hour: 25 European countries computed, 11 zones elsewhere modelled, and a reader's own file.
+"""Carbon intensity of the grid, hour by hour: 25 European countries computed, 11 zones elsewhere modelled, and a
+reader's own file.
 
-``load`` gives intensity, ``generation`` what it was made of, ``zones`` what there is, ``read`` opens a file of an operator.
+``load`` gives intensity, ``generation`` what it was made of, ``zones`` what there is, ``read`` opens a file of an
+operator.
 All times are UTC and name the start of the hour. ``basis`` says what a row is: "computed" from published generation,
-"modelled" from annual statistics (right size and shape, no particular hour), or "file". How the tables were made and how far they
-are from published means stands in data/grid/README.md; ``python -m greenlab.core.grid build`` makes them again.
+"modelled" from annual statistics (right size and shape, no particular hour), or "file". How the tables were made and
+how far they are from published means stands in data/grid/README.md; ``python -m greenlab.core.grid build`` makes them
+again.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ COLUMNS = ("zone", "time", "intensity_g_per_kwh", "basis", "filled")
 
 
 def zones() -> pd.DataFrame:
-    """What there is: zone, name, latitude, longitude [degrees], basis, years (a tuple), timezone (for display) and remark.
+    """What there is: zone, name, latitude, longitude [degrees], basis, years (a tuple), timezone (for display) and
+    remark.
 
     >>> zones().set_index("zone").loc["FR", ["name", "basis", "years"]].tolist()
     ['France', 'computed', (2018, 2019, 2020)]
@@ -99,9 +103,11 @@ def load(zones: str | Iterable[str], year: int, *, seed: int = 0) -> pd.DataFram
 
 
 def generation(zone: str, year: int, *, seed: int = 0) -> pd.DataFrame:
-    """Hourly shares of the sources in a zone: zone, time, source, share (0 to 1; in steps of 0.005 where computed), basis.
+    """Hourly shares of the sources in a zone: zone, time, source, share (0 to 1; in steps of 0.005 where computed),
+    basis.
 
-    One row per hour and source, sources in the order of ``SOURCES``; each hour adds up to 1. Pumped storage is not among them.
+    One row per hour and source, sources in the order of ``SOURCES``; each hour adds up to 1. Pumped storage is not
+    among them.
 
     Args:
         zone: a code such as "DE"; ``zones()`` lists them.
@@ -174,7 +180,8 @@ def _zone(zone: str, year: int) -> dict[str, Any]:
     if zone not in table.index:
         if reason := _left_out().get(str(zone)):
             raise ValueError(
-                f"zone={zone!r} was left out of the tables: {reason} (data/grid/README.md). Use another, or grid.read() "
+                f"zone={zone!r} was left out of the tables: {reason} (data/grid/README.md). Use another, or "
+                f"grid.read() "
                 "on a file of your own"
             )
         names = dict(zip(table.index.astype(str), table["name"].astype(str), strict=True))
@@ -182,7 +189,8 @@ def _zone(zone: str, year: int) -> dict[str, Any]:
     row = {str(name): cell for name, cell in table.loc[[zone]].to_dict("records")[0].items()}
     if year not in row["years"]:
         raise ValueError(
-            f"year={year!r}: {zone} has {', '.join(map(str, row['years']))}; use one of them, or grid.read() on your own file"
+            f"year={year!r}: {zone} has {', '.join(map(str, row['years']))}; use one of them, or grid.read() on your "
+            f"own file"
         )
     return row
 

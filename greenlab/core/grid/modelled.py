@@ -1,12 +1,15 @@
 """Modelled zones: an hour-by-hour grid outside Europe from a year's statistics, the sun's geometry and random weather.
 
-Real: the energy of each source in a year (facts ``mix-*``), the place of the sun, the clocks. Modelled, with round numbers of
-ours: the shape of the load, clouds, wind, which half of the hydropower can wait, and the order of dispatch. The result has the
-right annual mix and a believable day, and says nothing about any particular hour. Every row of it has the basis "modelled".
+Real: the energy of each source in a year (facts ``mix-*``), the place of the sun, the clocks. Modelled, with round
+numbers of
+ours: the shape of the load, clouds, wind, which half of the hydropower can wait, and the order of dispatch. The result
+has the right annual mix and a believable day, and says nothing about any particular hour. Every row of it has the basis
+"modelled".
 
-Nuclear, biomass, geothermal and "other" run flat, and so does half of the hydropower (rivers). Wind and sun take what the load
-leaves and are curtailed beyond it. Coal, gas, stored water and oil fill the rest in this order: each takes a band of the residual
-load that is as high as its annual energy needs, which is what a merit order does to a load-duration curve.
+Nuclear, biomass, geothermal and "other" run flat, and so does half of the hydropower (rivers). Wind and sun take what
+the load leaves and are curtailed beyond it. Coal, gas, stored water and oil fill the rest in this order: each takes a
+band of the residual load that is as high as its annual energy needs, which is what a merit order does to a
+load-duration curve.
 """
 
 from __future__ import annotations
@@ -47,9 +50,9 @@ class Place:
 def sun_sine(times: pd.DatetimeIndex, latitude: float, longitude: float) -> np.ndarray:
     """Sine of the sun's height at each time (UTC), negative at night.
 
-    ``sin h = sin(lat) sin(d) + cos(lat) cos(d) cos(w)`` with Cooper's declination ``d = 23.45 sin(360 (284 + n) / 365)`` and the
-    hour angle ``w`` from solar time (Duffie and Beckman, Solar Engineering of Thermal Processes, 4th ed., eqs. 1.5.2,
-    1.5.3, 1.6.1 and 1.6.5).
+    ``sin h = sin(lat) sin(d) + cos(lat) cos(d) cos(w)`` with Cooper's declination
+    ``d = 23.45 sin(360 (284 + n) / 365)`` and the hour angle ``w`` from solar time (Duffie and Beckman, Solar
+    Engineering of Thermal Processes, 4th ed., eqs. 1.5.2, 1.5.3, 1.6.1 and 1.6.5).
 
     >>> noon = pd.DatetimeIndex(["2019-03-21 12:07"], tz="UTC")  # at the equinox the sun is overhead at the equator
     >>> float(sun_sine(noon, 0.0, 0.0)[0].round(3))
@@ -70,7 +73,8 @@ def sun_sine(times: pd.DatetimeIndex, latitude: float, longitude: float) -> np.n
 def clear_sky(sine: np.ndarray) -> np.ndarray:
     """Light on level ground under a clear sky, 1 = above the atmosphere: ``sin h * 0.7 ** (1 / sin h) ** 0.678``.
 
-    The exponent is Meinel and Meinel's (Applied Solar Energy, 1976); 1 / sin h is the mass of air, capped at 38 near the horizon.
+    The exponent is Meinel and Meinel's (Applied Solar Energy, 1976); 1 / sin h is the mass of air, capped at 38 near
+    the horizon.
 
     >>> clear_sky(np.array([1.0, -0.2])).tolist()
     [0.7, 0.0]
@@ -92,7 +96,9 @@ def ar1(n: int, memory: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def load_shape(times: pd.DatetimeIndex, place: Place) -> np.ndarray:
-    """Load relative to its mean: an evening peak, a quieter weekend, a season of cooling or heating, all by local clocks."""
+    """Load relative to its mean: an evening peak, a quieter weekend, a season of cooling or heating, all by local
+    clocks.
+    """
     local = times.tz_convert(place.timezone)
     hour, day = local.hour.to_numpy(), local.day_of_year.to_numpy()
     peak = _PEAK_DAY.get(place.zone, _NORTH_PEAK_DAY if place.latitude > 0 else _SOUTH_PEAK_DAY)
@@ -103,7 +109,8 @@ def load_shape(times: pd.DatetimeIndex, place: Place) -> np.ndarray:
 
 
 def bands(residual: np.ndarray, energies: dict[str, float]) -> dict[str, np.ndarray]:
-    """Cut a residual load into horizontal bands, the first at the bottom, each holding its energy; the last takes what is left.
+    """Cut a residual load into horizontal bands, the first at the bottom, each holding its energy; the last takes what
+    is left.
 
     >>> cut = bands(np.array([1.0, 3.0]), {"coal": 2.0, "gas": 2.0})
     >>> cut["coal"].tolist(), cut["gas"].tolist()
@@ -135,7 +142,8 @@ def _curtailed(available: np.ndarray, room: np.ndarray, energy: float) -> np.nda
 
 @lru_cache(maxsize=32)
 def simulate(place: Place, year: int, seed: int = 0) -> pd.DataFrame:
-    """Hourly generation of a modelled zone [MW]: one row per hour (UTC), one column per source. Do not change it in place.
+    """Hourly generation of a modelled zone [MW]: one row per hour (UTC), one column per source. Do not change it in
+    place.
 
     Args:
         place: the zone.

@@ -1,4 +1,6 @@
-"""Hours that are missing, and how they are filled: short gaps by a straight line, longer ones from neighbouring days."""
+"""Hours that are missing, and how they are filled: short gaps by a straight line, longer ones from neighbouring
+days.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,9 @@ def gap_lengths(missing: np.ndarray) -> np.ndarray:
 def fill_gaps(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Fill the gaps of an hourly series, and say how.
 
-    Gaps of up to 3 h between known hours lie on a straight line; at either end, where the line has one known side only, they
-    keep the value of that side. Longer ones take the mean of the same hour on the nearest day before and the nearest day after
-    that have it, at most 10 days away. What is left stays NaN.
+    Gaps of up to 3 h between known hours lie on a straight line; at either end, where the line has one known side only,
+    they keep the value of that side. Longer ones take the mean of the same hour on the nearest day before and the
+    nearest day after that have it, at most 10 days away. What is left stays NaN.
 
     Args:
         values: one value per hour, evenly spaced, NaN where missing.

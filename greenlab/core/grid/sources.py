@@ -1,12 +1,14 @@
 """Sources of electricity: which groups the book counts, what the operators call them, and their life-cycle factors.
 
-The factors are the medians of the IPCC (AR5 WG III, annex III, table A.III.2), which count building, fuel and operation.
+The factors are the medians of the IPCC (AR5 WG III, annex III, table A.III.2), which count building, fuel and
+operation.
 Four departures, because the table does not know everything that a grid burns:
 
 * oil is not in the table: 650 g/kWh from POSTnote 268 (fact ``post-oil``);
 * lignite, peat, oil shale and coal-derived gas are counted as coal, 820 g/kWh, which is low for lignite and shale;
 * waste and "other renewable" (landfill and sewage gas) are counted as dedicated biomass, tidal power as hydropower;
-* "other" is mostly small gas-fired plants that operators do not split by fuel, and is counted as gas: an assumption of ours.
+* "other" is mostly small gas-fired plants that operators do not split by fuel, and is counted as gas: an assumption of
+  ours.
 
 Pumped storage is left out of every sum: it gives back what was counted when it was generated.
 """

@@ -1,7 +1,7 @@
 """Hourly (or half-hourly) signals of several zones as one array: what a load-shifting simulation runs over.
 
-`greenlab.core.grid.load` gives a tidy frame; `Traces.from_frame` checks it and lays it out as ``(zones, steps)``. Time is UTC, so
-a day has 24 hours whatever the clocks do, and a leap year 8,784.
+`greenlab.core.grid.load` gives a tidy frame; `Traces.from_frame` checks it and lays it out as ``(zones, steps)``. Time
+is UTC, so a day has 24 hours whatever the clocks do, and a leap year 8,784.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Traces:
         curtailed_share: share of one more kWh that would come from curtailed wind or sun ``(Z, T)``, 0 to 1, if known.
         price_per_kwh: price ``(Z, T)`` [currency/kWh], if known; it may be negative.
 
-    A zone with the basis "file" may have any intensity: `greenlab.core.grid.read` has looked at its unit. In others a median
-    below 2 g/kWh is refused, as it looks like kilograms.
+    A zone with the basis "file" may have any intensity: `greenlab.core.grid.read` has looked at its unit. In others a
+    median below 2 g/kWh is refused, as it looks like kilograms.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -79,14 +79,16 @@ class Traces:
         first = self.intensity_g_per_kwh if name != "intensity_g_per_kwh" else values
         if values.ndim != 2 or values.shape[0] != len(self.zones) or values.shape != first.shape or not values.size:
             raise ValueError(
-                f"{name} has shape {values.shape}: expected ({len(self.zones)} zones, {first.shape[-1] or 'at least 1'} steps)"
+                f"{name} has shape {values.shape}: expected ({len(self.zones)} zones, "
+                f"{first.shape[-1] or 'at least 1'} steps)"
             )
         low, high = _RANGES.get(name, (0.0, LARGEST))
         wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))
         if wrong.any():
             z, t = np.argwhere(wrong)[0]
             raise ValueError(
-                f"{name} of zone {self.zones[z]} at {self.time(t)} is {values[z, t]}: expected a number from {low:g} to {high:g}; "
+                f"{name} of zone {self.zones[z]} at {self.time(t)} is {values[z, t]}: expected a number from {low:g} "
+                f"to {high:g}; "
                 "correct or fill that row (core.grid marks the hours it fills)"
             )
         if name.endswith("g_per_kwh"):
@@ -94,7 +96,8 @@ class Traces:
                 if basis != "file" and looks_like_kilograms(row):
                     middle = float(np.median(row[row > 0]))
                     raise ValueError(
-                        f"{name} of zone {zone}: its median {kilogram_hint(middle)}; multiply by 1000 to give g/kWh, or give the "
+                        f"{name} of zone {zone}: its median {kilogram_hint(middle)}; multiply by 1000 to give g/kWh, "
+                        f"or give the "
                         "zone the basis 'file' if it is right"
                     )
         values.setflags(write=False)
@@ -150,16 +153,19 @@ class Traces:
         """Lay a tidy frame out as arrays; nothing is repaired in silence.
 
         Args:
-            frame: one row per zone and time, with the columns zone, time (UTC) and intensity_g_per_kwh [g/kWh], and optionally
-                basis, marginal_g_per_kwh, curtailed_share and price_per_kwh. Zones keep the order of their first row.
-            step_h: length of a step [h]; a whole fraction of the frame's own (0.5 cuts hours into equal halves). Default: its own.
+            frame: one row per zone and time, with the columns zone, time (UTC) and intensity_g_per_kwh [g/kWh], and
+                optionally basis, marginal_g_per_kwh, curtailed_share and price_per_kwh. Zones keep the order of their
+                first row.
+            step_h: length of a step [h]; a whole fraction of the frame's own (0.5 cuts hours into equal halves).
+                Default: its own.
 
         Returns:
             Traces whose zones keep their basis; a zone with some modelled rows is modelled.
 
         Raises:
             TypeError: if ``frame`` is no DataFrame, or a column holds no numbers.
-            ValueError: for a gap, a duplicate, a missing zone, a NaN, a negative or a kg-scaled value: the row is named.
+            ValueError: for a gap, a duplicate, a missing zone, a NaN, a negative or a kg-scaled value: the row is
+                named.
         """
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(f"frame is {type(frame).__name__}: give a DataFrame such as grid.load gives")
@@ -177,7 +183,8 @@ class Traces:
         if twice.any():
             row = int(twice.to_numpy().argmax())
             raise ValueError(
-                f"row {row}: zone {frame['zone'][row]} has {frame['time'][row]} twice; local time repeats an hour in autumn: "
+                f"row {row}: zone {frame['zone'][row]} has {frame['time'][row]} twice; local time repeats an hour in "
+                f"autumn: "
                 "convert to UTC, or drop_duplicates(['zone', 'time'])"
             )
         times = pd.DatetimeIndex(frame["time"].drop_duplicates().sort_values())
@@ -185,7 +192,8 @@ class Traces:
         zones = tuple(dict.fromkeys(frame["zone"]))
         if (times[-1].value - times[0].value) / own.value > 100 * len(times):
             raise ValueError(
-                f"frame has times from {times[0]} to {times[-1]} in steps of {own}, most of which it lacks: drop the stray rows"
+                f"frame has times from {times[0]} to {times[-1]} in steps of {own}, most of which it lacks: drop the "
+                f"stray rows"
             )
         grid = pd.date_range(times[0], times[-1], freq=own)
         signals = ["intensity_g_per_kwh", *(name for name in OPTIONAL if name in frame)]
@@ -198,7 +206,8 @@ class Traces:
         if missing.any():
             z, t = np.argwhere(missing)[0]
             raise ValueError(
-                f"zone {zones[z]} has no row for {grid[t]} ({int(missing.sum())} missing in all): local time skips an hour in "
+                f"zone {zones[z]} has no row for {grid[t]} ({int(missing.sum())} missing in all): local time skips an "
+                f"hour in "
                 "spring; convert to UTC, or fill the gap and mark it"
             )
         order = rows.to_numpy().astype(np.int64)
@@ -222,7 +231,9 @@ class Traces:
         return cls(zones, times[0], own_h / round(parts), basis=basis, **arrays)
 
     def to_frame(self) -> pd.DataFrame:
-        """The traces as a tidy frame: zone, time, intensity_g_per_kwh, basis, filled (False), and the signals it has."""
+        """The traces as a tidy frame: zone, time, intensity_g_per_kwh, basis, filled (False), and the signals it
+        has.
+        """
         times = pd.date_range(self.start, periods=self.n_steps, freq=pd.Timedelta(hours=self.step_h))
         columns = {n: v.ravel() for n in ("intensity_g_per_kwh", *OPTIONAL) if (v := getattr(self, n)) is not None}
         zone = np.repeat(np.asarray(self.zones, dtype=object), self.n_steps)

@@ -107,7 +107,9 @@ def training_run(params: float, tokens_per_param: float, chip: str, region: str)
 
 
 def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lead: str = "'your run: '") -> Any:
-    """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega expressions."""
+    """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega
+    expressions.
+    """
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
     x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(7)])
@@ -128,12 +130,14 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
             domain=["known", "rumour or unverified"], range=[0.8, 0.0]
         ),
-        tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"), "known:N"],
+        tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"),
+        "known:N"],
     )  # fmt: skip
     few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B", "Llama 3.2 1B"])]
     told = alt.Chart(few).mark_text(align="left", dx=8, dy=9, fontSize=11, color=MUTED).encode(x=x, y=y, text="model:N")
     # a logarithmic axis has no 0; parameters arrive one by one, so each expression stands alone
-    yours = alt.Chart(pd.DataFrame({"run": ["your run"]})).transform_calculate(energy_mwh=energy_mwh).transform_calculate(
+    yours = alt.Chart(pd.DataFrame({"run":
+    ["your run"]})).transform_calculate(energy_mwh=energy_mwh).transform_calculate(
         carbon_t=carbon_t
     ).transform_calculate(
         words=f"{lead} + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
@@ -154,7 +158,9 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
 
 
 def training_widget(trainings: pd.DataFrame) -> Explorer:
-    """Train a model on paper: its size, its data, the chip and the place; the run joins the published ones on the chart."""
+    """Train a model on paper: its size, its data, the chip and the place; the run joins the published ones on the
+    chart.
+    """
     base = _training_chart(trainings, "energy", "carbon").add_params(
         alt.param(name="energy", value=1.0), alt.param(name="carbon", value=1.0)
     )
@@ -173,7 +179,8 @@ def training_widget(trainings: pd.DataFrame) -> Explorer:
             f"{say_number(chosen['billions'] * 1e9)} parameters on {tokens:,} token{'s' * (tokens != 1)} each: "
             f"{say_number(found.device_hours)} hours of {'an' if chip[0] in 'AH' else 'a'} {chip}, "
             f"{say_number(found.energy_mwh)} MWh, {say_number(found.carbon_t)} t CO2e in {grid.name}.\n"
-            f"Modelled: {100 * UTILIZATION:.0f} % of the peak rate reached, rated power, PUE {PUE}; no idle machines, no manufacture."
+            f"Modelled: {100 * UTILIZATION:.0f} % of the peak rate reached, rated power, PUE {PUE}; no idle machines, "
+            f"no manufacture."
         )
 
     def reached(billions: float, tokens: int, chip: str, region: str) -> bool:
@@ -233,7 +240,9 @@ def search_year(share_percent: float, answer_wh: float, cheaper: float, more: fl
 
 
 def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: str = "''") -> Any:
-    """Yardsticks as grey lollipops on a logarithmic axis, the reader's two scenarios above them from two expressions."""
+    """Yardsticks as grey lollipops on a logarithmic axis, the reader's two scenarios above them from two
+    expressions.
+    """
     require_columns(marks, "label", "energy_twh")
     order = [*SCENARIO, *marks.sort_values("energy_twh")["label"]]
     x = alt.X("energy_twh:Q", title="Electricity a year [TWh]; every step is ten times")
@@ -310,7 +319,9 @@ def search_twin(yardsticks: pd.DataFrame) -> Any:
             min=5, max=100, step=5, name="Searches answered by a chat [%]: ")),
         alt.param(name="answer", value=0.949, bind=alt.binding_range(  # 8.9 Wh
             min=-2, max=1, step=0.001, name="Energy of an answer [Wh], as a power of ten: ")),
-        alt.param(name="cheaper", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="Answers get cheaper, times: ")),
-        alt.param(name="more", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="People ask more often, times: ")),
+        alt.param(name="cheaper", value=1, bind=alt.binding_range(min=1, max=40, step=1,
+        name="Answers get cheaper, times: ")),
+        alt.param(name="more", value=1, bind=alt.binding_range(min=1, max=40, step=1,
+        name="People ask more often, times: ")),
     ]  # fmt: skip
     return _search_chart(yardsticks, before, f"({before}) / cheaper * more", note).add_params(*sliders)

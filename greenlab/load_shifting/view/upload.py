@@ -30,7 +30,8 @@ SIGNALS = {"life cycle": "lifecycle", "direct emissions": "direct"}
 
 
 class OwnGrid(W.VBox):
-    """Choose a file of a grid operator; see what was read and repaired, the hours as a chart, and what waiting saves in them.
+    """Choose a file of a grid operator; see what was read and repaired, the hours as a chart, and what waiting saves in
+    them.
 
     A file that cannot be read takes the hours, the chart and the saving of the one before away.
 
@@ -169,8 +170,10 @@ class OwnGrid(W.VBox):
         mean = float(self.read.frame["intensity_g_per_kwh"].mean())
         return lines(
             frame[["time", "intensity_g_per_kwh"]], "time", "intensity_g_per_kwh", marks=len(frame) < 50, zero=True,
-            title=f"{self.read.zone}: {mean:,.0f} g/kWh in the mean of your file", subtitle="its first two weeks at most, UTC",
-            description="Hourly carbon intensity in the uploaded file", x_title="Time (UTC)", y_title="g CO₂e/kWh", height=200,
+            title=f"{self.read.zone}: {mean:,.0f} g/kWh in the mean of your file",
+            subtitle="its first two weeks at most, UTC",
+            description="Hourly carbon intensity in the uploaded file", x_title="Time (UTC)", y_title="g CO₂e/kWh",
+            height=200,
         )  # fmt: skip
 
     def _say(self) -> None:

@@ -1,4 +1,5 @@
-"""The fact tables are complete, their arithmetic holds, broken ones are refused, and prose is compared digit by digit."""
+"""The fact tables are complete, their arithmetic holds, broken ones are refused, and prose is compared digit by
+digit."""
 
 import csv
 import dataclasses
@@ -393,14 +394,17 @@ def edit(path: Path, row: int, column: str, text: str) -> None:
         ("claims", "source", "", r"claims.csv, row 2 \(chatgpt-runs-gpt3\), column 'source': must not be empty"),
         ("claims", "unit", "", "column 'unit': must not be empty"),
         ("claims", "verdict", "maybe", "column 'verdict': must be one of confirmed, imprecise, .*, got 'maybe'"),
-        ("claims", "confidence", "memory", "column 'confidence': must be one of seen, secondary, unverified, rumour, got 'memory'"),
+        ("claims", "confidence", "memory",
+        "column 'confidence': must be one of seen, secondary, unverified, rumour, got 'memory'"),
         ("claims", "date", "Jan 2024", "column 'date': must be YYYY or YYYY-MM, got 'Jan 2024'"),
         ("claims", "url", "arxiv.org", "column 'url': must start with http"),
-        ("constants", "value", "460 TWh", r"constants.csv, row 2 \(iea-dc-2022\), column 'value': must be a number, got '460 TWh'"),
+        ("constants", "value", "460 TWh",
+        r"constants.csv, row 2 \(iea-dc-2022\), column 'value': must be a number, got '460 TWh'"),
         ("constants", "value", "inf", "column 'value': must be finite, got 'inf'"),
         ("constants", "low", "461", "column 'value': must be at least low = 461, got 460"),
         ("constants", "high", "459", "column 'high': must be at least value = 460, got 459"),
-        ("constants", "id", "iea-dc-2024", r"row 4 \(iea-dc-2024\), column 'id': 'iea-dc-2024' stands in row 2 already"),
+        ("constants", "id", "iea-dc-2024",
+        r"row 4 \(iea-dc-2024\), column 'id': 'iea-dc-2024' stands in row 2 already"),
         ("constants", "id", "iea.dc", "column 'id': must be letters, digits, - and _, got 'iea.dc'"),
         ("accelerators", "year", "2017.5", "column 'year': must be a whole number, got '2017.5'"),
         ("accelerators", "weaker_columns", "power", "'weaker_columns': 'power' is no column of accelerators.csv"),
@@ -579,7 +583,8 @@ def test_one_more_or_less_in_the_last_digit_never_agrees(number, digits, sign):
 def test_all_spellings_of_a_power_of_ten_mean_the_same(mantissa, decimals, exponent):
     digits = f"{Decimal(mantissa).scaleb(-decimals):f}"
     raised = str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
-    spellings = [f"{digits}e{exponent}", f"{digits}×10^{exponent}", f"{digits} × 10{raised}", f"{digits}·10<sup>{exponent}</sup>",
+    spellings = [f"{digits}e{exponent}", f"{digits}×10^{exponent}", f"{digits} × 10{raised}",
+    f"{digits}·10<sup>{exponent}</sup>",
                  rf"${digits}\times 10^{{{exponent}}}$", f"about {digits} x 10^{exponent} FLOP"]  # fmt: skip
     said = {(item[0].low.value, item[0].low.step) for item in map(facts_prose.quantities, spellings)}
     assert said == {(Decimal(digits).scaleb(exponent), Decimal(1).scaleb(exponent - decimals))}

@@ -1,4 +1,5 @@
-"""The committed hourly tables: whole, verified, in UTC, near to published means; and what load, zones and generation give."""
+"""The committed hourly tables: whole, verified, in UTC, near to published means; and what load, zones and generation
+give."""
 
 import hashlib
 import subprocess
@@ -59,7 +60,8 @@ def test_25_countries_have_at_least_two_years_and_19_have_three():
 
 @pytest.mark.parametrize("year", YEARS)
 def test_intensity_follows_from_the_shares(year):
-    """To the rounding of the shares: ten sources at half a per cent and at most 820 g/kWh; offshore wind is 1 g more."""
+    """To the rounding of the shares: ten sources at half a per cent and at most 820 g/kWh; offshore wind is 1 g
+    more."""
     table = store.read(year)
     factors = np.array([grid_sources.factors()[source] for source in grid_sources.SOURCES])
     again = np.einsum("zsh,s->zh", table.shares, factors)
@@ -118,7 +120,8 @@ def test_grids_without_lignite_agree_well(zone):
 
 
 def test_grids_that_are_known_for_it():
-    """France is nuclear, Norway water, Poland coal; Germany's Sunday noon in May is cleaner than its January evening."""
+    """France is nuclear, Norway water, Poland coal; Germany's Sunday noon in May is cleaner than its January
+    evening."""
     means = {zone: grid.load(zone, 2019)["intensity_g_per_kwh"].mean() for zone in ("NO", "SE", "FR", "DE", "PL")}
     assert list(means) == sorted(means, key=means.__getitem__)
     shares = {zone: grid.generation(zone, 2019).groupby("source")["share"].mean() for zone in ("FR", "NO", "PL")}
@@ -163,7 +166,8 @@ def test_every_file_is_described():
             assert path.name in overview
 
 
-# ---- load, zones, generation -------------------------------------------------------------------------------------------
+# ---- load, zones, generation
+# -------------------------------------------------------------------------------------------
 
 
 def test_load_gives_one_row_per_zone_and_hour():
@@ -266,7 +270,8 @@ def test_using_the_grid_needs_neither_pyarrow_nor_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-# ---- modelled zones ----------------------------------------------------------------------------------------------------
+# ---- modelled zones
+# ----------------------------------------------------------------------------------------------------
 
 MODELLED = grid.zones().query("basis == 'modelled'")["zone"].tolist()
 FRESNO = Place("US-CAL", 36.8, -119.8, "America/Los_Angeles")

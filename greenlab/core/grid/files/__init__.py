@@ -1,13 +1,15 @@
 """A reader's own grid data: files of Electricity Maps, NESO, EIA and ENTSO-E, and plain ``time,intensity``.
 
-``read`` finds out which it is, makes gapless hours in UTC, and states each repair. What cannot be repaired honestly is refused with
-the row, the value and what to do. Each format has a file here that says where it comes from and what its columns mean:
+``read`` finds out which it is, makes gapless hours in UTC, and states each repair. What cannot be repaired honestly is
+refused with the row, the value and what to do. Each format has a file here that says where it comes from and what its
+columns mean:
 
 * "electricity-maps": yearly CSV by the hour, life-cycle and direct;
 * "neso": Great Britain's carbon intensity by the half hour; direct emissions, so lower than life-cycle numbers;
 * "eia-930": the US balance file by balancing authority; generation times life-cycle factors;
 * "entsoe": actual generation per production type, as exported now, as exported until 2024, or from the file library;
-* "plain": a column of times and a column of g/kWh, and one named "zone" if there are several; a pandas Series or DataFrame too.
+* "plain": a column of times and a column of g/kWh, and one named "zone" if there are several; a pandas Series or
+  DataFrame too.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Read:
     """What a file held.
 
     Attributes:
-        frame: as ``grid.load`` gives it: zone, time (start of the hour, UTC), intensity_g_per_kwh [g/kWh], basis "file", filled.
+        frame: as ``grid.load`` gives it: zone, time (start of the hour, UTC), intensity_g_per_kwh [g/kWh], basis
+            "file", filled.
         repairs: one sentence for each thing that was changed on the way; empty when nothing was.
         format: one of ``FORMATS``.
         zone: code of the zone in ``frame``.
@@ -65,14 +68,16 @@ def read(
         format: one of ``FORMATS``; found out from the columns when left out.
         zone: which zone of a file with several; in a file with one, the name to give it.
         timezone: of times that carry none, such as "Europe/Berlin".
-        scale: factor to g/kWh: 1000 for kg/kWh or t/MWh, 0.45359237 for lb/MWh. Where the column's name says its unit, the
-            factor must be that unit's.
-        signal: "lifecycle" or "direct"; which column, where Electricity Maps gives both, and whether values near 0 are believed.
+        scale: factor to g/kWh: 1000 for kg/kWh or t/MWh, 0.45359237 for lb/MWh. Where the column's name says its unit,
+            the factor must be that unit's.
+        signal: "lifecycle" or "direct"; which column, where Electricity Maps gives both, and whether values near 0 are
+            believed.
         max_gap_share: the largest share of missing hours that is filled, from 0 to below 1.
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if the file is empty or of no known format, or a row cannot be used; the message names row, value and remedy.
+        ValueError: if the file is empty or of no known format, or a row cannot be used; the message names row, value
+            and remedy.
 
     >>> text = b"time,intensity\n2020-01-01T00:00Z,100\n2020-01-01T01:00Z,\n2020-01-01T02:00Z,300\n"
     >>> found = read(text)
@@ -114,7 +119,8 @@ def detect(table: pd.DataFrame) -> str:
         return "plain"
     raise ValueError(
         f"unknown columns {cells.listed(table.columns)}: a plain file has 'time' and 'intensity_g_per_kwh' in its "
-        "header; of operators' files, Electricity Maps, NESO, EIA-930 and ENTSO-E are known. Rename the columns, or pass format="
+        "header; of operators' files, Electricity Maps, NESO, EIA-930 and ENTSO-E are known. Rename the columns, or "
+        "pass format="
     )
 
 

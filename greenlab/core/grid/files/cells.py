@@ -46,13 +46,14 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 def floats(table: pd.DataFrame, name: str, *, of_operator: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
     """A column as numbers, NaN where the cell says that there is none, and what was decided about commas and points.
 
-    A comma or a point can part thousands or decimals. A cell that can be read in one way only decides for the whole column;
-    where there is none, the column is refused.
+    A comma or a point can part thousands or decimals. A cell that can be read in one way only decides for the whole
+    column; where there is none, the column is refused.
 
     Args:
         table: cells of text or of numbers; ``table.attrs["separator"]`` is what stands between them in the file.
         name: the column.
-        of_operator: whether the file is an operator's own, in which a comma beside other commas parts thousands ("1,050").
+        of_operator: whether the file is an operator's own, in which a comma beside other commas parts thousands
+            ("1,050").
 
     Returns:
         ``(rows,)`` float64, and the repairs.
@@ -101,7 +102,8 @@ def _decimal_mark(known: pd.Series, name: str, separator: str, of_operator: bool
     if says_comma.any() and says_point.any():
         (row, cell), (other_row, other) = _first(known, says_comma), _first(known, says_point)
         raise ValueError(
-            f"{name[:60]} is {shorten(cell)} in row {row} and {shorten(other)} in row {other_row}: a comma parts decimals in one "
+            f"{name[:60]} is {shorten(cell)} in row {row} and {shorten(other)} in row {other_row}: a comma parts "
+            f"decimals in one "
             "and thousands in the other; write all numbers in one way"
         )
     if says_comma.any():
@@ -118,7 +120,8 @@ def _decimal_mark(known: pd.Series, name: str, separator: str, of_operator: bool
     row, cell = _first(known, either_point if no_commas else either_comma)
     digits = cell.replace(",", "").replace(".", "")
     raise ValueError(
-        f"row {row}: {name[:60]} is {shorten(cell)}, which can be {digits} or {cell.replace(',', '.')}, and no other row tells "
+        f"row {row}: {name[:60]} is {shorten(cell)}, which can be {digits} or {cell.replace(',', '.')}, and no other "
+        f"row tells "
         f"which: write thousands without a mark, as {digits}, or decimals with a point and other than three digits"
     )
 
@@ -146,7 +149,8 @@ def times(column: pd.Series, *, day_first: bool = False) -> pd.DatetimeIndex:
         day_first: whether "01/03/2025" is the first of March where the rows do not say which.
 
     Raises:
-        ValueError: naming row and cell, if a cell is no time, or only some carry an offset, or day and month cannot be told apart.
+        ValueError: naming row and cell, if a cell is no time, or only some carry an offset, or day and month cannot be
+            told apart.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(column):
         found = column
@@ -174,7 +178,8 @@ def _times_of_text(column: pd.Series, day_first: bool) -> pd.Series:
     if offset.any() and not offset.all():
         row, cell = _first(text, ~offset)
         raise ValueError(
-            f"row {row}: {column.name} is {shorten(cell)}, without an offset that other rows have: give all rows one, or none"
+            f"row {row}: {column.name} is {shorten(cell)}, without an offset that other rows have: give all rows one, "
+            f"or none"
         )
     utc = bool(offset.all())
     readings = [pd.to_datetime(text, format=form, utc=utc, errors="coerce") for form in _TIME_FORMATS]

@@ -1,7 +1,8 @@
-"""EIA-930: the balance of each US balancing authority by the hour (<https://www.eia.gov/electricity/gridmonitor>, "six-month files").
+"""EIA-930: the balance of each US balancing authority by the hour (<https://www.eia.gov/electricity/gridmonitor>,
+"six-month files").
 
-Columns: "Balancing Authority", "UTC Time at End of Hour", "Net Generation (MW) from <fuel>", and the same "(Adjusted)" and
-"(Imputed)". Thousands are parted by commas. Times are ends of hours.
+Columns: "Balancing Authority", "UTC Time at End of Hour", "Net Generation (MW) from <fuel>", and the same "(Adjusted)"
+and "(Imputed)". Thousands are parted by commas. Times are ends of hours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Electricity Maps: yearly CSV by the hour (<https://www.electricitymaps.com/data-portal>).
 
 * since 2022: "Datetime (UTC)", "Zone id", "Carbon intensity gCO₂eq/kWh (direct)" and "... (Life cycle)", older "(LCA)";
-* 2021 and the release for universities: "datetime", "timestamp" (a Unix time), "zone_name", "carbon_intensity_avg", life cycle.
+* 2021 and the release for universities: "datetime", "timestamp" (a Unix time), "zone_name", "carbon_intensity_avg",
+  life cycle.
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@ Three forms (<https://transparency.entsoe.eu>):
 
 * long, the export since 2024: "MTU (CET/CEST)" or "MTU (UTC)", "Area", "Production Type", "Generation (MW)";
 * library, the monthly files AggregatedGenerationPerType_16.1.B_C: tab-separated, "DateTime(UTC)", "ResolutionCode",
-  "AreaTypeCode", "AreaMapCode", "ProductionType", "ActualGenerationOutput[MW]", "UpdateTime(UTC)"; older ones "DateTime", "MapCode";
+  "AreaTypeCode", "AreaMapCode", "ProductionType", "ActualGenerationOutput[MW]", "UpdateTime(UTC)"; older ones
+  "DateTime", "MapCode";
 * wide, the export until 2024: "Area", "MTU", and "<type> - Actual Aggregated [MW]" for each type.
 
-An MTU, the market's unit of time, is "start - end" in local time. "(CET)" or "(CEST)" behind a time says which clock it is on.
+An MTU, the market's unit of time, is "start - end" in local time. "(CET)" or "(CEST)" behind a time says which clock it
+is on.
 "n/e" is a type that the area has no plants of. Consumption is that of pumps and batteries, and is not counted.
 """
 
@@ -152,7 +154,9 @@ def _wide(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _pivot(
     table: pd.DataFrame, keys: list[pd.Series], kind: str, generation: str
 ) -> tuple[pd.DataFrame, list[str], np.ndarray]:
-    """One column per type [MW] from a long file, one row per key in the order of the file, and the first row of each key."""
+    """One column per type [MW] from a long file, one row per key in the order of the file, and the first row of each
+    key.
+    """
     megawatts, repairs = _megawatts(table, generation)
     number = pd.DataFrame(dict(enumerate(keys))).groupby(
         list(range(len(keys))), sort=False
@@ -170,7 +174,8 @@ def _pivot(
     if differ.any():
         row = int(np.argmax((differ & twice).to_numpy()))
         raise ValueError(
-            f"row {table.index[row]}: {long['kind'][row]} of {table.iloc[row, 0]!s} is in the file twice with different values: "
+            f"row {table.index[row]}: {long['kind'][row]} of {table.iloc[row, 0]!s} is in the file twice with "
+            f"different values: "
             "keep one"
         )
     power = long[~twice].pivot(index="number", columns="kind", values="mw")
@@ -184,7 +189,9 @@ def _megawatts(table: pd.DataFrame, name: str) -> tuple[pd.Series, list[str]]:
 
 
 def _times_of_units(units: pd.Series, clock: str) -> tuple[pd.DatetimeIndex, np.ndarray | None]:
-    """Starts of the market's time units, and their lengths [h]; at the change of clocks, where they look wrong, the usual one."""
+    """Starts of the market's time units, and their lengths [h]; at the change of clocks, where they look wrong, the
+    usual one.
+    """
     parts = units.str.split(" - ", n=1)
     starts, ends = parts.str[0].str.strip(), parts.str[1]
     mark = starts.str.extract(_MARK, expand=False)
@@ -200,7 +207,8 @@ def _times_of_units(units: pd.Series, clock: str) -> tuple[pd.DatetimeIndex, np.
         return naive, durations_h
     if mark.isna().any() and not clock:
         raise ValueError(
-            f"row {units.index[int(np.argmax(mark.isna().to_numpy()))]}: the time has no (CET), (CEST) or (UTC) that others have"
+            f"row {units.index[int(np.argmax(mark.isna().to_numpy()))]}: the time has no (CET), (CEST) or (UTC) that "
+            f"others have"
         )
     offset = pd.TimedeltaIndex(pd.to_timedelta(mark.map(_OFFSET_H).fillna(0), unit="h"))
     marked = (naive - offset).tz_localize("UTC")

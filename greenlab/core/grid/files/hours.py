@@ -1,4 +1,6 @@
-"""From the rows of any file to gapless hours in UTC: what can be repaired is repaired and stated, the rest is refused by row."""
+"""From the rows of any file to gapless hours in UTC: what can be repaired is repaired and stated, the rest is refused
+by row.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Rows:
         rows: row numbers as the file has them ``(n,)``.
         times: start of each period ``(n,)``; without a time zone when the file names none.
         values: intensity ``(n,)`` in the unit of the column, NaN where missing.
-        factors: what turns that unit into g/kWh; two where its name has two meanings; None where the file names no unit.
+        factors: what turns that unit into g/kWh; two where its name has two meanings; None where the file names no
+            unit.
         weights: generation behind each value ``(n,)``, for means over an hour; None when every row counts the same.
         durations_h: length of each period ``(n,)`` [h]; None when it must be told from the times.
         timezone: time zone of ``times`` that the file itself names.
@@ -133,13 +136,16 @@ def _check_values(rows: Rows) -> Rows:
     known = int((~np.isnan(rows.values)).sum())
     if 2 * len(wild) > known:
         raise ValueError(
-            f"the median of {shorten(rows.label)[1:-1]} is {np.nanmedian(rows.values):,.5g} g/kWh, more than any grid emits: is it in mg/kWh "
+            f"the median of {shorten(rows.label)[1:-1]} is {np.nanmedian(rows.values):,.5g} g/kWh, more than any grid "
+            f"emits: is it in mg/kWh "
             "(scale=0.001), or another quantity?"
         )
     if len(wild):
         raise ValueError(
-            f"row {rows.rows[wild[0]]}: {shorten(rows.label)[1:-1]} is {rows.values[wild[0]]:g} g/kWh; no grid emits more than "
-            f"{DIRTIEST_G_PER_KWH:g} ({len(wild)} such rows): correct it, or leave the cell empty and it is filled as a gap"
+            f"row {rows.rows[wild[0]]}: {shorten(rows.label)[1:-1]} is {rows.values[wild[0]]:g} g/kWh; no grid emits "
+            f"more than "
+            f"{DIRTIEST_G_PER_KWH:g} ({len(wild)} such rows): correct it, or leave the cell empty and it is filled as "
+            f"a gap"
         )
     return rows
 
@@ -154,7 +160,8 @@ def _utc(rows: Rows, timezone: str | None) -> Rows:
     zone = timezone or rows.timezone
     if zone is None:
         raise ValueError(
-            f"row {rows.rows[0]}: the time {rows.times[0]} has no time zone. Pass timezone='UTC', or where its clock hangs, "
+            f"row {rows.rows[0]}: the time {rows.times[0]} has no time zone. Pass timezone='UTC', or where its clock "
+            f"hangs, "
             "such as timezone='Europe/Berlin'"
         )
     if zone not in zoneinfo.available_timezones():
@@ -166,7 +173,8 @@ def _utc(rows: Rows, timezone: str | None) -> Rows:
     if real.any():
         first = np.flatnonzero(real)[0]
         raise ValueError(
-            f"row {rows.rows[first]}: {rows.times[first]} does not exist in {zone}, whose clocks jump over it in spring. The file "
+            f"row {rows.rows[first]}: {rows.times[first]} does not exist in {zone}, whose clocks jump over it in "
+            f"spring. The file "
             "may be in UTC or in winter time all year: pass timezone='UTC', or 'Etc/GMT-1' for CET"
         )
     # a time is ambiguous when summer and winter readings of it differ
@@ -203,14 +211,17 @@ def _without_duplicates(rows: Rows) -> Rows:
             values[holder] = values[row]
         elif not np.isnan(values[row]) and not np.isclose(values[holder], values[row]):
             raise ValueError(
-                f"rows {rows.rows[holder]} and {rows.rows[row]} are both of {rows.times[row]:%Y-%m-%d %H:%M} UTC but disagree: "
+                f"rows {rows.rows[holder]} and {rows.rows[row]} are both of {rows.times[row]:%Y-%m-%d %H:%M} UTC but "
+                f"disagree: "
                 f"{values[holder]:g} and {values[row]:g}. Keep one of them; if the file mixes zones, pass zone="
             )
     return replace(rows, values=values).where(keep).with_repairs(f"{int(later.sum())} repeated rows dropped")
 
 
 def _hourly(rows: Rows) -> tuple[pd.Series, Rows]:
-    """Means over each hour, weighted by duration and generation; an hour of which less than half is known is missing."""
+    """Means over each hour, weighted by duration and generation; an hour of which less than half is known is
+    missing.
+    """
     if len(rows.times) == 1:  # no step to tell its length from: an hour
         return pd.Series(rows.values, index=rows.times.floor("h")), rows
     steps = np.diff(rows.times.asi8) / HOUR.value

@@ -1,7 +1,9 @@
 """NESO: Great Britain's carbon intensity by the half hour, direct emissions.
 
-* the website's CSV (<https://carbonintensity.org.uk>): "Datetime (UTC)", "Actual Carbon Intensity (gCO2/kWh)", a forecast;
-* the data portal's CSV (<https://www.neso.energy/data-portal>): "DATETIME", "CARBON_INTENSITY" and generation by source;
+* the website's CSV (<https://carbonintensity.org.uk>): "Datetime (UTC)", "Actual Carbon Intensity (gCO2/kWh)", a
+  forecast;
+* the data portal's CSV (<https://www.neso.energy/data-portal>): "DATETIME", "CARBON_INTENSITY" and generation by
+  source;
 * the API's JSON (<https://api.carbonintensity.org.uk>): "from", "to", "intensity": {"forecast", "actual"}.
 """
 

@@ -1,7 +1,8 @@
 """Plain files: a column of times, a column of intensities, and one of zones if there are several.
 
-The column of intensities is known by its name: "intensity", "carbon_intensity", "gCO2/kWh" and the like. Its unit is g/kWh
-unless the name says another one (`greenlab.core.grid.files.units`). A column of which the name says neither is not taken:
+The column of intensities is known by its name: "intensity", "carbon_intensity", "gCO2/kWh" and the like. Its unit is
+g/kWh unless the name says another one (`greenlab.core.grid.files.units`). A column of which the name says neither is
+not taken:
 prices, loads and temperatures have the same shape.
 """
 
@@ -35,7 +36,8 @@ def fits(table: pd.DataFrame) -> bool:
         other = table.columns[1 - (_time_column(names) or 0)]
         units.factors_to_g_per_kwh(other)
         raise ValueError(
-            f"column {cells.shorten(other)} does not say that it is a carbon intensity: name it 'intensity_g_per_kwh' if it is"
+            f"column {cells.shorten(other)} does not say that it is a carbon intensity: name it 'intensity_g_per_kwh' "
+            f"if it is"
         )
     return False
 

@@ -45,7 +45,8 @@ Source = str | PathLike[str] | bytes | bytearray | memoryview | IO[Any] | pd.Dat
 
 
 def read_table(source: Source, zone: str | None) -> pd.DataFrame:
-    """All cells as text (times and numbers of pandas as they are), indexed by row number, of one zone where a column names zones.
+    """All cells as text (times and numbers of pandas as they are), indexed by row number, of one zone where a column
+    names zones.
 
     ``table.attrs["separator"]`` is the character between the cells, "" where there was none (pandas, JSON).
 
@@ -98,7 +99,8 @@ def _of_csv(text: str, zone: str | None) -> pd.DataFrame:
             wanted = _zone_to_keep(text, separator, zone_column, names, zone) if zone_column >= 0 else ""
         elif len(row) != len(names):
             raise ValueError(
-                f"row {number} has {len(row)} cells where the header has {len(names)}: the file may be cut off, or a cell "
+                f"row {number} has {len(row)} cells where the header has {len(names)}: the file may be cut off, or a "
+                f"cell "
                 f"holds the separator {separator!r} without quotes"
             )
         elif zone_column < 0 or row[zone_column].strip() == wanted:
@@ -187,7 +189,9 @@ def _content_of_file(source: str | PathLike[str]) -> bytes:
 
 
 def _of_json(text: str) -> pd.DataFrame:
-    """NESO's API: {"data": [{"from": ..., "to": ..., "intensity": {"forecast": ..., "actual": ...}}]}; rows count from 1."""
+    """NESO's API: {"data": [{"from": ..., "to": ..., "intensity": {"forecast": ..., "actual": ...}}]}; rows count from
+    1.
+    """
     form = '{"data": [{"from": ..., "to": ..., "intensity": {"forecast": ..., "actual": ...}}, ...]}'
     try:
         data = json.loads(text)
@@ -202,7 +206,8 @@ def _of_json(text: str) -> pd.DataFrame:
             f"with the keys {', '.join(map(str, list(data)[:6]))[:80]}" if isinstance(data, dict) else "of another kind"
         )
         raise ValueError(
-            f"source is JSON {keys}: of JSON only that of NESO's API (api.carbonintensity.org.uk) is read, {form}. Write the "
+            f"source is JSON {keys}: of JSON only that of NESO's API (api.carbonintensity.org.uk) is read, {form}. "
+            f"Write the "
             "hours of another API as a CSV file with the columns time and intensity_g_per_kwh"
         ) from None
     table = pd.DataFrame(rows, index=range(1, len(rows) + 1), dtype=object)

@@ -1,4 +1,6 @@
-"""What the name of a column says about its unit: "lb_co2_per_mwh", "gCO₂eq/kWh", "t/MWh", or another quantity altogether."""
+"""What the name of a column says about its unit: "lb_co2_per_mwh", "gCO₂eq/kWh", "t/MWh", or another quantity
+altogether.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ GRAMS = {  # grams in one unit of mass; a "ton" may be metric or short
     "g": (1.0,), "gr": (1.0,), "gram": (1.0,), "gramme": (1.0,),
     "kg": (1e3,), "kilo": (1e3,), "kilogram": (1e3,), "kilogramme": (1e3,), "mg": (1e-3,), "milligram": (1e-3,),
     "t": (1e6,), "tonne": (1e6,), "metric ton": (1e6,), "metric tonne": (1e6,), "kt": (1e9,), "kilotonne": (1e9,),
-    "mt": (1e12, 1e6), "megatonne": (1e12,), "ton": (1e6, SHORT_TON_G), "short ton": (SHORT_TON_G,), "long ton": (LONG_TON_G,),
+    "mt": (1e12, 1e6), "megatonne": (1e12,), "ton": (1e6, SHORT_TON_G), "short ton": (SHORT_TON_G,), "long ton":
+    (LONG_TON_G,),
     "lb": (POUND_G,), "lbm": (POUND_G,), "pound": (POUND_G,), "oz": (POUND_G / 16,), "ounce": (POUND_G / 16,),
 }  # fmt: skip
 KWH = {  # kilowatt-hours in one unit of energy
-    "wh": 1e-3, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6, "twh": 1e9, "kj": 1 / 3600, "mj": 1 / 3.6, "gj": 1e3 / 3.6, "tj": 1e6 / 3.6,
+    "wh": 1e-3, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6, "twh": 1e9, "kj": 1 / 3600, "mj": 1 / 3.6, "gj": 1e3 / 3.6, "tj":
+    1e6 / 3.6,
 }  # fmt: skip
 _MASSES = "|".join(sorted(GRAMS, key=len, reverse=True))
 _ENERGIES = "|".join(sorted(KWH, key=len, reverse=True))
@@ -70,12 +74,13 @@ def plain_name(label: str) -> str:
 
 
 def factors_to_g_per_kwh(label: str) -> tuple[float, ...] | None:
-    """Factors from the unit in a column's name to g/kWh: one, two where the word has two meanings, None where no unit is named.
+    """Factors from the unit in a column's name to g/kWh: one, two where the word has two meanings, None where no unit
+    is named.
 
     Raises:
         ValueError: if the name holds a unit that is not understood, or is that of another quantity.
 
-    >>> factors_to_g_per_kwh("carbon intensity (gCO₂eq/kWh)"), factors_to_g_per_kwh("kg_co2_per_kwh"), factors_to_g_per_kwh("value")
+    >>> factors_to_g_per_kwh("intensity (gCO₂eq/kWh)"), factors_to_g_per_kwh("kg_per_kwh"), factors_to_g_per_kwh("value")
     ((1.0,), (1000.0,), None)
     >>> factors_to_g_per_kwh("price_eur_per_mwh")
     Traceback (most recent call last):
@@ -97,7 +102,8 @@ def factors_to_g_per_kwh(label: str) -> tuple[float, ...] | None:
         or flow
     ):
         raise ValueError(
-            f"column {label[:60]!r} is not a carbon intensity in a unit that is known: name a column of carbon intensity by its "
+            f"column {label[:60]!r} is not a carbon intensity in a unit that is known: name a column of carbon "
+            f"intensity by its "
             "unit, such as 'intensity_g_per_kwh', 'kgCO2/kWh' or 'lb_per_mwh'"
         )
     return None
