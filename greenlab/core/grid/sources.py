@@ -98,22 +98,39 @@ def factors() -> Mapping[str, float]:
     return {kind: facts.value(id) for kind, id in FACTOR_FACTS.items()}
 
 
+def _check_generation(generation: pd.DataFrame) -> None:
+    if not hasattr(generation, "columns"):
+        raise TypeError(f"generation={type(generation).__name__}: give a DataFrame with one column per type of plant")
+    unknown = [column for column in generation.columns if column not in FACTOR_FACTS]
+    if unknown or not len(generation.columns):
+        raise ValueError(f"generation has the columns {unknown}: each must be one of {', '.join(FACTOR_FACTS)}")
+    for name in generation.columns:
+        if generation[name].dtype.kind not in "iuf":
+            raise TypeError(f"generation[{name!r}] is of the type {generation[name].dtype}: it must hold numbers")
+        if ((generation[name] < 0) | (generation[name] == float("inf"))).any():
+            raise ValueError(
+                f"generation[{name!r}] holds a negative or infinite value: give power or energy of 0 or more"
+            )
+
+
 def intensity_g_per_kwh(generation: pd.DataFrame) -> pd.Series:
     """Intensity of each row: the sum of generation times factor over the sum of generation; NaN where nothing ran.
 
     Args:
         generation: one column per type of plant (keys of ``FACTOR_FACTS``), in any unit of power or energy, >= 0.
 
+    Returns:
+        ``(n,)`` [g/kWh].
+
     Raises:
-        ValueError: if a column is no type of plant.
+        TypeError: if it is no DataFrame of numbers.
+        ValueError: if a column is no type of plant, or a value is negative or infinite.
 
     >>> import pandas as pd
     >>> intensity_g_per_kwh(pd.DataFrame({"coal": [1.0, 0.0], "wind": [1.0, 3.0]})).tolist()  # (820 + 11) / 2 = 415.5
     [415.5, 11.0]
     """
-    unknown = [column for column in generation.columns if column not in FACTOR_FACTS]
-    if unknown:
-        raise ValueError(f"generation has the columns {unknown}: each must be one of {', '.join(FACTOR_FACTS)}")
+    _check_generation(generation)
     total = generation.sum(axis=1)
     grams = sum(generation[kind] * factors()[kind] for kind in generation.columns)
     return (grams / total.where(total > 0)).rename("intensity_g_per_kwh")
@@ -122,10 +139,18 @@ def intensity_g_per_kwh(generation: pd.DataFrame) -> pd.Series:
 def shares(generation: pd.DataFrame) -> pd.DataFrame:
     """Share of each of the ten groups in each row, all ten columns in the order of ``SOURCES``; NaN where nothing ran.
 
+    Args:
+        generation: one column per type of plant (keys of ``FACTOR_FACTS``), in any unit of power or energy, >= 0.
+
+    Raises:
+        TypeError: if it is no DataFrame of numbers.
+        ValueError: if a column is no type of plant, or a value is negative or infinite.
+
     >>> import pandas as pd
-    >>> shares(pd.DataFrame({"wind": [1.0], "wind_offshore": [1.0], "gas": [2.0]}))[["wind", "gas", "coal"]].to_numpy().tolist()
-    [[0.5, 0.5, 0.0]]
+    >>> shares(pd.DataFrame({"wind": [1.0], "wind_offshore": [1.0], "gas": [2.0]}))[["wind", "gas",
+    "coal"]].to_numpy().tolist() [[0.5, 0.5, 0.0]]
     """
+    _check_generation(generation)
     grouped = generation.T.groupby([GROUP[kind] for kind in generation.columns]).sum().T
     total = grouped.sum(axis=1)
     return grouped.div(total.where(total > 0), axis=0).reindex(columns=list(SOURCES), fill_value=0.0)

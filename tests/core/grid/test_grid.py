@@ -301,7 +301,7 @@ def test_a_modelled_year_has_the_published_mix_and_mean(zone):
 
 def test_modelled_years_depend_on_the_seed_and_on_nothing_else():
     one, other = grid.load("AU", 2019), grid.load("AU", 2019, seed=1)
-    grid_modelled.simulate.cache_clear()
+    grid_modelled._simulate.cache_clear()
     pd.testing.assert_frame_equal(one, grid.load("AU", 2019))
     assert not np.allclose(one["intensity_g_per_kwh"], other["intensity_g_per_kwh"])
     assert one["intensity_g_per_kwh"].mean() == pytest.approx(other["intensity_g_per_kwh"].mean(), rel=0.03)
@@ -360,5 +360,56 @@ def test_wind_and_sun_are_curtailed_to_what_there_is_room_for():
 
 
 def test_a_place_without_statistics_is_refused():
-    with pytest.raises(ValueError, match=r"zone='MARS' has no row in data/facts/grid_mixes\.csv: it has AU, BR"):
+    with pytest.raises(ValueError, match=r"no zone 'MARS'; known: AU, BR"):
         grid_modelled.simulate(Place("MARS", 0.0, 0.0, "UTC"), 2019)
+
+
+# ---- arguments of another kind --------------------------------------------------------------------------------------
+
+TIMES = pd.date_range("2019-01-01", periods=3, freq="h", tz="UTC")
+BAD = [None, "1", True, np.nan, np.inf, 1e300, [], {"a": "b"}, object()]
+CALLS = {
+    grid.load: {"zones": "DE", "year": 2019, "seed": 0},
+    grid.generation: {"zone": "DE", "year": 2019, "seed": 0},
+    Place: {"zone": "AU", "latitude": 1.0, "longitude": 1.0, "timezone": "UTC"},
+    grid_modelled.sun_sine: {"times": TIMES, "latitude": 1.0, "longitude": 1.0},
+    grid_modelled.clear_sky: {"sine": [0.5]},
+    grid_modelled.ar1: {"n": 3, "memory": 0.5, "rng": np.random.default_rng(0)},
+    grid_modelled.load_shape: {"times": TIMES, "place": FRESNO},
+    grid_modelled.bands: {"residual": [1.0, 2.0], "energies": {"a": 1.0, "b": 1.0}},
+    grid_modelled.simulate: {"place": FRESNO, "year": 2019, "seed": 0},
+    grid_sources.intensity_g_per_kwh: {"generation": pd.DataFrame({"coal": [1.0]})},
+    grid_sources.shares: {"generation": pd.DataFrame({"coal": [1.0]})},
+    store.hours: {"year": 2019},
+    store.read: {"year": 2019},
+    store.whole_shares: {"shares": np.array([[0.5], [0.5]])},
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (function, name, value)
+        for function, inputs in CALLS.items()
+        for name in inputs
+        for value in BAD
+        if not (function is Place and name == "zone" and value == "1")  # a code is any text
+    ],
+)  # fmt: skip
+def test_every_argument_is_checked_and_named(function, name, value):
+    function(**CALLS[function])
+    with pytest.raises((ValueError, TypeError), match=name):
+        function(**CALLS[function] | {name: value})
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        pd.DataFrame({"coal": [-1.0]}), pd.DataFrame({"coal": [np.inf]}), pd.DataFrame({"coal": ["1"]}), pd.DataFrame({"coal": [True]}),
+        pd.DataFrame({"fusion": [1.0]}), pd.DataFrame(),
+    ],
+)  # fmt: skip
+def test_generation_is_checked_cell_by_cell(generation):
+    for function in (grid_sources.intensity_g_per_kwh, grid_sources.shares):
+        with pytest.raises((ValueError, TypeError), match="generation"):
+            function(generation)
