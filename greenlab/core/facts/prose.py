@@ -9,6 +9,7 @@ nobody thought of, such as PWh, is refused.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -72,17 +73,28 @@ class Written:
     step: Decimal
 
     def __post_init__(self) -> None:
+        for name in ("value", "step"):
+            number = getattr(self, name)
+            if not isinstance(number, Decimal) or not number.is_finite():
+                raise TypeError(f"{name}={number!r} is {type(number).__name__}: give a finite Decimal")
         if self.step <= 0:
             raise ValueError(f"step must be positive, got {self.step}")
 
     def agrees(self, exact: float) -> bool:
         """Whether rounding ``exact`` to the digits written gives this number (a tie may go either way).
 
+        Raises:
+            TypeError: if ``exact`` is no number.
+
         >>> Written(Decimal("85.4"), Decimal("0.1")).agrees(85.41)
         True
         >>> Written(Decimal("486"), Decimal(1)).agrees(485)
         False
         """
+        if isinstance(exact, (bool, str)) or not hasattr(exact, "__float__"):
+            raise TypeError(f"exact={exact!r} is {type(exact).__name__}: give a number")
+        if not math.isfinite(exact):
+            return False
         fact = Decimal(repr(float(exact)))
         off = abs(fact - self.value)
         return off * 2 <= self.step and off <= abs(fact) * ROUNDING_LIMIT
@@ -100,6 +112,9 @@ class Quantity:
     bound: str = ""
 
     def __post_init__(self) -> None:
+        for name, kind in (("low", Written), ("high", Written), ("unit", str)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name}={getattr(self, name)!r} must be of the type {kind.__name__}")
         if self.bound not in ("", "low", "high"):
             raise ValueError(f"bound must be '', 'low' or 'high', got {self.bound!r}")
 
@@ -112,11 +127,16 @@ class Quantity:
 def quantities(text: str) -> list[Quantity] | None:
     """The quantities in a piece of text, or None when it is not one quantity, one range, or one list with slashes.
 
+    Raises:
+        TypeError: if it is no text.
+
     >>> [(q.low.value, q.high.value, q.unit) for q in quantities("about 620 to 1,050 TWh")]
     [(Decimal('620'), Decimal('1050'), 'TWh')]
     >>> quantities("485 TWh in 2025") is None  # two numbers in one link: which one is quoted?
     True
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text={text!r} is {type(text).__name__}: give the words that are written")
     text = _plain(text)
     found = list(_NUMBER.finditer(text))
     if not found or text[: found[0].start()].rstrip().endswith(("-", ".", ",")):
@@ -149,11 +169,17 @@ def quantities(text: str) -> list[Quantity] | None:
 def same_unit(written: str, unit: str) -> bool:
     """Whether a unit in a sentence is the fact's unit; a word that is not known is taken for another unit.
 
+    Raises:
+        TypeError: if one of them is no text.
+
     >>> same_unit("TWh", "TWh/y"), same_unit("GWh", "TWh/y"), same_unit("servers", "servers/y"), same_unit("g", "g/kWh")
     (True, False, True, False)
     >>> same_unit("PWh", "TWh/y"), same_unit("apples", "TWh/y"), same_unit("GPU", "h")
     (False, False, True)
     """
+    for name, text in (("written", written), ("unit", unit)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}={text!r} is {type(text).__name__}: give a unit as text")
     said, fact = _canonical(written), _canonical(unit)
     if not said or said == fact or said[0] in _NO_UNITS:
         return True

@@ -622,6 +622,30 @@ def test_records_of_prose_check_their_fields():
         facts_prose.Quantity(one, one, bound="up")
 
 
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda bad: facts_prose.quantities(bad), "text="),
+        (lambda bad: facts_prose.same_unit(bad, "TWh"), "written="),
+        (lambda bad: facts_prose.same_unit("TWh", bad), "unit="),
+        (lambda bad: facts_prose.Written(bad, Decimal(1)), "value="),
+        (lambda bad: facts_prose.Written(Decimal(1), bad), "step="),
+        (lambda bad: facts_prose.Quantity(bad, bad), "low="),
+        (lambda bad: facts_prose.Written(Decimal(1), Decimal(1)).agrees(bad), "exact="),
+        (lambda bad: facts_readme.show(bad), "number="),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("bad", [True, [485], {}, object()])
+def test_what_is_no_text_or_number_is_refused_by_name(call, name, bad):
+    with pytest.raises(TypeError, match=name):
+        call(bad)
+
+
+@pytest.mark.parametrize("exact", [math.nan, math.inf, -math.inf])
+def test_no_written_number_agrees_with_infinity(exact):
+    assert not facts_prose.Written(Decimal(1), Decimal(1)).agrees(exact)
+
+
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 

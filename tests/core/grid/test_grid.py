@@ -405,8 +405,8 @@ def test_every_argument_is_checked_and_named(function, name, value):
 @pytest.mark.parametrize(
     "generation",
     [
-        pd.DataFrame({"coal": [-1.0]}), pd.DataFrame({"coal": [np.inf]}), pd.DataFrame({"coal": ["1"]}), pd.DataFrame({"coal": [True]}),
-        pd.DataFrame({"fusion": [1.0]}), pd.DataFrame(),
+        pd.DataFrame({"coal": [-1.0]}), pd.DataFrame({"coal": [np.inf]}), pd.DataFrame({"coal": ["1"]}),
+        pd.DataFrame({"coal": [True]}), pd.DataFrame({"fusion": [1.0]}), pd.DataFrame(),
     ],
 )  # fmt: skip
 def test_generation_is_checked_cell_by_cell(generation):
