@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 from greenlab.core.facts import schema
 from greenlab.core.facts.schema import Cell, Row
@@ -92,8 +94,8 @@ def check_id(id: str) -> None:
 def claims() -> dict[str, Claim]:
     """All claims by name."""
     names = [field.name for field in fields(Claim)]
-    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in schema.rows("claims")}
-    # type: ignore[arg-type]
+    rows: tuple[Mapping[str, Any], ...] = schema.rows("claims")  # checked cell by cell when they were read
+    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in rows}
 
 
 @lru_cache

@@ -32,7 +32,7 @@ class Traces:
         start: beginning of the first step, UTC.
         step_h: length of a step [h].
         intensity_g_per_kwh: average carbon intensity ``(Z, T)`` [g/kWh].
-        basis: one of "computed", "MODELLED", "file" for each zone.
+        basis: one of "computed", "modelled", "file" for each zone; all computed if left out.
         marginal_g_per_kwh: emissions of one more kWh ``(Z, T)`` [g/kWh], if known.
         curtailed_share: share of one more kWh that would come from curtailed wind or sun ``(Z, T)``, 0 to 1, if known.
         price_per_kwh: price ``(Z, T)`` [currency/kWh], if known; it may be negative.

@@ -198,7 +198,7 @@ def _of_json(text: str) -> pd.DataFrame:
     except (ValueError, RecursionError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else str(error)[:80]
         raise ValueError(f"source is no JSON that can be read ({reason}): the JSON of NESO's API is {form}") from None
-    entries = data.get("data") if isinstance(data, dict) else data
+    entries: Any = data.get("data") if isinstance(data, dict) else data
     try:
         rows = [{"from": entry["from"], "to": entry["to"], **entry["intensity"]} for entry in entries]
     except (KeyError, TypeError, AttributeError):
