@@ -11,8 +11,7 @@ from greenlab.core.facts import value
 from greenlab.core.grid.plausible import DIRTIEST_G_PER_KWH
 from greenlab.footprint.checks import check_intensity
 
-# Published numbers from their inputs
-# -----------------------------------------------------------------------------------
+# Published numbers from their inputs ----------------------------------------------------------------------------------
 
 
 def gpt3():
@@ -122,8 +121,7 @@ def test_the_split_of_2024_and_what_the_averages_leave():
     assert fp.overhead_share(value("pue-best")) == pytest.approx(0.083, abs=0.001)
 
 
-# Laws
-# ------------------------------------------------------------------------------------------------------------------
+# Laws -----------------------------------------------------------------------------------------------------------------
 
 AMOUNT = st.floats(1e-3, 1e9)
 GRID = st.floats(2, DIRTIEST_G_PER_KWH)
@@ -180,8 +178,7 @@ def test_at_break_even_use_equals_the_investment(invested, per_use):
     assert fp.break_even(invested, per_use) * per_use / 1e3 == pytest.approx(invested, rel=1e-9)
 
 
-# Arrays
-# ----------------------------------------------------------------------------------------------------------------
+# Arrays ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_million_runs_at_once_equal_a_loop_over_a_sample():
@@ -226,8 +223,7 @@ def test_a_series_keeps_its_index_and_lists_are_arrays():
     assert split.cooling_kwh.tolist() == [20, 90]
 
 
-# What is refused
-# -------------------------------------------------------------------------------------------------------
+# What is refused ------------------------------------------------------------------------------------------------------
 
 RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
 
@@ -236,21 +232,21 @@ RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
     ("call", "message"),
     [
         (lambda: fp.training_footprint(**RUN | {"power_w": -400}),
-        r"power_w=-400: give a finite number at least 0 .*; in W"),
+         r"power_w=-400: give a finite number at least 0 .*; in W"),
         (lambda: fp.training_footprint(**RUN, pue=0.9),
-        r"pue=0.9: .* at least 1 and at most 5; it is total energy over IT energy"),
+         r"pue=0.9: .* at least 1 and at most 5; it is total energy over IT energy"),
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0.344}),
-        r"looks like kg/kWh, which is 344 g/kWh"),
+         r"looks like kg/kWh, which is 344 g/kWh"),
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0}), r"no grid is outside"),
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 344000}),
-        r"at least 2 and at most 2500; in g/kWh"),
+         r"at least 2 and at most 2500; in g/kWh"),
         (lambda: fp.training_footprint(device_hours=1, power_w=1, region="Grmany"), r"Nearest: .*DE \(Germany\)"),
         (lambda: fp.training_footprint(device_hours=1, power_w=1), r"exactly one of them, such as region='DE'"),
         (lambda: fp.training_footprint(**RUN, region="DE"), r"exactly one of them"),
         (lambda: fp.training_footprint(power_w=1, region="DE"), r"device_hours=None and flops=None"),
         (lambda: fp.training_footprint(flops=1e20, power_w=1, region="DE"), r"flops_per_s is missing"),
         (lambda: fp.training_footprint(flops=1e20, flops_per_s=312, power_w=1, region="DE"),
-        r"must be multiplied by 1e12"),
+         r"must be multiplied by 1e12"),
         (lambda: fp.device_hours_of(1e20, 1e12, 40), r"utilization=40: .* fractions: 0.4, not 40"),
         (lambda: fp.training_footprint(**RUN | {"power_w": [400, -1]}), r"power_w holds -1.0 at position 1"),
         (lambda: fp.training_footprint(**RUN | {"power_w": "400 W"}), r"power_w='400 W' is str: give a finite number"),
@@ -262,7 +258,7 @@ RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
         (lambda: fp.split_energy(1, compute=0.4, other_it=0.2, cooling=0.3), r"= 0.9, not 1"),
         (lambda: fp.servers_energy(100, 6500), r"power_kw=6500: .* 6.5, not 6500"),
         (lambda: fp.sci(energy_kwh=1, region="DE", functional_units=0),
-        r"functional_units=0: .* above 0 .*per unit of work"),
+         r"functional_units=0: .* above 0 .*per unit of work"),
         (lambda: fp.embodied_share(1, hours_used=3, lifetime_h=2), r"longer than it lives"),
         (lambda: fp.rebound(before_wh=1, after_wh=2, uses_before=1, uses_after=1), r"became cheaper"),
         (lambda: fp.break_even(1, 0), r"never reaches the investment"),
@@ -278,8 +274,7 @@ def test_the_grid_is_that_of_the_table():
     assert check_intensity("Germany", None) == check_intensity("DE", None) == value("DE.intensity_g_per_kwh")
 
 
-# Whole numbers, Series that do not fit, arguments without effect
-# ----------------------------------------------------------
+# Whole numbers, Series that do not fit, arguments without effect ------------------------------------------------------
 
 
 def test_whole_numbers_do_not_overflow():
@@ -306,14 +301,14 @@ FR, DE = pd.Series({"FR": 10.0, "PL": 20.0}), pd.Series({"DE": 10.0, "PL": 20.0}
     ("call", "names"),
     [
         (lambda a, b: fp.sci(energy_kwh=a, functional_units=b, intensity_g_per_kwh=400),
-        "energy_kwh and functional_units"),
+         "energy_kwh and functional_units"),
         (lambda a, b: fp.sci(energy_kwh=1, functional_units=1, embodied_g=a, intensity_g_per_kwh=b),
-        "intensity_g_per_kwh and embodied_g"),
+         "intensity_g_per_kwh and embodied_g"),
         (fp.break_even, "invested_kwh and per_use_wh"),
         (fp.training_flops, "params_active and tokens"),
         (lambda a, b: fp.training_footprint(device_hours=a, power_w=b, region="DE"), "device_hours and power_w"),
         (lambda a, b: fp.inference_footprint(accelerator_wh=a, queries_per_day=b, region="DE"),
-        "accelerator_wh and queries_per_day"),
+         "accelerator_wh and queries_per_day"),
         (lambda a, b: fp.datacentre_energy(compute_kwh=a, cooling_kwh=b), "compute_kwh and cooling_kwh"),
         (fp.servers_energy, "n_servers and power_kw"),
         (lambda a, b: fp.uses_after_saving(a, cost_ratio=b, elasticity=1), "uses_before and cost_ratio"),

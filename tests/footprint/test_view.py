@@ -45,8 +45,7 @@ def test_every_chart_is_a_valid_specification_with_words(trainings, yardsticks):
         assert spec["title"]
 
 
-# The tables
-# ------------------------------------------------------------------------------------------------------------
+# The tables -----------------------------------------------------------------------------------------------------------
 
 
 def test_about_fifty_models_and_rumours_are_told_apart():
@@ -100,8 +99,7 @@ def test_tables_say_what_the_facts_say():
     assert work.splits().groupby("label")["share_percent"].sum().tolist() == pytest.approx([100] * 3)
 
 
-# The calculators
-# -------------------------------------------------------------------------------------------------------
+# The calculators ------------------------------------------------------------------------------------------------------
 
 
 def test_the_training_calculator_holds_at_every_extreme_and_reaches_its_goal(trainings):
@@ -232,8 +230,7 @@ def test_twins_start_where_their_widgets_start(trainings, yardsticks):
     assert "8.9 Wh an answer" in drawn_words(see.search_twin(yardsticks))
 
 
-# The exercises
-# ---------------------------------------------------------------------------------------------------------
+# The exercises --------------------------------------------------------------------------------------------------------
 
 WRONG = {
     "footprint-training": [

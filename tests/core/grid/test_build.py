@@ -31,8 +31,7 @@ def intensities(cleaned):
     return intensity_g_per_kwh(cleaned.generation)
 
 
-# ---- intensity and shares
-# ----------------------------------------------------------------------------------------------
+# ---- intensity and shares --------------------------------------------------------------------------------------------
 
 
 def test_factors_are_the_medians_of_the_ipcc():
@@ -83,8 +82,7 @@ def test_intensity_lies_between_the_factors_and_shares_add_up(powers):
     assert np.abs(whole[:, 0] / 200 - shares(generation).to_numpy()[0]).max() < 1 / 200
 
 
-# ---- gaps
-# --------------------------------------------------------------------------------------------------------------
+# ---- gaps ------------------------------------------------------------------------------------------------------------
 
 
 def test_gaps_of_up_to_three_hours_lie_on_a_line():
@@ -151,8 +149,7 @@ def test_filling_never_touches_what_is_known(missing):
     assert gap_lengths(np.array(missing))[~np.array(missing)].sum() == 0
 
 
-# ---- cleaning a country
-# ------------------------------------------------------------------------------------------------
+# ---- cleaning a country ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ["15min", "30min", "h"])
@@ -281,8 +278,7 @@ def test_countries_without_two_good_years_are_left_out_with_the_reason():
     assert row["ember_g_per_kwh"] == 392.51
 
 
-# ---- the files
-# ---------------------------------------------------------------------------------------------------------
+# ---- the files -------------------------------------------------------------------------------------------------------
 
 
 def small_table(year=2019):

@@ -43,15 +43,15 @@ def day(n=48, start="2020-01-01", step="h", value=300.0):
     ("file", "arguments", "format", "zone", "first", "expected"),
     [
         ("electricity_maps_2022.csv", {}, "electricity-maps", "DE", "2022-01-01 00:00", [266.18, 253.71, 246.02,
-        240.5, 242.33]),
+         240.5, 242.33]),
         ("electricity_maps_2024.csv", {}, "electricity-maps", "FR", "2024-07-01 22:00", [27.53, 27.02, 26.48]),
         ("electricity_maps_2024.csv", {"signal": "direct"}, "electricity-maps", "FR", "2024-07-01 22:00", [10.11,
-        9.87, 9.42]),
+         9.87, 9.42]),
         ("neso_website.csv", {}, "neso", "GB", "2024-03-31 00:00", [115.0, 105.0, 97.0]),
         ("neso_api.json", {}, "neso", "GB", "2024-03-31 00:00", [115.0, 105.0]),
         ("neso_portal.csv", {}, "neso", "GB", "2024-03-18 10:00", [148.0, 129.5]),
         ("plain_berlin.csv", {"timezone": "Europe/Berlin"}, "plain", "file", "2023-03-25 23:00", [400.5, 410.5, 420.5,
-        430.5]),
+         430.5]),
     ],
 )  # fmt: skip
 def test_a_sample_loads(file, arguments, format, zone, first, expected):
@@ -143,8 +143,7 @@ def test_an_hour_is_weighted_by_generation():
     assert values(grid.read("\n".join([head, *rows]).encode())) == [(820 + 3 * 11) / 4]
 
 
-# ---- other sources of the same
-# -----------------------------------------------------------------------------------------
+# ---- other sources of the same ---------------------------------------------------------------------------------------
 
 
 def test_paths_open_files_bytes_and_pandas_give_the_same():
@@ -183,8 +182,7 @@ def test_marks_and_old_encodings_are_read(encoding):
     assert values(grid.read(text.encode(encoding), timezone="UTC")) == [300.5, 301.5]
 
 
-# ---- clocks
-# ------------------------------------------------------------------------------------------------------------
+# ---- clocks ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -258,8 +256,7 @@ def test_day_and_month_that_cannot_be_told_apart_are_refused():
         grid.read(plain(["01/02/2020 00:00,300", "01/02/2020 01:00,300"]), timezone="UTC")
 
 
-# ---- repairs are stated
-# ------------------------------------------------------------------------------------------------
+# ---- repairs are stated ----------------------------------------------------------------------------------------------
 
 
 def test_short_gaps_lie_on_a_line_and_long_ones_come_from_neighbouring_days():
@@ -319,8 +316,7 @@ def test_what_is_written_as_a_plain_file_is_read_back(start, data, zone):
     assert values(found) == data
 
 
-# ---- what is refused, and how
-# ------------------------------------------------------------------------------------------
+# ---- what is refused, and how ----------------------------------------------------------------------------------------
 
 GOOD = day(48)
 
@@ -350,7 +346,7 @@ WHEN = "when,what,where"
         (broken(3, "2020-01-01T03:00,300"), {}, r"row 5: time is '2020-01-01T03:00', without an offset"),
         (broken(3, "2020-01-01T03:00Z"), {}, r"row 5 has 1 cells where the header has 2"),
         (broken(3, "2020-01-01T02:00Z,999"), {},
-        r"rows 4 and 5 are both of 2020-01-01 02:00 UTC but disagree: 302 and 999"),
+         r"rows 4 and 5 are both of 2020-01-01 02:00 UTC but disagree: 302 and 999"),
         (plain(KG), {}, r"the median of 'intensity' is 0\.\d+: .*kg/kWh.*scale=1000"),
         (plain(MG), {}, r"more than any grid emits: is it in mg/kWh"),
         (plain(NAIVE), {}, r"row 2: the time 2020-01-01 00:00:00 has no time zone\. Pass timezone='UTC'"),
@@ -368,7 +364,7 @@ WHEN = "when,what,where"
         (plain(GOOD), {"scale": -1}, r"scale=-1: give a finite number above 0; 1000 for kg/kWh"),
         (plain(GOOD), {"max_gap_share": 2}, r"max_gap_share=2: give a finite number at least 0 and below 1"),
         (b'{"data": [{"when": 1}]}', {},
-        r"source is JSON with the keys data: of JSON only that of NESO's API .* is read"),
+         r"source is JSON with the keys data: of JSON only that of NESO's API .* is read"),
         (b'{"data": ', {}, r"source is no JSON that can be read"),
         ("nowhere.csv", {}, r"no file 'nowhere\.csv': give the path"),
         (pd.DataFrame({"time": [1, 2], "intensity": [3.0, 4.0]}), {}, r"row 2: time is 1, a number: write times as"),
@@ -423,8 +419,7 @@ def test_a_read_checks_its_format():
         grid.Read(pd.DataFrame(), (), "xls", "DE")
 
 
-# ---- what ENTSO-E and Electricity Maps give today, and gave in 2021
-# -------------------------------------------------------
+# ---- what ENTSO-E and Electricity Maps give today, and gave in 2021 --------------------------------------------------
 
 
 def long_export(hours, clock="CET/CEST", area="BZN|BE"):
@@ -554,8 +549,7 @@ def test_unix_times_alone_are_read(factor):
     assert found.repairs == ("Unix times read as UTC",)
 
 
-# ---- units and quantities, by the name of the column
-# ----------------------------------------------------------------------
+# ---- units and quantities, by the name of the column -----------------------------------------------------------------
 
 UNITS = {
     LB_PER_MWH: ["intensity (lbs/MWh)", "intensity_lb_per_mwh", "carbon_intensity_lbs_per_mwh", "lbs_co2_per_mwh",
@@ -597,7 +591,7 @@ def test_tons_may_be_metric_or_short_and_the_reader_says_which():
 @pytest.mark.parametrize(
     "label",
     ["stone_per_mwh", "lb/MMBtu", "gC/kWh", "gkwh", "intensity [foo]", "intensity_kg", "intensity_kwh", "co2_t",
-    "load MW", "price",
+     "load MW", "price",
      "price_eur_per_mwh", "Day-ahead Price [EUR/MWh]", "temperature_c", "carbon_price", "Actual Total Load [MW]",
      "net_generation", "DE"],
 )  # fmt: skip
@@ -613,8 +607,7 @@ def test_a_scale_on_a_column_in_grams_is_refused():
         grid.read(plain(GOOD, "time,g_per_kwh"), scale=1000)
 
 
-# ---- wild values, and values near 0
-# --------------------------------------------------------------------------------------
+# ---- wild values, and values near 0 ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wild", ["1e7", "1e308", "2501", "1e999"])
@@ -653,8 +646,7 @@ def test_what_read_accepts_the_traces_accept():
     assert Traces.from_frame(frame).intensity_g_per_kwh[0].tolist() == frame["intensity_g_per_kwh"].tolist()
 
 
-# ---- commas and points
-# ---------------------------------------------------------------------------------------------------
+# ---- commas and points -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -707,8 +699,7 @@ def test_kilograms_with_a_decimal_comma_are_refused_not_multiplied():
         grid.read(plain(rows))
 
 
-# ---- files that are no table
-# ---------------------------------------------------------------------------------------------
+# ---- files that are no table -----------------------------------------------------------------------------------------
 
 HOSTILE = {
     "gzip": (b"\x1f\x8b\x08" + bytes(range(256)), "source is a gzip archive: unpack it"),
@@ -767,11 +758,11 @@ def test_line_ends_of_any_machine_are_read():
         (pd.Series(dtype=float), ValueError, "the file is empty"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "source has 2 columns of the name 'a'"),
         (pd.DataFrame({"time": ["2020-01-01T00:00Z"], "intensity": [True]}), ValueError,
-        "is of the type bool: it must hold numbers"),
+         "is of the type bool: it must hold numbers"),
         (pd.DataFrame({"time": ["2020-01-01T00:00Z"], "intensity": [3 + 1j]}), ValueError, "is of the type complex128"),
         (pd.DataFrame({"time": [None, "2020-01-01T00:00Z"], "intensity": [3.0, 4.0]}), ValueError, "row 2: time"),
         (pd.DataFrame({"time": [pd.NaT, pd.Timestamp("2020")], "intensity": [3.0, 4.0]}), ValueError,
-        "row 2: time has no time"),
+         "row 2: time has no time"),
         (pd.DataFrame({("a", "b"): [1.0], ("a", "c"): [2.0]}), ValueError, "unknown columns"),
     ],
 )  # fmt: skip
@@ -783,7 +774,7 @@ def test_a_source_of_another_kind_is_refused(source, error, message):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("scale", True), ("scale", "1000"), ("scale", np.nan), ("scale", np.inf), ("scale", 0), ("max_gap_share", None),
-    ("zone", 5),
+     ("zone", 5),
      ("max_gap_share", -0.1), ("max_gap_share", np.nan), ("timezone", 5), ("timezone", ""), ("signal", None),
      ("format", 5), ("format", "")],
 )  # fmt: skip

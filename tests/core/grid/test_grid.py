@@ -166,8 +166,7 @@ def test_every_file_is_described():
             assert path.name in overview
 
 
-# ---- load, zones, generation
-# -------------------------------------------------------------------------------------------
+# ---- load, zones, generation -----------------------------------------------------------------------------------------
 
 
 def test_load_gives_one_row_per_zone_and_hour():
@@ -270,8 +269,7 @@ def test_using_the_grid_needs_neither_pyarrow_nor_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-# ---- modelled zones
-# ----------------------------------------------------------------------------------------------------
+# ---- modelled zones --------------------------------------------------------------------------------------------------
 
 MODELLED = grid.zones().query("basis == 'modelled'")["zone"].tolist()
 FRESNO = Place("US-CAL", 36.8, -119.8, "America/Los_Angeles")
