@@ -147,8 +147,9 @@ def shares(generation: pd.DataFrame) -> pd.DataFrame:
         ValueError: if a column is no type of plant, or a value is negative or infinite.
 
     >>> import pandas as pd
-    >>> shares(pd.DataFrame({"wind": [1.0], "wind_offshore": [1.0], "gas": [2.0]}))[["wind", "gas",
-    "coal"]].to_numpy().tolist() [[0.5, 0.5, 0.0]]
+    >>> made = shares(pd.DataFrame({"wind": [1.0], "wind_offshore": [1.0], "gas": [2.0]}))
+    >>> made[["wind", "gas", "coal"]].to_numpy().tolist()
+    [[0.5, 0.5, 0.0]]
     """
     _check_generation(generation)
     grouped = generation.T.groupby([GROUP[kind] for kind in generation.columns]).sum().T
