@@ -1,6 +1,7 @@
 """Chapter 1, the footprint of generative AI: from device hours, watts and a grid to kilowatt-hours and grams.
 
-* ``training``: `training_footprint`, from device hours or from FLOPs; idle machines and manufacture where they are known
+* ``training``: `training_footprint`, from device hours or from FLOPs; idle machines and manufacture where they are
+  known
 * ``inference``: `inference_footprint` per query and per year; `answer_wh` from tokens
 * ``datacentre``: `datacentre_energy` and its split, PUE, and fleets of servers
 * ``sci``: the Software Carbon Intensity, ISO/IEC 21031

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from greenlab.footprint.checks import WH_PER_J, Amount, amount, check_pue, check_share, intensity
+from greenlab.footprint.checks import (
+    WH_PER_J,
+    Amount,
+    check_amount,
+    check_intensity,
+    check_pue,
+    check_share,
+    check_together,
+)
 
 DAYS_PER_YEAR = 365
 
@@ -22,6 +30,12 @@ class InferenceFootprint:
         queries_per_day: how many there are [1/d].
         intensity_g_per_kwh: of the grid [g/kWh].
         embodied_g: manufacture, the share of one query [g CO2e].
+
+    Each is a number, or an array or Series of one shape.
+
+    Raises:
+        TypeError: if an amount is no number.
+        ValueError: if an amount is out of range, or two do not fit together.
     """
 
     accelerator_wh: Amount
@@ -33,8 +47,18 @@ class InferenceFootprint:
     embodied_g: Amount
 
     def __post_init__(self) -> None:
-        for name in ("accelerator_wh", "host_wh", "idle_wh", "overhead_wh", "queries_per_day", "embodied_g"):
-            amount(name, getattr(self, name), name.rpartition("_")[2])
+        units = {
+            "accelerator_wh": "Wh",
+            "host_wh": "Wh",
+            "idle_wh": "Wh",
+            "overhead_wh": "Wh",
+            "queries_per_day": "1/d",
+            "intensity_g_per_kwh": "g/kWh",
+            "embodied_g": "g",
+        }
+        for name, unit in units.items():
+            object.__setattr__(self, name, check_amount(name, getattr(self, name), unit))
+        check_together(**{name: getattr(self, name) for name in units})
 
     @property
     def query_wh(self) -> Amount:
@@ -86,7 +110,8 @@ def inference_footprint(
         embodied_g: manufacture, the share of one query [g CO2e].
 
     Raises:
-        ValueError: if an amount is out of range or the region is unknown.
+        TypeError: if an amount is no number.
+        ValueError: if an amount is out of range, two do not fit together, or the region is unknown.
 
     The parts of a median Gemini prompt add to 0.24 Wh:
 
@@ -94,18 +119,18 @@ def inference_footprint(
     >>> round(prompt.query_wh, 2), round(prompt.query_carbon_g, 3)
     (0.24, 0.024)
     """
-    parts = [
-        amount(name, value, "Wh")
-        for name, value in (("accelerator_wh", accelerator_wh), ("host_wh", host_wh), ("idle_wh", idle_wh))
-    ]
+    accelerator = check_amount("accelerator_wh", accelerator_wh, "Wh")
+    host, idle = check_amount("host_wh", host_wh, "Wh"), check_amount("idle_wh", idle_wh, "Wh")
+    pue = check_pue(pue)
+    check_together(accelerator_wh=accelerator, host_wh=host, idle_wh=idle, pue=pue)
     return InferenceFootprint(
-        accelerator_wh=parts[0],
-        host_wh=parts[1],
-        idle_wh=parts[2],
-        overhead_wh=(parts[0] + parts[1] + parts[2]) * (check_pue(pue) - 1),
-        queries_per_day=amount("queries_per_day", queries_per_day, "per day"),
-        intensity_g_per_kwh=intensity(region, intensity_g_per_kwh),
-        embodied_g=amount("embodied_g", embodied_g, "g"),
+        accelerator_wh=accelerator,
+        host_wh=host,
+        idle_wh=idle,
+        overhead_wh=(accelerator + host + idle) * (pue - 1),
+        queries_per_day=check_amount("queries_per_day", queries_per_day, "1/d"),
+        intensity_g_per_kwh=check_intensity(region, intensity_g_per_kwh),
+        embodied_g=check_amount("embodied_g", embodied_g, "g"),
     )
 
 
@@ -123,12 +148,21 @@ def answer_wh(
         power_w: power of one device with its share of host and building [W].
         utilization: the share of the peak that is reached while writing, above 0 up to 1.
 
+    Raises:
+        TypeError: if an amount is no number.
+        ValueError: if an amount is out of range, or two do not fit together.
+
     Epoch's inputs: 500 tokens, 100 billion weights in use, an H100 at a tenth of its peak, about 1,050 W:
 
     >>> round(answer_wh(tokens=500, params_active=100e9, flops_per_s=989.4e12, power_w=1050, utilization=0.1), 2)
     0.29
     """
-    flops = 2 * amount("tokens", tokens, "tokens") * amount("params_active", params_active, "parameters", above=True)
-    rate = amount("flops_per_s", flops_per_s, "FLOP/s", low=1e6, remedy="a rate in TFLOP/s must be multiplied by 1e12")
-    time_s = flops / (rate * check_share("utilization", utilization, above=True))
-    return time_s * amount("power_w", power_w, "W") * WH_PER_J
+    length = check_amount("tokens", tokens, "tokens")
+    weights = check_amount("params_active", params_active, "parameters", above=True)
+    rate = check_amount(
+        "flops_per_s", flops_per_s, "FLOP/s", low=1e6, remedy="a rate in TFLOP/s must be multiplied by 1e12"
+    )
+    share, power = check_share("utilization", utilization, above=True), check_amount("power_w", power_w, "W")
+    check_together(tokens=length, params_active=weights, flops_per_s=rate, utilization=share, power_w=power)
+    time_s = 2 * length * weights / (rate * share)
+    return time_s * power * WH_PER_J

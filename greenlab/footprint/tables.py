@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from greenlab.core import facts
+from greenlab.core import checks, facts
 from greenlab.core.facts import low_high, value
 from greenlab.footprint import inference_footprint, split_energy, training_footprint
 
@@ -23,15 +23,15 @@ def trend(quantity: str) -> pd.DataFrame:
         quantity: parameters, tokens or compute.
 
     Raises:
-        ValueError: if the quantity is unknown.
+        TypeError: if the quantity is no text.
+        ValueError: if it is unknown.
     """
     columns = {
         "parameters": {"params_total": "all parameters", "params_active": "parameters used for a token"},
         "tokens": {"training_tokens": "training tokens"},
         "compute": {"training_compute_flop": "training compute"},
     }
-    if quantity not in columns:
-        raise ValueError(f"quantity={quantity!r}: expected one of {', '.join(columns)}")
+    checks.one_of("quantity", quantity, tuple(columns))
     rows = []
     for model in facts.table("models").to_dict("records"):
         for column, count in columns[quantity].items():
@@ -42,7 +42,8 @@ def trend(quantity: str) -> pd.DataFrame:
             confidence = facts.fact(f"{model['id']}.{column}").confidence
             rows.append(
                 {
-                    "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount": model[column],
+                    "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount":
+                    model[column],
                     "confidence": confidence, "known": "known" if confidence in CERTAIN else "rumour or unverified",
                 }
             )  # fmt: skip
@@ -57,7 +58,7 @@ def tokens_per_parameter() -> pd.DataFrame:
 
 
 def scopes() -> pd.DataFrame:
-    """What the IEA said of data centres, by report: year, energy_twh, low_twh, high_twh, scope, what."""
+    """What the IEA said of data centres, by report: year, energy_twh, low_twh, high_twh [TWh], scope, what."""
     low, high = low_high("iea-dc-2026-forecast")
     rows = [
         (2022, value("iea-dc-2022"), None, None, SCOPE_WIDE, "estimate"),
@@ -70,7 +71,7 @@ def scopes() -> pd.DataFrame:
 
 
 def world_shares() -> pd.DataFrame:
-    """Share of data centres in the world's electricity by scope and denominator: label, share_percent."""
+    """Share of data centres in the world's electricity by scope and denominator: label, share_percent [%]."""
     wide, narrow = value("iea-dc-2022"), value("iea-dc-2025")
     consumption, production = value("world-electricity-consumption-2022"), value("world-electricity-2025")
     rows = [
@@ -82,7 +83,9 @@ def world_shares() -> pd.DataFrame:
 
 
 def yardsticks() -> pd.DataFrame:
-    """A year's electricity of countries and of what is compared with them: label, energy_twh, kind, in order of size."""
+    """A year's electricity of countries and of what is compared with them: label, energy_twh [TWh], kind, in order of
+    size.
+    """
     rows = [
         ("One chatbot, 0.34 Wh a prompt", chatbot_twh(), "AI"),
         ("A chat for every Google search", value("devries-google-energy"), "AI"),
@@ -106,13 +109,14 @@ def chatbot_twh() -> float:
 
 
 def multipliers() -> pd.DataFrame:
-    """GPT-3's and BLOOM's training, and each on the other's grid: label, carbon_t."""
+    """GPT-3's and BLOOM's training, and each on the other's grid: label, carbon_t [t CO2e]."""
     runs = {"BLOOM": "bloom", "GPT-3": "gpt3"}
     rows = []
     for name, run in runs.items():
         for place, grid in runs.items():
             footprint = training_footprint(
-                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,  # a megawatt-hour is 1,000 h of 1 kW
+                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,
+                # a megawatt-hour is 1,000 h of 1 kW
                 intensity_g_per_kwh=value(f"{grid}-intensity"),
             )  # fmt: skip
             where = "where it ran" if name == place else f"on {place}'s grid"
@@ -121,7 +125,7 @@ def multipliers() -> pd.DataFrame:
 
 
 def bloom_lifecycle() -> pd.DataFrame:
-    """BLOOM's training by part: label, carbon_t, and the running total up to it."""
+    """BLOOM's training by part: label, carbon_t [t CO2e]."""
     rows = [
         ("electricity of the GPUs at work", value("bloom-training-carbon")),
         ("electricity of idle machines", value("bloom-idle-carbon")),
@@ -131,12 +135,12 @@ def bloom_lifecycle() -> pd.DataFrame:
 
 
 def gemini_parts() -> pd.DataFrame:
-    """A median prompt by part: label, energy_wh."""
+    """A median prompt by part: label, energy_wh [Wh]."""
     return pd.DataFrame([(label, value(id)) for label, id in GEMINI_PARTS.items()], columns=["label", "energy_wh"])
 
 
 def prompts() -> pd.DataFrame:
-    """Published energies of one text prompt: label, energy_wh, in order of date."""
+    """Published energies of one text prompt: label, energy_wh [Wh], in order of date."""
     rows = [
         ("ChatGPT, a guess of 2023", value("chatgpt-prompt-2023")),
         ("GPT-4o, Epoch AI, February 2025", value("gpt4o-prompt")),
@@ -167,7 +171,7 @@ def splits() -> pd.DataFrame:
 
 
 def trainings() -> pd.DataFrame:
-    """Models whose training energy and carbon are both published: model, energy_mwh, carbon_t, known."""
+    """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known."""
     rows = []
     for model in facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"]).to_dict("records"):
         certain = all(

@@ -45,7 +45,7 @@ def test_every_chart_is_a_valid_specification_with_words(trainings, yardsticks):
         assert spec["title"]
 
 
-# The tables ------------------------------------------------------------------------------------------------------------
+# The tables -----------------------------------------------------------------------------------------------------------
 
 
 def test_about_fifty_models_and_rumours_are_told_apart():
@@ -58,7 +58,7 @@ def test_about_fifty_models_and_rumours_are_told_apart():
     assert (parameters["count"] == "parameters used for a token").sum() >= 10
     tokens = work.trend("tokens").set_index("model")["known"]  # a row may be surer in one column than in another
     assert tokens["OPT-175B"] == "known"
-    with pytest.raises(ValueError, match="quantity='size': expected one of parameters, tokens, compute"):
+    with pytest.raises(ValueError, match="no quantity 'size'; known: compute, parameters, tokens"):
         work.trend("size")
 
 
@@ -99,19 +99,20 @@ def test_tables_say_what_the_facts_say():
     assert work.splits().groupby("label")["share_percent"].sum().tolist() == pytest.approx([100] * 3)
 
 
-# The calculators -------------------------------------------------------------------------------------------------------
+# The calculators ------------------------------------------------------------------------------------------------------
 
 
 def test_the_training_calculator_holds_at_every_extreme_and_reaches_its_goal(trainings):
     explorer = see.training_widget(trainings)
     for stop, text in exercise_extremes(explorer):
-        assert re.search(r"MWh, [\d,.e+]+ t CO2e in ", text), stop
+        assert re.search(r"MWh, [\d,.]+( million)? t CO2e in ", text), stop
+        assert not re.search(r"\de[+-]\d|\ba [AH]\d|\b1 tokens", text), stop
     assert "not yet reached" in explorer.text
-    explorer.set(billions=100.0, tokens=200, chip="B200 (2024)", region="NO")
+    explorer.set(billions=100, tokens=200, chip="B200 (2024)", region="NO")
     assert "not yet" in explorer.text  # a hundred billion on two hundred tokens each is more than 100 t even there
-    explorer.set(billions=10**1.85)
+    explorer.set(billions=70)
     assert explorer.text.endswith(": reached.")
-    found = widgets.training_run(10**10.85, 200, "B200 (2024)", "NO")
+    found = widgets.training_run(70e9, 200, "B200 (2024)", "NO")
     assert explorer.panel.params.carbon == pytest.approx(found.carbon_t)
     assert explorer.panel.params.energy == pytest.approx(found.energy_mwh)
 
@@ -123,11 +124,65 @@ def test_the_search_calculator_holds_at_every_extreme_and_starts_at_de_vries(yar
         assert "TWh a year before" in text, stop
         assert ("no saving that could rebound" in text) == (stop["cheaper"] == 1)
     explorer.set(cheaper=4, more=4)
-    assert "Rebound 100%" in explorer.text
+    assert "Rebound 100 %" in explorer.text
     explorer.set(cheaper=4, more=8)
     assert "took more than the saving" in explorer.text
-    explorer.set(answer_wh=0.25, cheaper=3, more=2)
+    explorer.set(answer_wh=0.24, cheaper=3, more=2)
     assert explorer.text.endswith(": reached.")
+
+
+def test_the_training_calculator_starts_at_gpt3_in_slider_sentence_and_kernel(trainings):
+    explorer = see.training_widget(trainings)
+    assert explorer.controls["billions"].value == 175
+    assert explorer.text.startswith("175 billion parameters on 2 tokens each: ")
+    found = widgets.training_run(175e9, 2, "V100 (2017)", "US")
+    assert explorer.panel.params.energy == pytest.approx(found.energy_mwh)
+    assert (
+        f" {widgets.say_number(found.energy_mwh)} MWh, {widgets.say_number(found.carbon_t)} t CO2e in " in explorer.text
+    )
+
+
+def test_the_search_calculator_starts_at_the_papers_29_point_2(yardsticks):
+    assert see.search_widget(yardsticks).text.startswith("29.2 TWh a year before, 29.2 TWh after: ")
+
+
+def test_no_rebound_is_said_without_a_minus(yardsticks):
+    explorer = see.search_widget(yardsticks)
+    explorer.set(cheaper=3, more=1)
+    assert "Rebound 0 % of" in explorer.text
+    for stop, text in exercise_extremes(explorer):
+        assert "-0" not in text, stop
+        assert not re.search(r"\b0(\.0+)? % of Ireland", text), stop
+
+
+def test_sentences_of_the_training_calculator_are_words(trainings):
+    explorer = see.training_widget(trainings)
+    explorer.set(chip="A100 (2020)", tokens=1, billions=1000)
+    assert explorer.text.startswith("1 trillion parameters on 1 token each: ")
+    assert " hours of an A100, " in explorer.text
+    explorer.set(chip="B200 (2024)", tokens=2000)
+    assert "1 trillion parameters on 2,000 tokens each: " in explorer.text
+    assert " hours of a B200, " in explorer.text
+
+
+@pytest.mark.parametrize(
+    ("call", "inputs"),
+    [
+        (widgets.training_run, {"params": 1e9, "tokens_per_param": 2, "chip": "V100 (2017)", "region": "US"}),
+        (widgets.search_year, {"share_percent": 100, "answer_wh": 1, "cheaper": 2, "more": 2}),
+        (widgets.say_number, {"number": 1.0}),
+        (widgets.say_percent, {"share": 1.0}),
+    ],
+)
+def test_every_argument_of_the_calculators_is_checked_and_named(call, inputs):
+    call(**inputs)
+    for name, right in inputs.items():
+        wrong = [None, True, float("nan"), float("inf"), "x", []] + (
+            [] if isinstance(right, str) or "say" in call.__name__ else [0, -1, 1e300]
+        )
+        for bad in wrong:
+            with pytest.raises((ValueError, TypeError), match=name):
+                call(**inputs | {name: bad})
 
 
 def drawn_words(chart, **params):
@@ -142,7 +197,7 @@ def drawn_words(chart, **params):
 
 @pytest.mark.parametrize(
     ("size", "tokens", "chip", "region"),
-    [(11.25, 0.3, "V100 (2017)", "US"), (12, 3.3, "B200 (2024)", "FR"), (9, 0, "H100 (2022)", "IN")],
+    [(11.243, 0.301, "V100 (2017)", "US"), (12, 3.301, "B200 (2024)", "FR"), (9, 0, "H100 (2022)", "IN")],
 )
 def test_the_training_twin_computes_what_the_package_computes(trainings, size, tokens, chip, region):
     id = widgets.CHIPS[chip]
@@ -157,7 +212,7 @@ def test_the_training_twin_computes_what_the_package_computes(trainings, size, t
     assert tonnes == pytest.approx(run.carbon_t, rel=0.006)
 
 
-@pytest.mark.parametrize(("share", "answer", "cheaper", "more"), [(100, 0.95, 1, 1), (50, -0.6, 33, 7)])
+@pytest.mark.parametrize(("share", "answer", "cheaper", "more"), [(100, 0.949, 1, 1), (50, -0.6, 33, 7)])
 def test_the_search_twin_computes_what_the_package_computes(yardsticks, share, answer, cheaper, more):
     marks = yardsticks[~yardsticks["label"].isin(["Germany", "Japan"])]
     words = drawn_words(see.search_twin(marks), share=share, answer=answer, cheaper=cheaper, more=more)
@@ -167,7 +222,15 @@ def test_the_search_twin_computes_what_the_package_computes(yardsticks, share, a
     assert drawn == pytest.approx([year.before_kwh / 1e9, year.after_kwh / 1e9], rel=0.006)
 
 
-# The exercises ---------------------------------------------------------------------------------------------------------
+def test_twins_start_where_their_widgets_start(trainings, yardsticks):
+    """175 billion parameters, 2 tokens each, 674 MWh; 8.9 Wh an answer, 29.2 TWh."""
+    words = drawn_words(see.training_twin(trainings))
+    run = widgets.training_run(175e9, 2, "V100 (2017)", "US")
+    assert f"175 billion, 2 tokens each: {run.energy_mwh:,.0f} MWh, {run.carbon_t:,.0f} t" in words
+    assert "8.9 Wh an answer" in drawn_words(see.search_twin(yardsticks))
+
+
+# The exercises --------------------------------------------------------------------------------------------------------
 
 WRONG = {
     "footprint-training": [

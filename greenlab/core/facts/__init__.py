@@ -6,8 +6,8 @@ Three kinds of ids are understood:
 * a claim, such as ``servers-85p4-twh``: a statement of the field with our verdict (data/facts/claims.csv);
 * a cell, such as ``h100-sxm5-80gb.tdp_w``: row and column of accelerators, models or a grid table.
 
-``python -m greenlab.core.facts`` rewrites data/facts/README.md, where every id has an anchor. pandas is imported only by
-``table``, so that a look-up stays light.
+``python -m greenlab.core.facts`` rewrites data/facts/README.md, where every id has an anchor. pandas is imported only
+by ``table``, so that a look-up stays light.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from greenlab.core.facts import index, schema
 from greenlab.core.facts import prose as facts_prose
 from greenlab.core.facts.index import Claim, Fact
+from greenlab.core.names import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +34,12 @@ def claim(id: str) -> Claim:
     'confirmed'
 
     Raises:
+        TypeError: if the id is no text.
         ValueError: if there is no such claim; the message lists the nearest names.
     """
+    index.check_id(id)
     if id not in index.claims():
-        raise index.unknown(id, "claim", index.claims())
+        raise unknown("claim", id, index.claims().keys(), index.LISTS)
     return index.claims()[id]
 
 
@@ -47,12 +50,14 @@ def fact(id: str) -> Fact:
     'IEA, Key Questions on Energy and AI'
 
     Raises:
+        TypeError: if the id is no text.
         ValueError: if the name is unknown, or the cell holds no number.
     """
+    index.check_id(id)
     if "." in id:
         return index.cell(id)
     if id not in index.facts():
-        raise index.unknown(id, "fact", (*index.facts(), *index.row_tables()))
+        raise unknown("fact", id, (*index.facts(), *index.row_tables()), index.LISTS)
     return index.facts()[id]
 
 
@@ -73,7 +78,8 @@ def value(id: str) -> float:
 
 
 def low_high(id: str) -> tuple[float, float]:
-    """Lower and upper end of a fact, in ``unit(id)``; both are the value when no range is given; open ends are infinite.
+    """Lower and upper end of a fact, in ``unit(id)``; both are the value when no range is given; open ends are
+    infinite.
 
     >>> low_high("prune-transition-llama2"), low_high("prune-transition-qwen"), low_high("gpus-majority")
     ((45.0, 55.0), (20.0, 20.0), (50.0, inf))
@@ -92,6 +98,9 @@ def unit(id: str) -> str:
 
     >>> unit("gpt3-intensity")
     'g/kWh'
+
+    Raises:
+        ValueError: if the name is unknown.
     """
     return fact(id).unit
 
@@ -113,8 +122,11 @@ def table(name: str) -> pd.DataFrame:
         name: one of ``tables()``: claims, constants, accelerators, models, grid_intensity, grid_published, grid_mixes.
 
     Raises:
+        TypeError: if the name is no text.
         ValueError: if the table is unknown or broken; the message names file, row and column.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} is {type(name).__name__}: give one of {', '.join(tables())}")
     return _frame(name).copy()
 
 
@@ -123,15 +135,19 @@ def matches(id: str, text: str) -> bool:
 
     Understood: thousands separators, 3×10^10 and 3e10, million to trillion, ranges ("45-55 %") and lists with slashes
     ("40/20/40"). A range must be the fact's range; "up to" and "at least" may quote one end of it. A unit must be the
-    fact's own. Text with no number, or with two, does not match: one link, one number.
+    fact's own, and any word directly behind the number counts as one. Text with no number, or with two, does not match:
+    one link, one number.
 
     >>> matches("iea-dc-2025", "485 TWh"), matches("iea-dc-2025", "about 500 TWh"), matches("iea-dc-2025", "485 GWh")
     (True, False, False)
 
     Raises:
+        TypeError: if the id or the text is no text.
         ValueError: if the name is unknown.
     """
     found = fact(id)
+    if not isinstance(text, str):
+        raise TypeError(f"text={text!r} is {type(text).__name__}: give the words that are written")
     said = facts_prose.quantities(text)
     if said is None or not all(facts_prose.same_unit(quantity.unit, found.unit) for quantity in said):
         return False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 from greenlab.core.facts import schema
 from greenlab.core.facts.schema import Cell, Row
+from greenlab.core.names import unknown
 
+LISTS = "facts.ids() and data/facts/README.md list the ids"
 CONFIDENCES = ("seen", "secondary", "unverified", "rumour")  # from surest to least sure
 VERDICTS = ("confirmed", "imprecise", "wrong", "outdated", "unverifiable")
 
@@ -18,7 +20,8 @@ VERDICTS = ("confirmed", "imprecise", "wrong", "outdated", "unverifiable")
 class Claim:
     """A statement of the field, what its source says, how to recompute it, and our verdict.
 
-    ``value`` is the text as written; ``value_low`` and ``value_high`` are its numbers in ``unit``, None when it has none.
+    ``value`` is the text as written; ``value_low`` and ``value_high`` are its numbers in ``unit``, None when it has
+    none.
     """
 
     id: str
@@ -77,20 +80,22 @@ def _one_of(name: str, got: str, allowed: tuple[str, ...], id: str) -> None:
         raise ValueError(f"{name} of {id!r} must be one of {', '.join(allowed)}, got {got!r}")
 
 
-def unknown(id: str, what: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not there, with the nearest names."""
-    names = list(known)
-    holding = [name for name in names if id.lower() in name.lower()] if len(id) > 2 else []
-    near = list(dict.fromkeys(holding + difflib.get_close_matches(id, names, n=3, cutoff=0.4)))
-    hint = f"did you mean {', '.join(near[:3])}?" if near else "facts.ids() and data/facts/README.md list the names"
-    return ValueError(f"no {what} named {id!r}: {hint}")
+def check_id(id: str) -> None:
+    """Refuse what cannot be the name of a fact.
+
+    Raises:
+        TypeError: if it is no text.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"id={id!r} is {type(id).__name__}: give the id of a fact as text, such as 'iea-dc-2025'")
 
 
 @lru_cache
 def claims() -> dict[str, Claim]:
     """All claims by name."""
     names = [field.name for field in fields(Claim)]
-    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in schema.rows("claims")}  # type: ignore[arg-type]
+    rows: tuple[Mapping[str, Any], ...] = schema.rows("claims")  # checked cell by cell when they were read
+    return {str(row["id"]): Claim(**{name: row[name] for name in names}) for row in rows}
 
 
 @lru_cache
@@ -155,16 +160,18 @@ def cell(id: str) -> Fact:
     """A cell of a wide table as a fact, named ``row.column``.
 
     Raises:
+        TypeError: if the name is no text.
         ValueError: if there is no such row or numeric column, or the cell is empty.
     """
+    check_id(id)
     key, _, column = id.partition(".")
     if key not in row_tables():
-        raise unknown(key, "row", row_tables())
+        raise unknown("row", key, row_tables().keys(), LISTS)
     table = row_tables()[key]
     row = next(row for row in schema.rows(table) if row[schema.key_of(table)] == key)
     numeric = {c.column: c for c in schema.columns(table) if c.kind in ("number", "integer")}
     if column not in numeric:
-        raise unknown(column, f"numeric column of {table}", numeric)
+        raise unknown(f"numeric column of {table}", column, numeric.keys())
     if row[column] is None:
         filled = ", ".join(name for name in numeric if row[name] is not None)
         raise ValueError(f"{table}.csv has no {column!r} of {key!r}, it was not published: {key!r} has {filled}")

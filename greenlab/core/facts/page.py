@@ -52,12 +52,19 @@ def main(path: Path = FOLDER / "README.md") -> None:
 
 
 def show(number: float | None) -> str:
-    """A number as the page prints it: thousands separated, large round ones as 3e11.
+    """A number as the page prints it: thousands separated, large round ones as 3e11; "" for None and NaN.
+
+    Raises:
+        TypeError: if it is neither a number nor None.
 
     >>> show(1082990), show(3.14e23), show(0.007), show(None)
     ('1,082,990', '3.14e23', '0.007', '')
     """
-    if number is None or math.isnan(number):
+    if number is None:
+        return ""
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise TypeError(f"number={number!r} is {type(number).__name__}: give a number, or None")
+    if math.isnan(number):
         return ""
     short = f"{number:.5g}".replace("e+0", "e").replace("e+", "e")
     return short if abs(number) >= 1e7 and float(short) == number else f"{number:,.12g}"

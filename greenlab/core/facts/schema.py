@@ -1,7 +1,8 @@
 """Reading the tables of data/facts and refusing broken ones with an error that says where.
 
-``columns.csv`` describes every column of every table: its kind, unit, allowed words and whether a cell may be empty. The
-other tables are checked against it, cell by cell, so that a wrong number is found when it is written, not when it is drawn.
+``columns.csv`` describes every column of every table: its kind, unit, allowed words and whether a cell may be empty.
+The other tables are checked against it, cell by cell, so that a wrong number is found when it is written, not when it
+is drawn.
 Nothing here needs pandas: a look-up of one number stays light.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from greenlab.core.machine import ROOT
+from greenlab.core.names import unknown
 
 FOLDER = ROOT / "data" / "facts"
 KINDS = ("key", "text", "number", "integer", "date", "url", "choice")
@@ -90,8 +92,9 @@ class Column:
 def _rows_of(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Header and (line number, row) pairs of a CSV file, cells stripped."""
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.csv"))) or "none"
-        raise ValueError(f"no table {path.stem!r} in {path.parent.name}/: the tables there are {known}")
+        raise unknown(
+            "table", path.stem, (file.stem for file in path.parent.glob("*.csv")), f"in the folder {path.parent}"
+        )
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, restkey="", restval="", strict=True)
         header, rows = list(reader.fieldnames or []), []
@@ -107,9 +110,16 @@ def _rows_of(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 def columns(table: str, folder: Path = FOLDER) -> tuple[Column, ...]:
     """The columns of a table as ``columns.csv`` describes them.
 
+    Args:
+        table: name of the table, such as "constants".
+        folder: where the tables are.
+
     Raises:
+        TypeError: if the name is no text.
         ValueError: if the table is not described there.
     """
+    if not isinstance(table, str):
+        raise TypeError(f"table={table!r} is {type(table).__name__}: give the name of a table, such as 'constants'")
     found = []
     described = _rows_of(folder / "columns.csv")[1]
     for _, row in described:
@@ -118,8 +128,7 @@ def columns(table: str, folder: Path = FOLDER) -> tuple[Column, ...]:
             required = row["required"] == "yes"
             found.append(Column(table, row["column"], row["kind"], row["unit"], required, allowed, row["meaning"]))
     if not found:
-        names = ", ".join(dict.fromkeys(row["table"] for _, row in described))
-        raise ValueError(f"no table named {table!r}: columns.csv describes {names}")
+        raise unknown("table", table, {row["table"] for _, row in described}, "columns.csv describes them")
     return tuple(found)
 
 

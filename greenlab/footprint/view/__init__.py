@@ -1,4 +1,4 @@
-"""Chapter 1 as the reader sees it: the charts. Widgets and their twins are in ``footprint_widgets``."""
+"""Chapter 1 as the reader sees it: the charts. Widgets and their twins are in ``widgets``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from greenlab.lab.theme import BLUE, MUTED, VERMILION, WIDTH
 __all__ = ["amounts", "iea_chart", "search_twin", "search_widget", "split_chart", "training_twin", "training_widget"]
 __all__ += ["trend_chart", "yardstick_chart"]
 NAMED = (  # the models that a reader may know, written beside their points; the others answer to the mouse
-    "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "GPT-4 (RUMOURED)", "Llama 3.1 405B",
+    "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "GPT-4 (RUMOURED)", "Llama 3.1 "
+    "405B",
     "SmolLM2-1.7B", "DeepSeek-V4-Pro (MoE)", "Grok 4", "Llama 4 Scout (MoE)",
 )  # fmt: skip
 WORDS = (
@@ -54,7 +55,8 @@ def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: st
     marks = base.mark_point(size=80, strokeWidth=1.8, filled=False).encode(
         stroke=alt.Stroke("count:N", title=None, scale=order, legend=legend),
         fill=alt.Fill("count:N", title=None, scale=order, legend=legend),
-        shape=alt.Shape("count:N", title=None, legend=legend).scale(domain=counts, range=["circle", "diamond"][: len(counts)]),
+        shape=alt.Shape("count:N", title=None, legend=legend).scale(domain=counts, range=["circle", "diamond"][:
+        len(counts)]),
         fillOpacity=alt.FillOpacity("known:N", legend=None).scale(domain=KNOWN, range=[0.85, 0.0]),
         tooltip=["model:N", alt.Tooltip("date:T", format="%B %Y"), "count:N",
                  alt.Tooltip("amount:Q", format=".3~s"), "confidence:N"],
@@ -90,7 +92,7 @@ def iea_chart(data: pd.DataFrame, title: str) -> Any:
     """Draw what one agency said of data centres: two scopes, two lines that never meet; forecasts hollow and dashed.
 
     Args:
-        data: from `footprint_tables.scopes`: year, energy_twh, low_twh, high_twh, scope, what.
+        data: from `greenlab.footprint.tables.scopes`: year, energy_twh, low_twh, high_twh, scope, what.
         title: the finding, as a sentence.
     """
     require_columns(data, "year", "energy_twh", "low_twh", "high_twh", "scope", "what")
@@ -143,7 +145,8 @@ def yardstick_chart(data: pd.DataFrame, title: str) -> Any:
     )
     figures = base.mark_text(align="left", dx=6).encode(text=alt.Text("energy_twh:Q", format=",.3~r"))
     return alt.layer(bars, figures).properties(
-        title=alt.Title(title, subtitle="Grey: what a country uses in a year. Blue: what AI or data centres use, or would"),
+        title=alt.Title(title,
+        subtitle="Grey: what a country uses in a year. Blue: what AI or data centres use, or would"),
         description="Bars of yearly electricity: countries beside data centres and scenarios of AI, in order of size",
         width=WIDTH - 120, height=alt.Step(28),
     )  # fmt: skip
@@ -167,6 +170,7 @@ def split_chart(data: pd.DataFrame, title: str) -> Any:
         y=alt.Y("label:N", sort=None), x=alt.datum(0), text="says:N"
     )  # fmt: skip
     return alt.layer(bars, words).properties(
-        title=title, description="Share of IT equipment and of cooling and losses in a data centre's electricity, three cases",
+        title=title,
+        description="Share of IT equipment and of cooling and losses in a data centre's electricity, three cases",
         width=WIDTH, height=alt.Step(36),
     )  # fmt: skip

@@ -13,6 +13,7 @@ import ipywidgets as W
 import pandas as pd
 
 from greenlab import footprint
+from greenlab.core import checks
 from greenlab.core.energy.receipt import grid_intensity
 from greenlab.core.facts import value
 from greenlab.lab.charts import require_columns
@@ -30,10 +31,71 @@ UTILIZATION, PUE = 0.4, 1.1  # of the calculators; the sentence under the chart 
 GOAL_T = 100.0
 GRID_LINES = ("FR", "US", "IN")
 SCENARIO = ("your searches, before", "your searches, after")
+BILLIONS = (
+    1,
+    2,
+    3,
+    5,
+    8,
+    13,
+    20,
+    30,
+    50,
+    70,
+    100,
+    175,
+    200,
+    300,
+    405,
+    600,
+    800,
+    1000,
+)  # sizes of models that there are
+TOKENS_PER_PARAMETER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+ANSWERS_WH = (0.01, 0.02, 0.05, 0.1, 0.24, 0.34, 0.5, 1, 2, 3, 5, 8.9, 10)  # 0.24 Google, 0.34 OpenAI, 8.9 de Vries
+_SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
+
+
+def say_number(number: float) -> str:
+    """A number with three digits at most, as it is said: no powers of ten, no minus before a zero.
+
+    >>> say_number(1234.5), say_number(22_000), say_number(0.0123), say_number(1e12), say_number(-1e-9), say_number(175e9)
+    ('1,230', '22,000', '0.0123', '1 trillion', '0', '175 billion')
+    """
+    number = checks.number("number", number)
+    if abs(number) < 1e-6:
+        return "0"
+    rounded = float(f"{number:.3g}")
+    scale, word = next(((scale, word) for scale, word in _SCALES if abs(rounded) >= scale), (1.0, ""))
+    return f"{rounded / scale:,.6f}".rstrip("0").rstrip(".") + word
+
+
+def say_percent(share: float) -> str:
+    """A share in per cent: whole above 1 %, else with two digits.
+
+    >>> say_percent(0.836), say_percent(-1e-17), say_percent(0.00034), say_percent(1.75)
+    ('84 %', '0 %', '0.034 %', '175 %')
+    """
+    percent = 100 * checks.number("share", share)
+    return f"{round(percent):,} %" if abs(percent) >= 1 else f"{say_number(float(f'{percent:.2g}'))} %"
 
 
 def training_run(params: float, tokens_per_param: float, chip: str, region: str) -> footprint.TrainingFootprint:
-    """Footprint of a dense model trained on one kind of chip, at its rated power, in one region."""
+    """Footprint of a dense model trained on one kind of chip, at its rated power, in one region.
+
+    Args:
+        params: parameters of the model.
+        tokens_per_param: training tokens over parameters.
+        chip: one of ``CHIPS``.
+        region: a code or name of data/facts/grid_intensity.csv.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an amount is not above 0, or the chip or region is not known.
+    """
+    params = checks.number("params", params, above=0, high=1e18)
+    tokens_per_param = checks.number("tokens_per_param", tokens_per_param, above=0, high=1e9)
+    checks.one_of("chip", chip, tuple(CHIPS))
     return footprint.training_footprint(
         flops=footprint.training_flops(params, params * tokens_per_param),
         flops_per_s=1e12 * value(f"{CHIPS[chip]}.peak_dense_tflops_bf16"),
@@ -45,7 +107,9 @@ def training_run(params: float, tokens_per_param: float, chip: str, region: str)
 
 
 def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lead: str = "'your run: '") -> Any:
-    """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega expressions."""
+    """Published trainings by energy and carbon, three grids as diagonals, and the reader's run from two Vega
+    expressions.
+    """
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
     x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(7)])
@@ -66,12 +130,14 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
             domain=["known", "rumour or unverified"], range=[0.8, 0.0]
         ),
-        tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"), "known:N"],
+        tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"),
+        "known:N"],
     )  # fmt: skip
     few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B", "Llama 3.2 1B"])]
     told = alt.Chart(few).mark_text(align="left", dx=8, dy=9, fontSize=11, color=MUTED).encode(x=x, y=y, text="model:N")
     # a logarithmic axis has no 0; parameters arrive one by one, so each expression stands alone
-    yours = alt.Chart(pd.DataFrame({"run": ["your run"]})).transform_calculate(energy_mwh=energy_mwh).transform_calculate(
+    yours = alt.Chart(pd.DataFrame({"run":
+    ["your run"]})).transform_calculate(energy_mwh=energy_mwh).transform_calculate(
         carbon_t=carbon_t
     ).transform_calculate(
         words=f"{lead} + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
@@ -92,7 +158,9 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
 
 
 def training_widget(trainings: pd.DataFrame) -> Explorer:
-    """Train a model on paper: its size, its data, the chip and the place; the run joins the published ones on the chart."""
+    """Train a model on paper: its size, its data, the chip and the place; the run joins the published ones on the
+    chart.
+    """
     base = _training_chart(trainings, "energy", "carbon").add_params(
         alt.param(name="energy", value=1.0), alt.param(name="carbon", value=1.0)
     )
@@ -106,25 +174,24 @@ def training_widget(trainings: pd.DataFrame) -> Explorer:
 
     def say(**chosen: Any) -> str:
         found, grid = run(**chosen), grid_intensity(chosen["region"])
-        millions = found.device_hours / 1e6
+        chip, tokens = chosen["chip"].split()[0], chosen["tokens"]
         return (
-            f"{chosen['billions']:.3g} billion parameters on {chosen['tokens']} tokens each: {millions:,.3g} million hours of a "
-            f"{chosen['chip'].split()[0]}, {found.energy_mwh:,.3g} MWh, {found.carbon_t:,.3g} t CO2e in {grid.name}.\n"
-            f"Modelled: {UTILIZATION:.0%} of the peak rate reached, rated power, PUE {PUE}; no idle machines, no manufacture."
+            f"{say_number(chosen['billions'] * 1e9)} parameters on {tokens:,} token{'s' * (tokens != 1)} each: "
+            f"{say_number(found.device_hours)} hours of {'an' if chip[0] in 'AH' else 'a'} {chip}, "
+            f"{say_number(found.energy_mwh)} MWh, {say_number(found.carbon_t)} t CO2e in {grid.name}.\n"
+            f"Modelled: {100 * UTILIZATION:.0f} % of the peak rate reached, rated power, PUE {PUE}; no idle machines, "
+            f"no manufacture."
         )
 
     def reached(billions: float, tokens: int, chip: str, region: str) -> bool:
-        return billions >= 69.9 and tokens >= 200 and float(run(billions, tokens, chip, region).carbon_t) <= GOAL_T
+        return billions >= 70 and tokens >= 200 and float(run(billions, tokens, chip, region).carbon_t) <= GOAL_T
 
     controls = {
-        "billions": W.FloatLogSlider(value=175.0, base=10, min=0, max=3, step=0.05, description="Parameters [billion]"),
-        "tokens": W.SelectionSlider(
-            value=2, options=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000], description="Tokens a parameter"
-        ),
+        "billions": W.SelectionSlider(value=175, options=BILLIONS, description="Parameters [billion]"),
+        "tokens": W.SelectionSlider(value=2, options=TOKENS_PER_PARAMETER, description="Tokens a parameter"),
         "chip": W.Dropdown(value="V100 (2017)", options=list(CHIPS), description="Chip"),
         "region": W.Dropdown(value="US", options=[(grid_intensity(r).name, r) for r in GRIDS], description="Grid"),
     }
-    controls["billions"].readout_format = ".3g"
     goal = f"70 billion parameters or more, 200 tokens each or more, at most {GOAL_T:g} t"
     return Explorer(controls, draw, say, reached, goal, base=base)
 
@@ -136,10 +203,10 @@ def training_twin(trainings: pd.DataFrame) -> Any:
     energy = f"6 * pow(10, 2 * size) * pow(10, tokens) / ({UTILIZATION} * 1e12 * chip) * {PUE} / 3.6e9"
     lead = "format(pow(10, size - 9), ',.3~r') + ' billion, ' + format(pow(10, tokens), ',.2~r') + ' tokens each: '"
     sliders = [
-        alt.param(name="size", value=11.25, bind=alt.binding_range(
-            min=9, max=12, step=0.05, name="Parameters, as a power of ten: ")),
-        alt.param(name="tokens", value=0.25, bind=alt.binding_range(
-            min=0, max=3.3, step=0.05, name="Tokens a parameter, as a power of ten: ")),
+        alt.param(name="size", value=11.243, bind=alt.binding_range(  # 175 billion
+            min=9, max=12, step=0.001, name="Parameters, as a power of ten: ")),
+        alt.param(name="tokens", value=0.301, bind=alt.binding_range(  # 2
+            min=0, max=3.301, step=0.001, name="Tokens a parameter, as a power of ten: ")),
         alt.param(name="chip", value=per_joule["V100 (2017)"], bind=alt.binding_select(
             options=list(per_joule.values()), labels=list(per_joule), name="Chip: ")),
         alt.param(name="grid", value=grid_intensity("US").intensity_g_per_kwh, bind=alt.binding_select(
@@ -152,8 +219,19 @@ def training_twin(trainings: pd.DataFrame) -> Any:
 def search_year(share_percent: float, answer_wh: float, cheaper: float, more: float) -> footprint.Rebound:
     """A year of chat answers to a share of Google's searches [kWh, Wh], before and after answers got cheaper and more.
 
-    ``cheaper`` divides the energy of an answer, ``more`` multiplies how often people ask.
+    Args:
+        share_percent: searches that a chat answers [%], above 0 up to 100.
+        answer_wh: energy of an answer [Wh], above 0.
+        cheaper: divides the energy of an answer, above 0.
+        more: multiplies how often people ask, above 0.
+
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if it is out of range.
     """
+    share_percent = checks.number("share_percent", share_percent, above=0, high=100)
+    answer_wh = checks.number("answer_wh", answer_wh, above=0, high=1e9)
+    cheaper, more = checks.number("cheaper", cheaper, above=0, high=1e9), checks.number("more", more, above=0, high=1e9)
     year = footprint.inference_footprint(
         accelerator_wh=answer_wh, queries_per_day=value("google-searches") * share_percent / 100, region="WORLD"
     )
@@ -162,7 +240,9 @@ def search_year(share_percent: float, answer_wh: float, cheaper: float, more: fl
 
 
 def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: str = "''") -> Any:
-    """Yardsticks as grey lollipops on a logarithmic axis, the reader's two scenarios above them from two expressions."""
+    """Yardsticks as grey lollipops on a logarithmic axis, the reader's two scenarios above them from two
+    expressions.
+    """
     require_columns(marks, "label", "energy_twh")
     order = [*SCENARIO, *marks.sort_values("energy_twh")["label"]]
     x = alt.X("energy_twh:Q", title="Electricity a year [TWh]; every step is ten times")
@@ -205,16 +285,15 @@ def search_widget(yardsticks: pd.DataFrame) -> Explorer:
         found, ireland = search_year(**chosen), value("ireland-electricity-2024")
         before, after = found.before_kwh / 1e9, found.after_kwh / 1e9
         text = (
-            f"{before:.3g} TWh a year before, {after:.3g} TWh after: {after / ireland:.1%} of Ireland's electricity.\n"
+            f"{say_number(before)} TWh a year before, {say_number(after)} TWh after: "
+            f"{say_percent(after / ireland)} of Ireland's electricity.\n"
         )
         if chosen["cheaper"] == 1:
             return text + "Answers cost what they did, so there is no saving that could rebound."
+        rebound = f"Rebound {say_percent(found.share)}"
         if found.share > 1:
-            return (
-                text
-                + f"Rebound {found.share:.0%}: extra use took more than the saving. The cheaper answer costs more in all."
-            )
-        return text + f"Rebound {found.share:.0%} of the expected saving of {found.expected_saving_kwh / 1e9:.3g} TWh."
+            return f"{text}{rebound}: extra use took more than the saving. The cheaper answer costs more in all."
+        return f"{text}{rebound} of the expected saving of {say_number(found.expected_saving_kwh / 1e9)} TWh."
 
     def reached(**chosen: Any) -> bool:
         everything = chosen["share_percent"] == 100 and chosen["more"] >= 2
@@ -222,13 +301,10 @@ def search_widget(yardsticks: pd.DataFrame) -> Explorer:
 
     controls = {
         "share_percent": W.IntSlider(value=100, min=5, max=100, step=5, description="Searches as chats [%]"),
-        "answer_wh": W.FloatLogSlider(
-            value=8.9125, base=10, min=-2, max=1, step=0.05, description="An answer takes [Wh]"
-        ),
+        "answer_wh": W.SelectionSlider(value=8.9, options=ANSWERS_WH, description="An answer takes [Wh]"),
         "cheaper": W.IntSlider(value=1, min=1, max=40, description="Answers cheaper, times"),
         "more": W.IntSlider(value=1, min=1, max=40, description="Asked more often, times"),
     }
-    controls["answer_wh"].readout_format = ".2g"
     goal = "every search a chat, asked at least twice as often, in less than 1 TWh a year"
     return Explorer(controls, draw, say, reached, goal, base=base)
 
@@ -241,9 +317,11 @@ def search_twin(yardsticks: pd.DataFrame) -> Any:
     sliders = [
         alt.param(name="share", value=100, bind=alt.binding_range(
             min=5, max=100, step=5, name="Searches answered by a chat [%]: ")),
-        alt.param(name="answer", value=0.95, bind=alt.binding_range(
-            min=-2, max=1, step=0.05, name="Energy of an answer [Wh], as a power of ten: ")),
-        alt.param(name="cheaper", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="Answers get cheaper, times: ")),
-        alt.param(name="more", value=1, bind=alt.binding_range(min=1, max=40, step=1, name="People ask more often, times: ")),
+        alt.param(name="answer", value=0.949, bind=alt.binding_range(  # 8.9 Wh
+            min=-2, max=1, step=0.001, name="Energy of an answer [Wh], as a power of ten: ")),
+        alt.param(name="cheaper", value=1, bind=alt.binding_range(min=1, max=40, step=1,
+        name="Answers get cheaper, times: ")),
+        alt.param(name="more", value=1, bind=alt.binding_range(min=1, max=40, step=1,
+        name="People ask more often, times: ")),
     ]  # fmt: skip
     return _search_chart(yardsticks, before, f"({before}) / cheaper * more", note).add_params(*sliders)

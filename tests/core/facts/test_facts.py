@@ -1,4 +1,5 @@
-"""The fact tables are complete, their arithmetic holds, broken ones are refused, and prose is compared digit by digit."""
+"""The fact tables are complete, their arithmetic holds, broken ones are refused, and prose is compared digit by
+digit."""
 
 import csv
 import dataclasses
@@ -288,12 +289,12 @@ def test_a_cell_is_as_sure_as_itself_not_as_its_row():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: value("iea-dc-2052"), r"no fact named 'iea-dc-2052': did you mean iea-dc-20\d\d, "),
-        (lambda: facts.claim("dc-460"), "no claim named 'dc-460': did you mean dc-460twh-2022, dc-460-to-415"),
-        (lambda: facts.fact("zzzz"), "no fact named 'zzzz': facts.ids()"),
-        (lambda: value("h100.tdp_w"), "no row named 'h100': did you mean h100-sxm5-80gb"),
-        (lambda: value("h100-sxm5-80gb.tdp"), "no numeric column of accelerators named 'tdp': did you mean tdp_w"),
-        (lambda: value("h100-sxm5-80gb.source"), "no numeric column of accelerators named 'source'"),
+        (lambda: value("iea-dc-2052"), r"no fact 'iea-dc-2052'; close to it: iea-dc-20\d\d, .*; facts.ids() and"),
+        (lambda: facts.claim("dc-460"), "no claim 'dc-460'; close to it: dc-460-to-415, dc-460twh-2022"),
+        (lambda: facts.fact("zzzz"), "no fact 'zzzz'; known: .* and .* more; facts.ids()"),
+        (lambda: value("h100.tdp_w"), "no row 'h100'; close to it: .*h100-sxm5-80gb"),
+        (lambda: value("h100-sxm5-80gb.tdp"), "no numeric column of accelerators 'tdp'; close to it: tdp_w"),
+        (lambda: value("h100-sxm5-80gb.source"), "no numeric column of accelerators 'source'"),
         (
             lambda: value("rubin-r200.onchip_sram_mb"),
             "accelerators.csv has no 'onchip_sram_mb' of 'rubin-r200'.* has year,",
@@ -309,14 +310,37 @@ def test_a_cell_is_as_sure_as_itself_not_as_its_row():
         ),
         (
             lambda: facts.table("weather"),
-            "no table named 'weather': columns.csv describes claims, constants, accelerators",
+            "no table 'weather'; known: accelerators, claims, constants",
         ),
-        (lambda: matches("iea-dc-2052", "485 TWh"), "no fact named 'iea-dc-2052'"),
+        (lambda: matches("iea-dc-2052", "485 TWh"), "no fact 'iea-dc-2052'"),
     ],
 )
 def test_errors_name_the_remedy(call, message):
     with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
         call()
+
+
+@pytest.mark.parametrize(
+    "call", [value, low_high, facts.fact, facts.claim, facts.unit, lambda id: matches(id, "485 TWh")]
+)
+@pytest.mark.parametrize("id", [None, 5, True, ["iea-dc-2025"], b"iea-dc-2025"])
+def test_an_id_that_is_no_text_is_refused(call, id):
+    with pytest.raises(TypeError, match="id="):
+        call(id)
+
+
+@pytest.mark.parametrize("text", [None, 485, b"485 TWh"])
+def test_a_quotation_that_is_no_text_is_refused(text):
+    with pytest.raises(TypeError, match="text="):
+        matches("iea-dc-2025", text)
+
+
+@pytest.mark.parametrize("name", [None, 5, ["claims"]])
+def test_a_table_that_is_no_text_is_refused(name):
+    with pytest.raises(TypeError, match="table="):
+        schema.columns(name)
+    with pytest.raises(TypeError, match="name="):
+        facts.table(name)
 
 
 def test_a_table_handed_out_may_be_changed_without_harm():
@@ -370,14 +394,17 @@ def edit(path: Path, row: int, column: str, text: str) -> None:
         ("claims", "source", "", r"claims.csv, row 2 \(chatgpt-runs-gpt3\), column 'source': must not be empty"),
         ("claims", "unit", "", "column 'unit': must not be empty"),
         ("claims", "verdict", "maybe", "column 'verdict': must be one of confirmed, imprecise, .*, got 'maybe'"),
-        ("claims", "confidence", "memory", "column 'confidence': must be one of seen, secondary, unverified, rumour, got 'memory'"),
+        ("claims", "confidence", "memory",
+         "column 'confidence': must be one of seen, secondary, unverified, rumour, got 'memory'"),
         ("claims", "date", "Jan 2024", "column 'date': must be YYYY or YYYY-MM, got 'Jan 2024'"),
         ("claims", "url", "arxiv.org", "column 'url': must start with http"),
-        ("constants", "value", "460 TWh", r"constants.csv, row 2 \(iea-dc-2022\), column 'value': must be a number, got '460 TWh'"),
+        ("constants", "value", "460 TWh",
+         r"constants.csv, row 2 \(iea-dc-2022\), column 'value': must be a number, got '460 TWh'"),
         ("constants", "value", "inf", "column 'value': must be finite, got 'inf'"),
         ("constants", "low", "461", "column 'value': must be at least low = 461, got 460"),
         ("constants", "high", "459", "column 'high': must be at least value = 460, got 459"),
-        ("constants", "id", "iea-dc-2024", r"row 4 \(iea-dc-2024\), column 'id': 'iea-dc-2024' stands in row 2 already"),
+        ("constants", "id", "iea-dc-2024",
+         r"row 4 \(iea-dc-2024\), column 'id': 'iea-dc-2024' stands in row 2 already"),
         ("constants", "id", "iea.dc", "column 'id': must be letters, digits, - and _, got 'iea.dc'"),
         ("accelerators", "year", "2017.5", "column 'year': must be a whole number, got '2017.5'"),
         ("accelerators", "weaker_columns", "power", "'weaker_columns': 'power' is no column of accelerators.csv"),
@@ -403,7 +430,7 @@ def test_a_missing_an_unknown_and_a_surplus_column_are_reported(folder):
     with pytest.raises(ValueError, match=r"models\.csv, row 55: more cells than columns"):
         schema.read_table("models", folder)
     path.unlink()
-    with pytest.raises(ValueError, match="no table 'models' in"):
+    with pytest.raises(ValueError, match="no table 'models'; known: accelerators"):
         schema.read_table("models", folder)
     assert "models" not in schema.table_names(folder)
 
@@ -489,10 +516,20 @@ MISQUOTED = {
             "485/485",
         ],  # other numbers
         *["485 GWh", "485 MW", "0.485 PWh"],  # other units; nothing is converted
+        *[
+            "485 PWh",
+            "485 EJ",
+            "485 Gt",
+            "485 PWh a year",
+            "485 Twh",
+            "485 apples",
+            "485 kgs",
+        ],  # units that nobody listed
         *["485 TWh in 2025", "much electricity", ""],  # two numbers, or none
         *["4.85e3", "-485 TWh", "4,85", "GPT-485", "4-8-5", "2,97 of 485 TWh"],  # not this number at all
     ],
     "bitnet-70b-throughput": ["2,97", "2.977", "2,978", "2977 tokens"],
+    "h100-sxm5-80gb.tdp_w": ["700 mW", "700 MW", "700 Wh", "700 PW", "700 hp"],
     "pue-average": ["2", "1.5-1.6"],
     "gemini-median-prompt": ["0 Wh", "0.2 Wh"],
     "bloom-intensity": ["57 g"],
@@ -501,7 +538,7 @@ MISQUOTED = {
     "gpt3-params": ["175 million", "175B"],
     "prune-transition-llama2": ["45-50 %", "40-55 %", "55 %"],
     "prune-transition-mistral": ["30-35 %"],
-    "dc-range-620-1050": ["620 TWh", "1,050 TWh", "835 TWh", "400-620-1,050 TWh"],
+    "dc-range-620-1050": ["620 TWh", "1,050 TWh", "835 TWh", "400-620-1,050 TWh", "620 PWh to 1,050 TWh"],
     "dc-split-40-20-40": ["40/40/20", "40/20", "40"],
     "prune-fractions": ["45-55/35/25/25"],
     "bitnetcpp-x86-saving": ["82.2 %", "up to 83 %", "at least 82.2 %"],
@@ -546,7 +583,8 @@ def test_one_more_or_less_in_the_last_digit_never_agrees(number, digits, sign):
 def test_all_spellings_of_a_power_of_ten_mean_the_same(mantissa, decimals, exponent):
     digits = f"{Decimal(mantissa).scaleb(-decimals):f}"
     raised = str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
-    spellings = [f"{digits}e{exponent}", f"{digits}×10^{exponent}", f"{digits} × 10{raised}", f"{digits}·10<sup>{exponent}</sup>",
+    spellings = [f"{digits}e{exponent}", f"{digits}×10^{exponent}", f"{digits} × 10{raised}",
+    f"{digits}·10<sup>{exponent}</sup>",
                  rf"${digits}\times 10^{{{exponent}}}$", f"about {digits} x 10^{exponent} FLOP"]  # fmt: skip
     said = {(item[0].low.value, item[0].low.step) for item in map(facts_prose.quantities, spellings)}
     assert said == {(Decimal(digits).scaleb(exponent), Decimal(1).scaleb(exponent - decimals))}
@@ -582,6 +620,30 @@ def test_records_of_prose_check_their_fields():
     one = facts_prose.Written(Decimal(1), Decimal(1))
     with pytest.raises(ValueError, match="bound must be '', 'low' or 'high', got 'up'"):
         facts_prose.Quantity(one, one, bound="up")
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda bad: facts_prose.quantities(bad), "text="),
+        (lambda bad: facts_prose.same_unit(bad, "TWh"), "written="),
+        (lambda bad: facts_prose.same_unit("TWh", bad), "unit="),
+        (lambda bad: facts_prose.Written(bad, Decimal(1)), "value="),
+        (lambda bad: facts_prose.Written(Decimal(1), bad), "step="),
+        (lambda bad: facts_prose.Quantity(bad, bad), "low="),
+        (lambda bad: facts_prose.Written(Decimal(1), Decimal(1)).agrees(bad), "exact="),
+        (lambda bad: facts_readme.show(bad), "number="),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("bad", [True, [485], {}, object()])
+def test_what_is_no_text_or_number_is_refused_by_name(call, name, bad):
+    with pytest.raises(TypeError, match=name):
+        call(bad)
+
+
+@pytest.mark.parametrize("exact", [math.nan, math.inf, -math.inf])
+def test_no_written_number_agrees_with_infinity(exact):
+    assert not facts_prose.Written(Decimal(1), Decimal(1)).agrees(exact)
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def intensities(cleaned):
     return intensity_g_per_kwh(cleaned.generation)
 
 
-# ---- intensity and shares ----------------------------------------------------------------------------------------------
+# ---- intensity and shares --------------------------------------------------------------------------------------------
 
 
 def test_factors_are_the_medians_of_the_ipcc():
@@ -82,7 +82,7 @@ def test_intensity_lies_between_the_factors_and_shares_add_up(powers):
     assert np.abs(whole[:, 0] / 200 - shares(generation).to_numpy()[0]).max() < 1 / 200
 
 
-# ---- gaps --------------------------------------------------------------------------------------------------------------
+# ---- gaps ------------------------------------------------------------------------------------------------------------
 
 
 def test_gaps_of_up_to_three_hours_lie_on_a_line():
@@ -103,10 +103,18 @@ def test_longer_gaps_take_the_same_hour_of_the_days_around():
     assert set(how[100:110]) == {"days"}
 
 
-def test_ends_take_the_one_side_they_have_and_what_is_too_far_stays_open():
+def test_short_gaps_at_the_ends_keep_the_value_of_the_side_they_have():
+    values = pd.Series(np.arange(48.0))
+    values[[0, 1, 45, 46, 47]] = np.nan
+    filled, how = fill_gaps(values)
+    assert filled[[0, 1, 45, 46, 47]].tolist() == [2, 2, 44, 44, 44]
+    assert set(how[[0, 1, 45, 46, 47]]) == {"line"}
+
+
+def test_long_ends_take_the_days_of_the_one_side_they_have_and_what_is_too_far_stays_open():
     values = pd.Series(np.tile(np.arange(24.0), 30))
-    values[:2] = np.nan
-    assert fill_gaps(values)[0][:2].tolist() == [0.0, 1.0]
+    values[:5] = np.nan
+    assert fill_gaps(values)[0][:5].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     values[24 : 24 * 29] = np.nan
     filled, how = fill_gaps(values)
     assert (how == "open").sum() == filled.isna().sum() > 0
@@ -119,6 +127,18 @@ def test_nothing_known_stays_open():
     assert set(how) == {"open"}
 
 
+@pytest.mark.parametrize("values", [None, [1.0], pd.Series(["a"]), pd.Series([True]), 5])
+def test_what_is_no_series_of_numbers_has_no_gaps_to_fill(values):
+    with pytest.raises(TypeError, match="values"):
+        fill_gaps(values)
+
+
+@pytest.mark.parametrize("missing", [None, [1, 0], np.ones((2, 2), dtype=bool), "yes"])
+def test_what_is_no_row_of_booleans_has_no_gap_lengths(missing):
+    with pytest.raises(TypeError, match="missing"):
+        gap_lengths(missing)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
 def test_filling_never_touches_what_is_known(missing):
@@ -129,7 +149,7 @@ def test_filling_never_touches_what_is_known(missing):
     assert gap_lengths(np.array(missing))[~np.array(missing)].sum() == 0
 
 
-# ---- cleaning a country ------------------------------------------------------------------------------------------------
+# ---- cleaning a country ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ["15min", "30min", "h"])
@@ -193,6 +213,17 @@ def test_a_lost_day_is_filled_and_marked():
     assert intensities(made).to_numpy() == pytest.approx(BASE)
 
 
+def test_the_last_hour_of_the_last_year_is_a_gap_of_one_hour():
+    """The tables end with the local year, at 23:00 UTC: the hour follows the one before it, not the days before."""
+    raw = country(2020)
+    raw = raw[raw.index < pd.Timestamp("2021-01-01", tz="Europe/Berlin")]
+    raw.loc[raw.index >= pd.Timestamp("2020-12-31 18:00", tz="UTC"), "Wind Onshore"] = 500.0
+    made = grid_build.clean(raw, 2020)
+    assert made.generation["wind"].loc["2020-12-31 22:00":].tolist() == [500.0, 500.0]
+    assert made.filled.loc["2020-12-31 20:00":].tolist() == [False, False, False, True]
+    assert made.problem == ""
+
+
 def test_a_small_source_may_be_missing_without_a_mark():
     raw = country(**{"Fossil Oil": 100.0})
     raw.iloc[1000:1100, raw.columns.get_loc("Fossil Oil")] = np.nan
@@ -247,7 +278,7 @@ def test_countries_without_two_good_years_are_left_out_with_the_reason():
     assert row["ember_g_per_kwh"] == 392.51
 
 
-# ---- the files ---------------------------------------------------------------------------------------------------------
+# ---- the files -------------------------------------------------------------------------------------------------------
 
 
 def small_table(year=2019):

@@ -1,4 +1,5 @@
-"""A file of each operator loads, each repair is stated, and what cannot be repaired is refused with row, value and remedy."""
+"""A file of each operator loads, each repair is stated, and what cannot be repaired is refused with row, value and
+remedy."""
 
 import io
 import re
@@ -11,8 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from greenlab.core import grid
-from greenlab.core.grid.files.hours import LB_PER_MWH
+from greenlab.core.grid.files.units import factors_to_g_per_kwh
+from greenlab.core.grid.traces import Traces
 
+LB_PER_MWH = 0.45359237  # g/kWh
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -39,13 +42,16 @@ def day(n=48, start="2020-01-01", step="h", value=300.0):
 @pytest.mark.parametrize(
     ("file", "arguments", "format", "zone", "first", "expected"),
     [
-        ("electricity_maps_2022.csv", {}, "electricity-maps", "DE", "2022-01-01 00:00", [266.18, 253.71, 246.02, 240.5, 242.33]),
+        ("electricity_maps_2022.csv", {}, "electricity-maps", "DE", "2022-01-01 00:00", [266.18, 253.71, 246.02,
+         240.5, 242.33]),
         ("electricity_maps_2024.csv", {}, "electricity-maps", "FR", "2024-07-01 22:00", [27.53, 27.02, 26.48]),
-        ("electricity_maps_2024.csv", {"signal": "direct"}, "electricity-maps", "FR", "2024-07-01 22:00", [10.11, 9.87, 9.42]),
+        ("electricity_maps_2024.csv", {"signal": "direct"}, "electricity-maps", "FR", "2024-07-01 22:00", [10.11,
+         9.87, 9.42]),
         ("neso_website.csv", {}, "neso", "GB", "2024-03-31 00:00", [115.0, 105.0, 97.0]),
         ("neso_api.json", {}, "neso", "GB", "2024-03-31 00:00", [115.0, 105.0]),
         ("neso_portal.csv", {}, "neso", "GB", "2024-03-18 10:00", [148.0, 129.5]),
-        ("plain_berlin.csv", {"timezone": "Europe/Berlin"}, "plain", "file", "2023-03-25 23:00", [400.5, 410.5, 420.5, 430.5]),
+        ("plain_berlin.csv", {"timezone": "Europe/Berlin"}, "plain", "file", "2023-03-25 23:00", [400.5, 410.5, 420.5,
+         430.5]),
     ],
 )  # fmt: skip
 def test_a_sample_loads(file, arguments, format, zone, first, expected):
@@ -64,8 +70,8 @@ def test_a_frame_of_a_file_has_the_columns_of_load():
 
 
 def test_eia_times_are_ends_of_hours_and_generation_becomes_intensity():
-    """1000 coal, 3000 gas, 2000 nuclear, 500 hydro, 1500 solar, 2000 wind of 10,000 MW: (820 + 3 x 490 + 2 x 12 + 0.5 x 24
-    + 1.5 x 48 + 2 x 11) / 10 = 242 g/kWh; 4000 gas, 2000 nuclear, 2000 wind of 8000 MW: 250.75 g/kWh."""
+    """1000 coal, 3000 gas, 2000 nuclear, 500 hydro, 1500 solar, 2000 wind of 10,000 MW: (820 + 3 x 490 + 2 x 12 + 0.5 x
+    24 + 1.5 x 48 + 2 x 11) / 10 = 242 g/kWh; 4000 gas, 2000 nuclear, 2000 wind of 8000 MW: 250.75 g/kWh."""
     found = grid.read(SAMPLES / "eia930_balance.csv", zone="CISO")
     assert values(found) == pytest.approx([242.0, 250.75])
     assert found.frame["time"].iloc[0] == utc("2020-01-01 08:00")  # the hour that ends at 9:00
@@ -137,7 +143,7 @@ def test_an_hour_is_weighted_by_generation():
     assert values(grid.read("\n".join([head, *rows]).encode())) == [(820 + 3 * 11) / 4]
 
 
-# ---- other sources of the same -----------------------------------------------------------------------------------------
+# ---- other sources of the same ---------------------------------------------------------------------------------------
 
 
 def test_paths_open_files_bytes_and_pandas_give_the_same():
@@ -176,7 +182,7 @@ def test_marks_and_old_encodings_are_read(encoding):
     assert values(grid.read(text.encode(encoding), timezone="UTC")) == [300.5, 301.5]
 
 
-# ---- clocks ------------------------------------------------------------------------------------------------------------
+# ---- clocks ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +256,7 @@ def test_day_and_month_that_cannot_be_told_apart_are_refused():
         grid.read(plain(["01/02/2020 00:00,300", "01/02/2020 01:00,300"]), timezone="UTC")
 
 
-# ---- repairs are stated ------------------------------------------------------------------------------------------------
+# ---- repairs are stated ----------------------------------------------------------------------------------------------
 
 
 def test_short_gaps_lie_on_a_line_and_long_ones_come_from_neighbouring_days():
@@ -310,7 +316,7 @@ def test_what_is_written_as_a_plain_file_is_read_back(start, data, zone):
     assert values(found) == data
 
 
-# ---- what is refused, and how ------------------------------------------------------------------------------------------
+# ---- what is refused, and how ----------------------------------------------------------------------------------------
 
 GOOD = day(48)
 
@@ -339,11 +345,12 @@ WHEN = "when,what,where"
         (broken(3, "2020-01-01T25:00Z,300"), {}, r"row 5: time is '2020-01-01T25:00Z', not a time .*2020-01-31T13:00Z"),
         (broken(3, "2020-01-01T03:00,300"), {}, r"row 5: time is '2020-01-01T03:00', without an offset"),
         (broken(3, "2020-01-01T03:00Z"), {}, r"row 5 has 1 cells where the header has 2"),
-        (broken(3, "2020-01-01T02:00Z,999"), {}, r"rows 4 and 5 are both of 2020-01-01 02:00 UTC but disagree: 302 and 999"),
-        (plain(KG), {}, r"the median of intensity is 0\.\d+: .*kg/kWh.*scale=1000"),
+        (broken(3, "2020-01-01T02:00Z,999"), {},
+         r"rows 4 and 5 are both of 2020-01-01 02:00 UTC but disagree: 302 and 999"),
+        (plain(KG), {}, r"the median of 'intensity' is 0\.\d+: .*kg/kWh.*scale=1000"),
         (plain(MG), {}, r"more than any grid emits: is it in mg/kWh"),
         (plain(NAIVE), {}, r"row 2: the time 2020-01-01 00:00:00 has no time zone\. Pass timezone='UTC'"),
-        (plain(NAIVE), {"timezone": "Europe/Berln"}, r"timezone='Europe/Berln' .*Nearest: Europe/Berlin"),
+        (plain(NAIVE), {"timezone": "Europe/Berln"}, r"no timezone 'Europe/Berln'; close to it: .*Europe/Berlin"),
         (plain(GOOD), {"timezone": "UTC"}, r"timezone='UTC', but the times carry their own offset: leave timezone out"),
         (plain(HOLE), {}, r"5 of 48 hours are missing \(10\.4 %, at most 2 % .*gap has 5 h from 2020-01-01 10:00 UTC"),
         (plain(EMPTY), {}, r"column 'intensity' has no value at all: 48 rows are empty"),
@@ -351,13 +358,14 @@ WHEN = "when,what,where"
         (plain(GOOD, WHEN), {}, r"row 2 has 2 cells where the header has 3"),
         (plain(ODD, WHEN), {}, r"unknown columns 'when', 'what', 'where': a plain file has 'time'"),
         (plain(ODD, WHEN), {"format": "plain"}, r"no column of intensity among"),
-        (plain(GOOD), {"format": "excel"}, r"format='excel' must be one of electricity-maps, neso"),
+        (plain(GOOD), {"format": "excel"}, r"no format 'excel'; known: eia-930, electricity-maps, entsoe"),
         (plain(GOOD), {"format": "entsoe"}, r"no column 'MTU' among|no column of generation"),
-        (plain(GOOD), {"signal": "marginal"}, r"signal='marginal' must be 'lifecycle' or 'direct'"),
-        (plain(GOOD), {"scale": -1}, r"scale=-1 must be a number > 0"),
-        (plain(GOOD), {"max_gap_share": 2}, r"max_gap_share=2 must be at least 0 and below 1"),
-        (b'{"data": [{"when": 1}]}', {}, r"the JSON is not of the kind that api\.carbonintensity\.org\.uk gives"),
-        (b'{"data": ', {}, r"the JSON is not of the kind"),
+        (plain(GOOD), {"signal": "marginal"}, r"no signal 'marginal'; known: direct, lifecycle"),
+        (plain(GOOD), {"scale": -1}, r"scale=-1: give a finite number above 0; 1000 for kg/kWh"),
+        (plain(GOOD), {"max_gap_share": 2}, r"max_gap_share=2: give a finite number at least 0 and below 1"),
+        (b'{"data": [{"when": 1}]}', {},
+         r"source is JSON with the keys data: of JSON only that of NESO's API .* is read"),
+        (b'{"data": ', {}, r"source is no JSON that can be read"),
         ("nowhere.csv", {}, r"no file 'nowhere\.csv': give the path"),
         (pd.DataFrame({"time": [1, 2], "intensity": [3.0, 4.0]}), {}, r"row 2: time is 1, a number: write times as"),
     ],
@@ -381,7 +389,10 @@ def test_units_in_the_name_of_the_column_are_noticed(label, factor):
         ValueError, match=re.escape(f"column {label!r} is not in g/kWh by its name: pass scale={factor} to")
     ):
         grid.read(plain(GOOD, f"time,{label}"))
-    assert values(grid.read(plain(GOOD, f"time,{label}"), scale=2))[0] == 600
+    found = grid.read(plain(GOOD, f"time,{label}"), scale=float(factor)) if factor != "1000" else None
+    assert found is None or values(found)[0] == pytest.approx(300 * float(factor))
+    with pytest.raises(ValueError, match=f"scale=2, but by its name .* needs scale={factor}: pass that, or rename it"):
+        grid.read(plain(GOOD, f"time,{label}"), scale=2)
 
 
 def test_a_column_may_carry_its_unit_in_its_name():
@@ -398,11 +409,375 @@ def test_kg_per_mwh_is_the_same_as_g_per_kwh():
 def test_a_source_of_electricity_without_a_factor_is_refused():
     head = "Area,MTU (UTC),Fusion - Actual Aggregated [MW]"
     with pytest.raises(
-        ValueError, match=r"unknown source of electricity 'Fusion': known are Biomass.*Rename the column, or drop it"
+        ValueError, match=r"unknown source of electricity 'Fusion': known are Biomass.*Rename it, or drop it"
     ):
         grid.read(f"{head}\nX,01.01.2020 00:00 - 01.01.2020 01:00,5\n".encode())
 
 
 def test_a_read_checks_its_format():
-    with pytest.raises(ValueError, match="format='xls' must be one of"):
+    with pytest.raises(ValueError, match="no format 'xls'; known"):
         grid.Read(pd.DataFrame(), (), "xls", "DE")
+
+
+# ---- what ENTSO-E and Electricity Maps give today, and gave in 2021 --------------------------------------------------
+
+
+def long_export(hours, clock="CET/CEST", area="BZN|BE"):
+    """ENTSO-E's export of today: one row per unit of time and type; 100 MW of gas, 300 nuclear, wind rising by 50 an
+    hour."""
+    rows = [f'"MTU ({clock})","Area","Production Type","Generation (MW)"']
+    for h, unit in enumerate(hours):
+        for kind, mw in (("Fossil Gas", 100), ("Nuclear", 300), ("Wind Onshore", 50 * h), ("Marine", "n/e")):
+            rows.append(f'"{unit}","{area}","{kind}","{mw}"')
+    return "\n".join(rows).encode()
+
+
+def gas_nuclear_wind(wind):
+    return (100 * 490 + 300 * 12 + wind * 11) / (400 + wind)
+
+
+def test_the_present_long_export_of_entsoe_is_read():
+    hours = [f"01/03/2025 {h:02}:00:00 - 01/03/2025 {h + 1:02}:00:00" for h in range(4)]
+    for arguments in ({}, {"format": "entsoe"}):
+        found = grid.read(long_export(hours), **arguments)
+        assert (found.format, found.zone) == ("entsoe", "BE")
+        assert values(found) == pytest.approx([gas_nuclear_wind(50 * h) for h in range(4)])
+        assert found.frame["time"].iloc[0] == utc("2025-02-28 23:00")
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        ["26/10/2025 01:00:00 - 26/10/2025 02:00:00", "26/10/2025 02:00:00 (CEST) - 26/10/2025 02:00:00 (CET)",
+         "26/10/2025 02:00:00 (CET) - 26/10/2025 03:00:00 (CET)", "26/10/2025 03:00:00 - 26/10/2025 04:00:00"],
+        ["26/10/2025 01:00:00 - 26/10/2025 02:00:00", "26/10/2025 02:00:00 - 26/10/2025 03:00:00",
+         "26/10/2025 02:00:00 - 26/10/2025 03:00:00", "26/10/2025 03:00:00 - 26/10/2025 04:00:00"],
+    ],
+    ids=["marked", "by order"],
+)  # fmt: skip
+def test_the_autumn_night_of_the_long_export_has_both_hours(hours):
+    found = grid.read(long_export(hours))
+    assert found.frame["time"].tolist() == [utc("2025-10-25 23:00") + pd.Timedelta(hours=k) for k in range(4)]
+    assert values(found) == pytest.approx([gas_nuclear_wind(50 * h) for h in range(4)])
+    assert not found.frame["filled"].any()
+
+
+def test_the_long_export_in_utc_and_of_several_areas():
+    hours = [f"01/03/2025 {h:02}:00:00 - 01/03/2025 {h + 1:02}:00:00" for h in range(3)]
+    both = long_export(hours, "UTC") + b"\n" + long_export(hours, "UTC", "BZN|FR").split(b"\n", 1)[1]
+    found = grid.read(both, zone="FR")
+    assert (found.zone, found.frame["time"].iloc[0]) == ("FR", utc("2025-03-01 00:00"))
+    with pytest.raises(
+        ValueError, match=r"zone=None: the file has several in its column 'Area': pass zone= one of BE, FR"
+    ):
+        grid.read(both)
+
+
+def test_the_long_export_of_consumption_is_refused():
+    text = long_export(["01/03/2025 00:00:00 - 01/03/2025 01:00:00"]).replace(b"Generation", b"Consumption")
+    with pytest.raises(ValueError, match=r"no column 'Generation .*this export may be of consumption"):
+        grid.read(text)
+
+
+LIBRARY = "DateTime(UTC)\tResolutionCode\tAreaCode\tAreaDisplayName\tAreaTypeCode\tAreaMapCode\tProductionType\t"
+LIBRARY += "ActualGenerationOutput[MW]\tActualConsumption[MW]\tUpdateTime(UTC)"
+
+
+def library(*rows):
+    """Rows of ENTSO-E's file library: time, type of area, area, type of plant, MW, time of the update."""
+    lines = [
+        f"{time}\tPT15M\t10Y\tX\t{role}\t{area}\t{kind}\t{mw}\t0.000000\t{update}"
+        for time, role, area, kind, mw, update in rows
+    ]
+    return "\n".join([LIBRARY, *lines]).encode()
+
+
+def test_the_file_library_of_entsoe_is_read():
+    """Quarters in UTC; the area's rows as a country and an earlier update are left out; another area is not looked
+    at."""
+    rows = []
+    for quarter in range(4):
+        time = f"2026-02-01 00:{15 * quarter:02}:00"
+        rows += [(time, "BZN/CTA", "AT", "Fossil Gas", "100.000000", "2026-02-05 10:00:00"),
+                 (time, "BZN/CTA", "AT", "Nuclear", f"{300 + quarter}.000000", "2026-02-05 10:00:00"),
+                 (time, "BZN/CTA", "AT", "Nuclear", "9000.000000", "2026-02-04 10:00:00"),
+                 (time, "CTY", "AT", "Nuclear", "7000.000000", "2026-02-05 10:00:00"),
+                 (time, "BZN", "FR", "Nuclear", "50000.000000", "2026-02-05 10:00:00")]  # fmt: skip
+    found = grid.read(library(*rows), zone="AT")
+    gas, nuclear = 4 * 100, sum(300 + quarter for quarter in range(4))
+    assert values(found) == pytest.approx([(gas * 490 + nuclear * 12) / (gas + nuclear)])
+    assert (found.zone, found.frame["time"].iloc[0]) == ("AT", utc("2026-02-01 00:00"))
+    assert "the area is in the file in several roles: its rows as BZN taken" in found.repairs
+    assert "4 rows replaced by a later update" in found.repairs
+
+
+def test_older_files_of_the_library_have_other_names():
+    text = library(("2019-02-01 00:00:00", "BZN", "AT", "Nuclear", "5", "2019-02-05 10:00:00")).replace(
+        b"DateTime(UTC)", b"DateTime"
+    )
+    text = text.replace(b"AreaMapCode", b"MapCode").replace(b"[MW]", b"")
+    assert values(grid.read(text)) == [12.0]
+
+
+def test_a_type_that_is_in_the_file_twice_with_two_values_is_refused():
+    row = ("2019-02-01 00:00:00", "BZN", "AT", "Nuclear")
+    text = library((*row, "5", "x"), (*row, "6", "x")).replace(b"UpdateTime(UTC)", b"Remark")
+    with pytest.raises(
+        ValueError, match="row 3: Nuclear of 2019-02-01 00:00:00 is in the file twice with different values"
+    ):
+        grid.read(text)
+
+
+EM_2021 = "datetime,timestamp,zone_name,carbon_intensity_avg"
+
+
+def test_electricity_maps_of_2021():
+    """The Unix time beside the time is not taken for it, and the zone is known by its name."""
+    rows = ["2021-01-01 00:00:00+00:00,1609459200,DE,300.1", "2021-01-01 01:00:00+00:00,1609462800,DE,310.2"]
+    found = grid.read(plain(rows, EM_2021))
+    assert (found.format, found.zone, values(found)) == ("electricity-maps", "DE", [300.1, 310.2])
+    assert found.frame["time"].iloc[0] == utc("2021-01-01 00:00")
+    two = [*rows, rows[0].replace("DE,300.1", "FR,50")]
+    assert values(grid.read(plain(two, EM_2021), zone="FR")) == [50.0]
+
+
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_unix_times_alone_are_read(factor):
+    rows = [f"{(1609459200 + 3600 * i) * factor},{300 + i}" for i in range(3)]
+    found = grid.read(plain(rows, "timestamp,intensity"))
+    assert found.frame["time"].tolist() == [utc("2021-01-01 00:00") + pd.Timedelta(hours=i) for i in range(3)]
+    assert found.repairs == ("Unix times read as UTC",)
+
+
+# ---- units and quantities, by the name of the column -----------------------------------------------------------------
+
+UNITS = {
+    LB_PER_MWH: ["intensity (lbs/MWh)", "intensity_lb_per_mwh", "carbon_intensity_lbs_per_mwh", "lbs_co2_per_mwh",
+    "lbs_per_mwh",
+                 "co2_lb_per_mwh", "lb_co2_mwh", "lb CO₂e/MWh", "pounds per megawatt-hour", "LB_PER_MWH"],
+    1000 * LB_PER_MWH: ["intensity_lb_per_kwh", "lbs/kWh"],
+    1000.0: ["kgco2_per_kwh", "kg_per_kwh", "kg CO2-eq. / kW·h", "t/MWh", "tCO2/MWh", "tonnes per MWh",
+    "tonnes_co2_mwh", "Mg/MWh"],
+    1.0: ["g_per_kwh", "gCO2eq/kWh", "gCO2eqPerKWh", "g CO2e per kWh", "grams_per_kilowatt_hour", "kg/MWh", "t/GWh",
+          "intensity_g_per_kwh"],
+    0.001: ["mg/kWh"],
+    3.6: ["intensity g/MJ"],
+    907.18474: ["short tons/MWh"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "label"), [(factor, label) for factor, labels in UNITS.items() for label in labels])
+def test_a_unit_is_understood_in_any_spelling(factor, label):
+    """870 lb/MWh are 394.6 g/kWh, never 870."""
+    assert factors_to_g_per_kwh(label) == pytest.approx((factor,))
+    if factor == 1:
+        assert values(grid.read(plain(GOOD, f"time,{label}")))[0] == 300
+    else:
+        with pytest.raises(ValueError, match="is not in g/kWh by its name: pass scale="):
+            grid.read(plain(GOOD, f"time,{label}"))
+        rows = [f"{row.split(',')[0]},{300 / factor}" for row in GOOD]
+        found = grid.read(plain(rows, f"time,{label}"), scale=factor)
+        assert values(found)[0] == pytest.approx(300)
+        assert found.repairs == (f"values multiplied by {factor:g}",)
+
+
+def test_tons_may_be_metric_or_short_and_the_reader_says_which():
+    rows = [f"{row.split(',')[0]},0.4" for row in GOOD]
+    with pytest.raises(ValueError, match=r"pass scale=1000 or scale=907.185 to convert it"):
+        grid.read(plain(rows, "time,tons_per_mwh"))
+    assert values(grid.read(plain(rows, "time,tons_per_mwh"), scale=907.185))[0] == pytest.approx(362.874)
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["stone_per_mwh", "lb/MMBtu", "gC/kWh", "gkwh", "intensity [foo]", "intensity_kg", "intensity_kwh", "co2_t",
+     "load MW", "price",
+     "price_eur_per_mwh", "Day-ahead Price [EUR/MWh]", "temperature_c", "carbon_price", "Actual Total Load [MW]",
+     "net_generation", "DE"],
+)  # fmt: skip
+def test_unknown_units_and_other_quantities_are_never_taken_for_g_per_kwh(label):
+    with pytest.raises(
+        ValueError, match=r"not a carbon intensity in a unit that is known|does not say that it is a carbon intensity"
+    ):
+        grid.read(plain(GOOD, f"time,{label}"))
+
+
+def test_a_scale_on_a_column_in_grams_is_refused():
+    with pytest.raises(ValueError, match="scale=1000, but 'g_per_kwh' is in g/kWh already"):
+        grid.read(plain(GOOD, "time,g_per_kwh"), scale=1000)
+
+
+# ---- wild values, and values near 0 ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wild", ["1e7", "1e308", "2501", "1e999"])
+def test_one_wild_hour_is_refused_with_its_row(wild):
+    rows = [*GOOD[:5], GOOD[5].split(",")[0] + f",{wild}", *GOOD[6:]]
+    with pytest.raises(ValueError, match="row 7: intensity is "):
+        grid.read(plain(rows))
+
+
+DIRECT = "Datetime (UTC),Zone id,Carbon intensity gCO₂eq/kWh (direct),Carbon intensity gCO₂eq/kWh (Life cycle)"
+
+
+def test_direct_emissions_near_zero_are_believed_where_they_are_asked_for():
+    """Iceland: 0.5 g/kWh direct, 28 over the life cycle. Both become traces."""
+    text = plain([f"2023-01-01 {h:02}:00:00,IS,0.5,28" for h in range(24)], DIRECT)
+    assert set(values(grid.read(text))) == {28.0}
+    found = grid.read(text, signal="direct")
+    assert set(values(found)) == {0.5}
+    assert Traces.from_frame(found.frame).intensity_g_per_kwh.max() == 0.5
+    with pytest.raises(ValueError, match=r"scale=1000, but .* is in g/kWh already"):
+        grid.read(text, signal="direct", scale=1000)
+
+
+def test_a_plain_file_of_direct_emissions_says_so():
+    rows = [row.split(",")[0] + ",0.5" for row in GOOD]
+    with pytest.raises(ValueError, match=r"0\.5 looks like kg/kWh, which is 500 g/kWh.*pass signal='direct'"):
+        grid.read(plain(rows))
+    assert set(values(grid.read(plain(rows), signal="direct"))) == {0.5}
+    assert set(values(grid.read(plain(rows), scale=1000))) == {500.0}
+
+
+def test_what_read_accepts_the_traces_accept():
+    """Hydropower's 2.9 to 3.3 g/kWh: neither takes it for kilograms."""
+    rows = [row.split(",")[0] + f",{2.9 + 0.01 * (i % 40):g}" for i, row in enumerate(GOOD)]
+    frame = grid.read(plain(rows)).frame
+    assert Traces.from_frame(frame).intensity_g_per_kwh[0].tolist() == frame["intensity_g_per_kwh"].tolist()
+
+
+# ---- commas and points -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("separator", "written", "expected", "repair"),
+    [
+        (";", ["950,5", "1.050,0", "990"], [950.5, 1050, 990], "commas read as decimal marks"),
+        (";", ["950,5", "1.050", "990,25"], [950.5, 1050, 990.25], "commas read as decimal marks"),
+        (";", ["950.5", "1,050", "990"], [950.5, 1050, 990], "commas between thousands left out"),
+        (";", ["412,500", "413,250", "414,125"], [412.5, 413.25, 414.125], "commas read as decimal marks"),
+        (";", ["950.125", "951.250", "952.375"], [950.125, 951.25, 952.375], None),
+        (",", ["950", "1,050.5", "1,123"], [950, 1050.5, 1123], "commas between thousands left out"),
+        (",", ["300,5", "301,5", "302"], [300.5, 301.5, 302], "commas read as decimal marks"),
+        (",", ["950", "951.125", "952"], [950, 951.125, 952], None),
+        ("\t", ["950,5", "1.050,0", "990"], [950.5, 1050, 990], "commas read as decimal marks"),
+        (";", ["950", "1 050", "990"], [950, 1050, 990], None),
+    ],
+)  # fmt: skip
+def test_the_whole_column_says_what_a_comma_is(separator, written, expected, repair):
+    rows = [f'2020-01-01T{h:02}:00Z{separator}"{cell}"' for h, cell in enumerate(written)]
+    found = grid.read(plain(rows, f"time{separator}intensity"))
+    assert values(found) == expected
+    assert found.repairs == (() if repair is None else (repair,))
+
+
+@pytest.mark.parametrize(
+    ("separator", "written"),
+    [
+        (";", ["950", "1,050", "990"]),
+        (",", ["950", "1,050", "990"]),
+        ("\t", ["950", "1,050", "990"]),
+        (";", ["950", "1.050", "990"]),
+    ],
+)
+def test_a_number_that_could_be_two_is_refused(separator, written):
+    rows = [f'2020-01-01T{h:02}:00Z{separator}"{cell}"' for h, cell in enumerate(written)]
+    with pytest.raises(ValueError, match=r"row 3: intensity is '1[.,]050', which can be 1050 or 1\.050"):
+        grid.read(plain(rows, f"time{separator}intensity"))
+
+
+def test_commas_that_mean_two_things_are_refused():
+    rows = [f'2020-01-01T{h:02}:00Z,"{cell}"' for h, cell in enumerate(["1,050.5", "300,5", "2"])]
+    with pytest.raises(ValueError, match=r"is '300,5' in row 3 and '1,050.5' in row 2: a comma parts decimals in one"):
+        grid.read(plain(rows))
+
+
+def test_kilograms_with_a_decimal_comma_are_refused_not_multiplied():
+    """ "0,412" in a file with commas was read as 412."""
+    rows = [f'2020-01-01T{h:02}:00Z,"0,412"' for h in range(3)]
+    with pytest.raises(ValueError, match="looks like kg/kWh, which is 412 g/kWh"):
+        grid.read(plain(rows))
+
+
+# ---- files that are no table -----------------------------------------------------------------------------------------
+
+HOSTILE = {
+    "gzip": (b"\x1f\x8b\x08" + bytes(range(256)), "source is a gzip archive: unpack it"),
+    "xlsx": (b"PK\x03\x04" + bytes(range(256)) * 30, "source is a zip archive or an Excel workbook"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 30, "source is a picture"),
+    "utf-16": (plain(GOOD).decode().encode("utf-16"), "source is text in UTF-16: save it as UTF-8"),
+    "utf-16 without a mark": (plain(GOOD).decode().encode("utf-16-le"), "source is no text, it holds zero bytes"),
+    "web page": (b"<!DOCTYPE html><html><body>Please log in</body></html>", "source is a web page or XML"),
+    "xml": (b"<?xml version='1.0'?><a/>", "source is a web page or XML"),
+    "another API": (
+        b'{"zone": "DE", "history": [{"carbonIntensity": 300}]}',
+        "source is JSON with the keys zone, history: of JSON only",
+    ),
+    "a number in JSON": (b'{"data": 5}', "source is JSON with the keys data"),
+    "text in JSON": (b'["a", "b"]', "source is JSON of another kind"),
+    "lists in JSON": (b"[[1], [2]]", "source is JSON of another kind"),
+    "null in JSON": (b'[{"from": 1, "to": 2, "intensity": null}]', "source is JSON of another kind"),
+    "deep JSON": (b"[" * 100_000, "source is no JSON that can be read"),
+    "an open quote": (b'time,intensity\n"' + b"2020-01-01T00:00Z,100\n" * 9000, "cannot be read"),
+    "same name twice": (plain(GOOD, "intensity,intensity"), "source has 2 columns of the name 'intensity'"),
+    "NUL": (plain(GOOD).replace(b"303", b"3\x003"), "source is no text, it holds zero bytes"),
+    "year 9999": (
+        plain(["9999-01-01T00:00Z,300", "9999-01-01T01:00Z,300"]),
+        "row 2: time is '9999-01-01T00:00Z': years from 1900",
+    ),
+    "blank lines": (b"\n\n  \n", "the file is empty"),
+    "one column": (b"intensity\n300\n301\n", "unknown columns"),
+    "random bytes": (np.random.default_rng(0).integers(1, 256, 5000, dtype=np.uint8).tobytes(), "."),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_table_is_refused_in_words(name):
+    content, message = HOSTILE[name]
+    with pytest.raises(ValueError, match=re.escape(message) if message != "." else message):
+        grid.read(content)
+
+
+def test_line_ends_of_any_machine_are_read():
+    expected = values(grid.read(plain(GOOD)))
+    for ends in (b"\r", b"\r\n"):
+        assert values(grid.read(plain(GOOD).replace(b"\n", ends))) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (None, TypeError, "source is NoneType: give a path"),
+        (5, TypeError, "source is int"),
+        ([1, 2], TypeError, "source is list"),
+        ("time,intensity\n2020-01-01T00:00Z,300", ValueError, "source is text of several lines, not a path"),
+        ("x" * 5000, ValueError, "source: cannot read the file"),
+        ("a\x00b", ValueError, "source: cannot read the file"),
+        (Path(__file__).parent, ValueError, "source: no file"),
+        (io.BytesIO(b""), ValueError, "the file is empty"),
+        (pd.Series(dtype=float), ValueError, "the file is empty"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "source has 2 columns of the name 'a'"),
+        (pd.DataFrame({"time": ["2020-01-01T00:00Z"], "intensity": [True]}), ValueError,
+         "is of the type bool: it must hold numbers"),
+        (pd.DataFrame({"time": ["2020-01-01T00:00Z"], "intensity": [3 + 1j]}), ValueError, "is of the type complex128"),
+        (pd.DataFrame({"time": [None, "2020-01-01T00:00Z"], "intensity": [3.0, 4.0]}), ValueError, "row 2: time"),
+        (pd.DataFrame({"time": [pd.NaT, pd.Timestamp("2020")], "intensity": [3.0, 4.0]}), ValueError,
+         "row 2: time has no time"),
+        (pd.DataFrame({("a", "b"): [1.0], ("a", "c"): [2.0]}), ValueError, "unknown columns"),
+    ],
+)  # fmt: skip
+def test_a_source_of_another_kind_is_refused(source, error, message):
+    with pytest.raises(error, match=message):
+        grid.read(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", True), ("scale", "1000"), ("scale", np.nan), ("scale", np.inf), ("scale", 0), ("max_gap_share", None),
+     ("zone", 5),
+     ("max_gap_share", -0.1), ("max_gap_share", np.nan), ("timezone", 5), ("timezone", ""), ("signal", None),
+     ("format", 5), ("format", "")],
+)  # fmt: skip
+def test_arguments_of_another_kind_are_named(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        grid.read(plain(NAIVE), **{name: value})

@@ -1,4 +1,5 @@
-"""The committed hourly tables: whole, verified, in UTC, near to published means; and what load, zones and generation give."""
+"""The committed hourly tables: whole, verified, in UTC, near to published means; and what load, zones and generation
+give."""
 
 import hashlib
 import subprocess
@@ -59,7 +60,8 @@ def test_25_countries_have_at_least_two_years_and_19_have_three():
 
 @pytest.mark.parametrize("year", YEARS)
 def test_intensity_follows_from_the_shares(year):
-    """To the rounding of the shares: ten sources at half a per cent and at most 820 g/kWh; offshore wind is 1 g more."""
+    """To the rounding of the shares: ten sources at half a per cent and at most 820 g/kWh; offshore wind is 1 g
+    more."""
     table = store.read(year)
     factors = np.array([grid_sources.factors()[source] for source in grid_sources.SOURCES])
     again = np.einsum("zsh,s->zh", table.shares, factors)
@@ -118,7 +120,8 @@ def test_grids_without_lignite_agree_well(zone):
 
 
 def test_grids_that_are_known_for_it():
-    """France is nuclear, Norway water, Poland coal; Germany's Sunday noon in May is cleaner than its January evening."""
+    """France is nuclear, Norway water, Poland coal; Germany's Sunday noon in May is cleaner than its January
+    evening."""
     means = {zone: grid.load(zone, 2019)["intensity_g_per_kwh"].mean() for zone in ("NO", "SE", "FR", "DE", "PL")}
     assert list(means) == sorted(means, key=means.__getitem__)
     shares = {zone: grid.generation(zone, 2019).groupby("source")["share"].mean() for zone in ("FR", "NO", "PL")}
@@ -163,7 +166,7 @@ def test_every_file_is_described():
             assert path.name in overview
 
 
-# ---- load, zones, generation -------------------------------------------------------------------------------------------
+# ---- load, zones, generation -----------------------------------------------------------------------------------------
 
 
 def test_load_gives_one_row_per_zone_and_hour():
@@ -182,7 +185,7 @@ def test_load_gives_one_row_per_zone_and_hour():
     assert frame.groupby("zone")["basis"].first().to_dict() == {
         "FR": "computed",
         "PL": "computed",
-        "US-CAL": "MODELLED",
+        "US-CAL": "modelled",
     }
 
 
@@ -222,7 +225,7 @@ def test_zones_have_a_place_a_clock_and_years():
     assert zones["zone"].is_unique
     assert zones["latitude"].between(-60, 72).all()
     assert zones["longitude"].between(-180, 180).all()
-    assert set(zones["basis"]) == {"computed", "MODELLED"}
+    assert set(zones["basis"]) == {"computed", "modelled"}
     for row in zones.itertuples():
         assert pd.Timestamp("2020-06-01", tz=row.timezone).tz is not None
         assert row.years
@@ -231,9 +234,9 @@ def test_zones_have_a_place_a_clock_and_years():
 @pytest.mark.parametrize(
     ("zones", "year", "message"),
     [
-        ("Germny", 2019, r"zone='Germny' is not a zone of the book\. Nearest: DE \(Germany\)"),
-        ("us-ca", 2019, r"zone='us-ca' .*Nearest: .*US-CAL \(California\)"),
-        ("XYZZY", 2019, r"Nearest: none\. grid\.zones\(\) lists all 36"),
+        ("Germny", 2019, r"no zone 'Germny'; close to it: DE \(Germany\)"),
+        ("us-ca", 2019, r"no zone 'us-ca'; close to it: .*US-CAL \(California\)"),
+        ("XYZZY", 2019, r"no zone 'XYZZY'; known: .* and 24 more; grid\.zones\(\) lists all 36"),
         ("NL", 2019, r"zone='NL' was left out of the tables: solar power .*data/grid/README\.md"),
         ("MK", 2019, r"zone='MK' was left out of the tables: 13\.0 % of the energy missing"),
         ("DE", 2017, r"year=2017: DE has 2018, 2019, 2020; use one of them, or grid\.read"),
@@ -266,9 +269,9 @@ def test_using_the_grid_needs_neither_pyarrow_nor_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-# ---- modelled zones ----------------------------------------------------------------------------------------------------
+# ---- modelled zones --------------------------------------------------------------------------------------------------
 
-MODELLED = grid.zones().query("basis == 'MODELLED'")["zone"].tolist()
+MODELLED = grid.zones().query("basis == 'modelled'")["zone"].tolist()
 FRESNO = Place("US-CAL", 36.8, -119.8, "America/Los_Angeles")
 
 
@@ -290,13 +293,13 @@ def test_a_modelled_year_has_the_published_mix_and_mean(zone):
     published = facts.table("grid_mixes").set_index("zone")["published_g_per_kwh"][zone]
     if not np.isnan(published):
         assert mean == pytest.approx(published, rel=0.15)
-    assert set(grid.load(zone, 2019)["basis"]) == {"MODELLED"}
-    assert set(grid.generation(zone, 2019)["basis"]) == {"MODELLED"}
+    assert set(grid.load(zone, 2019)["basis"]) == {"modelled"}
+    assert set(grid.generation(zone, 2019)["basis"]) == {"modelled"}
 
 
 def test_modelled_years_depend_on_the_seed_and_on_nothing_else():
     one, other = grid.load("AU", 2019), grid.load("AU", 2019, seed=1)
-    grid_modelled.simulate.cache_clear()
+    grid_modelled._simulate.cache_clear()
     pd.testing.assert_frame_equal(one, grid.load("AU", 2019))
     assert not np.allclose(one["intensity_g_per_kwh"], other["intensity_g_per_kwh"])
     assert one["intensity_g_per_kwh"].mean() == pytest.approx(other["intensity_g_per_kwh"].mean(), rel=0.03)
@@ -355,5 +358,56 @@ def test_wind_and_sun_are_curtailed_to_what_there_is_room_for():
 
 
 def test_a_place_without_statistics_is_refused():
-    with pytest.raises(ValueError, match=r"zone='MARS' has no row in data/facts/grid_mixes\.csv: it has AU, BR"):
+    with pytest.raises(ValueError, match=r"no zone 'MARS'; known: AU, BR"):
         grid_modelled.simulate(Place("MARS", 0.0, 0.0, "UTC"), 2019)
+
+
+# ---- arguments of another kind --------------------------------------------------------------------------------------
+
+TIMES = pd.date_range("2019-01-01", periods=3, freq="h", tz="UTC")
+BAD = [None, "1", True, np.nan, np.inf, 1e300, [], {"a": "b"}, object()]
+CALLS = {
+    grid.load: {"zones": "DE", "year": 2019, "seed": 0},
+    grid.generation: {"zone": "DE", "year": 2019, "seed": 0},
+    Place: {"zone": "AU", "latitude": 1.0, "longitude": 1.0, "timezone": "UTC"},
+    grid_modelled.sun_sine: {"times": TIMES, "latitude": 1.0, "longitude": 1.0},
+    grid_modelled.clear_sky: {"sine": [0.5]},
+    grid_modelled.ar1: {"n": 3, "memory": 0.5, "rng": np.random.default_rng(0)},
+    grid_modelled.load_shape: {"times": TIMES, "place": FRESNO},
+    grid_modelled.bands: {"residual": [1.0, 2.0], "energies": {"a": 1.0, "b": 1.0}},
+    grid_modelled.simulate: {"place": FRESNO, "year": 2019, "seed": 0},
+    grid_sources.intensity_g_per_kwh: {"generation": pd.DataFrame({"coal": [1.0]})},
+    grid_sources.shares: {"generation": pd.DataFrame({"coal": [1.0]})},
+    store.hours: {"year": 2019},
+    store.read: {"year": 2019},
+    store.whole_shares: {"shares": np.array([[0.5], [0.5]])},
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (function, name, value)
+        for function, inputs in CALLS.items()
+        for name in inputs
+        for value in BAD
+        if not (function is Place and name == "zone" and value == "1")  # a code is any text
+    ],
+)  # fmt: skip
+def test_every_argument_is_checked_and_named(function, name, value):
+    function(**CALLS[function])
+    with pytest.raises((ValueError, TypeError), match=name):
+        function(**CALLS[function] | {name: value})
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        pd.DataFrame({"coal": [-1.0]}), pd.DataFrame({"coal": [np.inf]}), pd.DataFrame({"coal": ["1"]}),
+        pd.DataFrame({"coal": [True]}), pd.DataFrame({"fusion": [1.0]}), pd.DataFrame(),
+    ],
+)  # fmt: skip
+def test_generation_is_checked_cell_by_cell(generation):
+    for function in (grid_sources.intensity_g_per_kwh, grid_sources.shares):
+        with pytest.raises((ValueError, TypeError), match="generation"):
+            function(generation)

@@ -34,7 +34,7 @@ def test_a_frame_becomes_arrays_in_the_order_of_its_zones():
 def test_there_and_back_whatever_the_order_of_the_rows(n_zones, n_steps, step_h, random):
     rng = np.random.default_rng(random.randint(0, 99))
     shape = (n_zones, n_steps)
-    traces = Traces(tuple("ABC"[:n_zones]), "2020-02-28", step_h, rng.uniform(6, 900, shape), ("MODELLED",) * n_zones,
+    traces = Traces(tuple("ABC"[:n_zones]), "2020-02-28", step_h, rng.uniform(6, 900, shape), ("modelled",) * n_zones,
                     rng.uniform(6, 900, shape), rng.uniform(0, 1, shape), rng.normal(0, 1, shape))  # fmt: skip
     table = traces.to_frame()
     again = Traces.from_frame(table.sample(frac=1, random_state=1)).select(traces.zones)
@@ -59,8 +59,8 @@ def test_local_times_with_their_zone_are_converted_over_both_changes_of_the_cloc
 
 def test_a_modelled_hour_makes_the_zone_modelled():
     mixed = frame()
-    mixed.loc[50, "basis"] = "MODELLED"
-    assert Traces.from_frame(mixed).basis == ("computed", "MODELLED")
+    mixed.loc[50, "basis"] = "modelled"
+    assert Traces.from_frame(mixed).basis == ("computed", "modelled")
 
 
 def without(row):
@@ -83,11 +83,13 @@ def local_without_zone():
     ("table", "words"),
     [
         (lambda: without(7), "zone DE has no row for 2020-03-28 07:00.*1 missing in all.*fill the gap and mark it"),
-        (lambda: pd.concat([frame(), frame().iloc[[5]]]), "row 96: zone DE has 2020-03-28 05:00.*twice.*drop_duplicates"),
+        (lambda: pd.concat([frame(), frame().iloc[[5]]]),
+         "row 96: zone DE has 2020-03-28 05:00.*twice.*drop_duplicates"),
         (local_without_zone, "row 25: zone DE has 2020-10-25 02:00.*twice; local time repeats an hour in autumn"),
         (lambda: with_value(50, np.nan), "row 50: intensity_g_per_kwh of zone FR at 2020-03-28 02:00.*is NaN; fill it"),
         (lambda: with_value(3, -1.0), "zone DE at 2020-03-28 03:00.*is -1.*expected a number from 0"),
-        (lambda: frame().assign(intensity_g_per_kwh=0.3), "zone DE is at most 0.3 .*kg/kWh.*multiply by 1000"),
+        (lambda: frame().assign(intensity_g_per_kwh=0.3),
+         "zone DE: its median 0.3 looks like kg/kWh, which is 300 g/kWh; multiply by 1000"),
         (lambda: frame().assign(curtailed_share=40.0), "curtailed_share of zone DE.*is 40.*from 0 to 1"),
         (lambda: frame().drop(columns="zone"), "frame has no column 'zone', only"),
         (lambda: frame().iloc[:0], "frame has no rows"),
@@ -112,9 +114,82 @@ def test_what_is_wrong_with_a_frame_is_named(table, words):
             r"price_per_kwh has shape \(1, 1\)",
         ),
         (lambda: Traces(("A",), "2020", 1.0, [[100.0, np.inf]]), "is inf"),
-        (lambda: Traces(("A",), "2020", 1.0, [[100.0]]).index("B"), "zone='B' is not in the traces; they have A"),
+        (lambda: Traces(("A",), "2020", 1.0, [[100.0]]).index("B"), "no zone 'B'; known: A; grid.load gives more"),
     ],
 )
 def test_what_is_wrong_with_arrays_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+# ---- numbers that are no traces --------------------------------------------------------------------------------------
+
+
+GOOD = {"zones": ("A",), "start": "2020", "step_h": 1.0, "intensity_g_per_kwh": [[300.0, 310.0]]}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("start", None), ("start", 5), ("start", True), ("start", "yesterday"), ("start", pd.NaT), ("start", np.nan),
+        ("step_h", "1"), ("step_h", True), ("step_h", np.nan), ("step_h", np.inf), ("step_h", -1.0), ("step_h", None),
+        ("step_h", 1e300),
+        ("zones", ()), ("zones", 5), ("zones", None), ("zones", (1,)), ("basis", ("guessed",)), ("basis", 5),
+        ("basis", ("file", "file")),
+        ("intensity_g_per_kwh", [["300", "310"]]), ("intensity_g_per_kwh", [[True, True]]), ("intensity_g_per_kwh",
+         None),
+        ("intensity_g_per_kwh", np.array([["2020-01-01", "2020-01-02"]], "M8[D]")), ("intensity_g_per_kwh", [[300,
+         310j]]),
+        ("intensity_g_per_kwh", [[1e308, 300.0]]), ("intensity_g_per_kwh", [[np.nan, 300.0]]), ("intensity_g_per_kwh",
+         []),
+        ("intensity_g_per_kwh", [[300.0], [300.0, 310.0]]), ("intensity_g_per_kwh", [[[300.0, 310.0]]]),
+        ("price_per_kwh", [["1", "2"]]), ("price_per_kwh", [[1e300, 1.0]]), ("curtailed_share", [[0.5, 1.5]]),
+        ("marginal_g_per_kwh", [[0.4, 0.5]]), ("marginal_g_per_kwh", [[-1.0, 300.0]]),
+    ],
+)  # fmt: skip
+def test_every_argument_of_the_traces_is_checked_and_named(name, value):
+    Traces(**GOOD)
+    with pytest.raises((ValueError, TypeError), match=name):
+        Traces(**GOOD | {name: value})
+
+
+def test_a_zone_of_a_file_may_be_as_clean_as_its_reader_found_it():
+    """Direct emissions of hydropower: `grid.read` looked at the unit; the same values with another basis are
+    refused."""
+    low = [[0.5, 0.4, 0.0]]
+    assert Traces(("IS",), "2020", 1.0, low, ("file",)).select(["IS"]).intensity_g_per_kwh.tolist() == low
+    with pytest.raises(ValueError, match=r"zone IS: its median 0.45 looks like kg/kWh"):
+        Traces(("IS",), "2020", 1.0, low)
+    assert Traces(("NO",), "2020", 1.0, [[2.9, 3.3]]).n_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (lambda: frame().assign(time=lambda t: t["time"].astype("int64")), "time of row 0 is .*a number"),
+        (lambda: frame().assign(time="soon"), "time of row 0 is 'soon', not a time"),
+        (lambda: frame().assign(intensity_g_per_kwh="300"), "intensity_g_per_kwh"),
+        (lambda: frame().assign(intensity_g_per_kwh=True), "intensity_g_per_kwh does not hold numbers but bool"),
+        (lambda: frame().assign(basis=["file", "computed"] * 48), "basis of zone DE is computed and file"),
+        (lambda: pd.concat([frame(), frame(1, start="1950-01-01")]),
+         "frame has times from 1950-01-01.*drop the stray rows"),
+        (lambda: pd.concat([frame(), frame(1, start="1700-01-01")]),
+         "time of row 96 is 1700-01-01.*years from 1900 to 2150"),
+        (lambda: "DE", "frame is str: give a DataFrame"),
+    ],
+)  # fmt: skip
+def test_a_frame_of_another_kind_is_refused(table, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        Traces.from_frame(table())
+
+
+@pytest.mark.parametrize("step_h", ["1", True, np.nan, 0, -1, np.inf])
+def test_a_step_that_is_no_length_is_refused(step_h):
+    with pytest.raises((ValueError, TypeError), match="step_h"):
+        Traces.from_frame(frame(), step_h=step_h)
+
+
+@pytest.mark.parametrize("step", ["1", None, True, np.nan, np.inf, 1e300])
+def test_a_step_that_is_no_number_has_no_time(step):
+    with pytest.raises((ValueError, TypeError), match="step"):
+        Traces(**GOOD).time(step)
