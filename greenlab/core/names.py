@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 MODELLED = "modelled"  # the value in data; a label that the reader sees may be written in capitals
 ENERGY_BASES = ("measured", MODELLED)
@@ -12,7 +13,7 @@ GRID_BASES = ("computed", MODELLED, "file")
 _MOST_NAMED = 12
 
 
-def unknown(what: str, name: str, known: Iterable[str] | Mapping[str, str], remedy: str = "") -> ValueError:
+def unknown(what: str, name: str, known: Iterable[str] | Mapping[str, Any], remedy: str = "") -> ValueError:
     """The error for a name that is not among the known ones; raise what this returns.
 
     Close are the names that hold the text, and those that are spelled like it; capitals do not count.
@@ -20,7 +21,8 @@ def unknown(what: str, name: str, known: Iterable[str] | Mapping[str, str], reme
     Args:
         what: what the name should have been, as the caller calls it: "exercise", "zone".
         name: what was given.
-        known: the known names; or code to name, where either may be meant and both are shown.
+        known: the known names, also as the keys of a mapping; if its values are texts, either may be meant and both are
+            shown.
         remedy: what else to do, appended to the message.
 
     >>> unknown("exercise", "distillation-los", ["distillation-loss", "top-k"])
@@ -30,11 +32,10 @@ def unknown(what: str, name: str, known: Iterable[str] | Mapping[str, str], reme
     >>> unknown("zone", "Germny", {"DE": "Germany", "FR": "France"})
     ValueError("no zone 'Germny'; close to it: DE (Germany)")
     """
-    labels = {code: f"{code} ({label})" for code, label in known.items()} if isinstance(known, Mapping) else {}
+    names = known if isinstance(known, Mapping) and all(isinstance(label, str) for label in known.values()) else {}
+    labels = {code: f"{code} ({label})" for code, label in names.items()}
     codes = list(labels) or sorted(known)
-    spellings = {code.lower(): code for code in codes}
-    if isinstance(known, Mapping):
-        spellings |= {label.lower(): code for code, label in known.items()}
+    spellings = {code.lower(): code for code in codes} | {label.lower(): code for code, label in names.items()}
     wanted = str(name).lower()
     holding = [spelling for spelling in spellings if len(wanted) > 2 and wanted in spelling]
     alike = difflib.get_close_matches(wanted, spellings, n=3, cutoff=0.5)

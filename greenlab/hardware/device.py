@@ -7,7 +7,6 @@ with 2:4 sparsity would be twice as high and is not used. A number that nobody p
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any
 
 from greenlab.core import checks
 from greenlab.core.facts import schema
+from greenlab.core.names import unknown
 
 RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
     "peak_dense_tflops_fp32": "fp32",
@@ -176,7 +176,5 @@ def device(id: str) -> Device:
     if not isinstance(id, str):
         raise TypeError(f"id={id!r} is {type(id).__name__}: give a name such as 'h100-sxm5-80gb'")
     if id not in devices():
-        holding = [name for name in devices() if id and id.lower() in name]  # "h100" is short for h100-sxm5-80gb
-        near = holding or difflib.get_close_matches(id.lower(), devices(), n=3, cutoff=0.4) or list(devices())
-        raise ValueError(f"id={id!r}: no device named {id!r}: did you mean {', '.join(near)}?")
+        raise unknown("device id", id, devices())
     return devices()[id]

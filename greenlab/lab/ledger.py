@@ -20,11 +20,10 @@ import pandas as pd
 
 from greenlab.core import chapters
 from greenlab.core.checks import flag, number, one_of
-from greenlab.core.names import unknown
+from greenlab.core.names import SAVING_BASES, unknown
 from greenlab.lab import receipts, state
 
 SECTION = "ledger"
-BASES = ("measured", "modelled", "cited")
 UNITS = MappingProxyType({"energy": "J", "carbon": "g", "memory": "B"})  # of the baseline, by quantity
 QUANTITIES = tuple(UNITS)
 CHAPTERS = tuple(chapter.name for chapter in chapters.CHAPTERS if chapter.number > 0)  # chapter 0 saves nothing
@@ -97,7 +96,7 @@ class Entry:
         if self.chapter not in CHAPTERS:
             raise unknown("chapter", self.chapter, CHAPTERS)
         one_of("quantity", self.quantity, QUANTITIES)
-        one_of("basis", self.basis, BASES)
+        one_of("basis", self.basis, SAVING_BASES)
         number("baseline", self.baseline, above=0, remedy=f"it is what there was before, in {self.unit}")
         number("quality_before", self.quality_before)
         number("quality_after", self.quality_after)

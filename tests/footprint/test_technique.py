@@ -240,7 +240,7 @@ RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0}), r"no grid is outside"),
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 344000}),
          r"at least 2 and at most 2500; in g/kWh"),
-        (lambda: fp.training_footprint(device_hours=1, power_w=1, region="Grmany"), r"Nearest: .*DE \(Germany\)"),
+        (lambda: fp.training_footprint(device_hours=1, power_w=1, region="Grmany"), r"no region.*close to it: .*DE \(Germany\)"),
         (lambda: fp.training_footprint(device_hours=1, power_w=1), r"exactly one of them, such as region='DE'"),
         (lambda: fp.training_footprint(**RUN, region="DE"), r"exactly one of them"),
         (lambda: fp.training_footprint(power_w=1, region="DE"), r"device_hours=None and flops=None"),
@@ -377,7 +377,7 @@ def test_every_amount_of_every_function_is_checked_and_named(function, name, val
 
 @pytest.mark.parametrize("region", [5, True, ["DE"], ""])
 def test_a_region_that_is_no_name_is_refused(region):
-    with pytest.raises((ValueError, TypeError), match="region="):
+    with pytest.raises((ValueError, TypeError), match="region"):
         fp.sci(energy_kwh=1, functional_units=1, region=region)
 
 

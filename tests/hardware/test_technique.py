@@ -254,7 +254,7 @@ def test_a_million_works_at_once_equal_a_loop_over_a_sample(phase):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: device("h100"), r"no device named 'h100': did you mean h100-sxm5-80gb"),
+        (lambda: device("h100"), r"no device id 'h100'; close to it: .*h100-sxm5-80gb"),
         (lambda: decode("Llama-3-8B"), r"no model 'Llama-3-8B'; close to it: .*Llama-3.1-8B"),
         (lambda: decode("Llama-2-7B", format="bf8"), r"no format 'bf8'; close to it: .*fp8"),
         (lambda: decode("Llama-2-7B", batch=0), r"batch holds 0.0 .* at least 1"),

@@ -6,7 +6,6 @@ emissions per kWh generated). The region is always an argument: nothing is looke
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import numbers
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from greenlab.core import checks
 from greenlab.core.facts import schema
+from greenlab.core.names import ENERGY_BASES, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 J_PER_KWH = 3.6e6
-BASES = ("measured", "modelled")
 COMPONENTS = ("cpu", "dram", "gpu")
 _JOULES = ("energy_j", "low_j", "high_j")
 _AMOUNTS = (*_JOULES, "time_s", "cpu_s", "carbon_g", "carbon_low_g", "carbon_high_g")
@@ -88,12 +87,8 @@ def grid_intensity(region: str) -> GridIntensity:
     regions, wanted = _regions(), region.strip().lower()
     if wanted in regions:
         return regions[wanted]
-    near = {regions[name].region: regions[name] for name in difflib.get_close_matches(wanted, regions, 4, 0.5)}
-    hint = ", ".join(f"{row.region} ({row.name})" for row in near.values()) or "none"
-    raise ValueError(
-        f"region={region!r} is not a code or name in data/facts/grid_intensity.csv. Nearest: {hint}. "
-        "Use one of them, or WORLD when the place is not known."
-    )
+    names = {row.region: row.name for row in regions.values()}
+    raise unknown("region", region, names, "use WORLD when the place is not known")
 
 
 @dataclass(frozen=True)
@@ -377,9 +372,9 @@ def _check_text(what: str, record: object, *names: str) -> None:
 
 def _check_basis(what: str, basis: str) -> None:
     if not isinstance(basis, str):
-        raise TypeError(f"{what}: basis={basis!r} is {type(basis).__name__}: give one of {BASES}")
-    if basis not in BASES:
-        raise ValueError(f"{what}: basis={basis!r} must be one of {BASES}")
+        raise TypeError(f"{what}: basis={basis!r} is {type(basis).__name__}: give one of {ENERGY_BASES}")
+    if basis not in ENERGY_BASES:
+        raise ValueError(f"{what}: basis={basis!r} must be one of {ENERGY_BASES}")
 
 
 def _check_range(what: str, record: object, *names: str) -> None:
