@@ -6,7 +6,7 @@ import torch
 
 from greenlab.core import studies
 from greenlab.core.model.training import evaluate
-from greenlab.ternary import BitLinear, PackedLinear, study, weight_bytes
+from greenlab.ternary import BitLinear, PackedLinear, study, bytes_in_memory
 from greenlab.ternary.study import races
 from greenlab.ternary.study import tables as work
 
@@ -51,7 +51,7 @@ def test_the_committed_models_are_as_good_as_the_table_says(tables):
         with torch.no_grad():
             loss = evaluate(m, held_out, config.context_length, n_windows=config.eval_windows)
         assert loss == pytest.approx(expected[kind], abs=2e-3), kind
-    assert weight_bytes(packed) < weight_bytes(model) / 8
+    assert bytes_in_memory(packed) < bytes_in_memory(model) / 8
     assert tokenizer.vocab_size == model.config.vocab_size
 
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from greenlab.core import speed
+from greenlab.core import checks, compiled, speed
 from greenlab.core.energy.meter import measure_call
 from greenlab.core.machine import available_cores, release_memory
 from greenlab.core.model.gpt import GPT, GPTConfig
-from greenlab.ternary import BitBlock, PackedLinear, kernels, pack, random_packed, weight_bytes
+from greenlab.ternary import BitBlock, PackedLinear, kernels, pack, random_packed, bytes_in_memory
 
 Work = Callable[[], object]
 SMOLLM2 = GPTConfig(49152, 512, n_layers=30, d_model=576, n_heads=9, d_ff=1536, n_kv_heads=3)
@@ -25,10 +25,13 @@ BITS = {"float32": 32, "bfloat16": 16, "int8": 8}  # the ternary ones: 2, or 1.6
 
 
 def set_threads(threads: int) -> None:
-    """Let torch and the ternary kernels use as many threads, at most the cores there are."""
-    threads = min(threads, available_cores())
-    torch.set_num_threads(threads)
-    kernels.set_num_threads(threads)
+    """Let torch and the ternary kernels use as many threads, at most the cores there are.
+
+    Raises:
+        TypeError: if ``threads`` is no integer.
+        ValueError: if it is below 1.
+    """
+    compiled.set_threads(min(checks.integer("threads", threads, low=1), available_cores()))
 
 
 def products(n: int, k: int, batch: int = 1, *, every_kernel: bool = False) -> dict[str, Work]:
@@ -160,7 +163,7 @@ def decode(
     rows: list[dict[str, Any]] = []
     for name, model in works.items():
         row = {"model": name, "tokens_per_s": n_tokens / median[name], "faster": faster[name]}
-        row["weights_mb"] = weight_bytes(model) / 1e6
+        row["weights_mb"] = bytes_in_memory(model) / 1e6
         if energy:
             receipt = measure_call(calls[name], name, warmup=0)[1].per(n_tokens)
             row |= {
