@@ -28,9 +28,8 @@ from greenlab.ternary.quantize import EPS, INT8_MAX
 
 SERIAL_BELOW = 3_000_000  # multiply-adds: below, waking a second thread costs more than it saves
 ROWS_A_PART = 64  # rows that a thread takes at a time
-NOT_FINITE = (
-    "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: look for them one layer earlier"
-)
+FLOAT32_MAX = np.finfo(np.float32).max
+NOT_FINITE = "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: look for them one layer earlier"
 _in_use = threading.Lock()
 _ROWS = types.void(types.CPointer(types.uint8), *[types.int64] * 3, types.CPointer(types.int8), *[types.int64] * 3,
                    types.CPointer(types.int32), types.int64)  # fmt: skip
@@ -81,7 +80,7 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
             row[k] = x[t, k]
             squares += row[k] * row[k]
         if len(norm):
-            if not np.isfinite(squares):  # NaN, infinite, or beyond 1.8e19, whose square is no float32
+            if not squares <= FLOAT32_MAX:  # NaN or infinite, or it was beyond 1.8e19; isfinite would be folded away
                 return False
             factor = np.float32(1) / np.sqrt(squares / np.float32(columns) + eps)
             for k in range(columns):
@@ -241,7 +240,13 @@ def matmul(q: NDArray[np.int8], packed: PackedTernary, kernel_name: str | None =
     parallel = _take_threads(q.size * packed.shape[0])
     try:
         _integers(
-            np.ascontiguousarray(q), chosen.address, packed.data, PLANES[packed.layout], chosen.vector_bytes, parallel, out
+            np.ascontiguousarray(q),
+            chosen.address,
+            packed.data,
+            PLANES[packed.layout],
+            chosen.vector_bytes,
+            parallel,
+            out,
         )
     finally:
         if parallel:
@@ -303,7 +308,9 @@ def layer(
     rows = len(data)
     for name, value, shape in (("x", x, (len(x), columns)), ("norm", norm, (columns,)), ("bias", bias, (rows,))):
         if value.dtype != np.float32 or (value.shape != shape and (name == "x" or value.size)):
-            raise ValueError(f"{name} is {value.dtype} {value.shape}: expected float32 {shape} for weights {(rows, columns)}")
+            raise ValueError(
+                f"{name} is {value.dtype} {value.shape}: expected float32 {shape} for weights {(rows, columns)}"
+            )
     if data.dtype != np.uint8 or data.shape != (rows, -(-columns // PLANES[layout])):
         raise ValueError(f"data is {data.dtype} {data.shape}: expected {layout} bytes of {(rows, columns)} weights")
     chosen = kernel(kernel_name, layout)

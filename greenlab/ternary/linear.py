@@ -331,7 +331,9 @@ def save_model(model: GPT, path: str | Path) -> None:
     if not layers:
         raise ValueError("model holds no PackedLinear: give pack_model(model); float models need no packed file")
     if len(eps := {layer.eps for layer in layers.values()}) > 1:
-        raise ValueError(f"model has layers with eps {sorted(eps)}: the file keeps one; save the layers with save_packed")
+        raise ValueError(
+            f"model has layers with eps {sorted(eps)}: the file keeps one; save the layers with save_packed"
+        )
     held_apart = {f"{name}.{part}" for name in layers for part in ("weight", _EXTRA)}
     others = {name: tensor for name, tensor in model.state_dict().items() if name not in held_apart}
     if model.config.tied_embeddings:

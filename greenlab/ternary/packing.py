@@ -129,7 +129,9 @@ def pack(q: Tensor, gamma: float | Tensor = 1.0, layout: str = "2bit") -> Packed
     checks.one_of("layout", layout, LAYOUTS)
     if not isinstance(q, Tensor) or q.is_complex():
         kind = q.dtype if isinstance(q, Tensor) else type(q).__name__
-        raise TypeError(f"q is {kind}: give a tensor of real numbers, such as the first result of absmean_quantize(weight)")
+        raise TypeError(
+            f"q is {kind}: give a tensor of real numbers, such as the first result of absmean_quantize(weight)"
+        )
     if isinstance(gamma, Tensor):
         if gamma.numel() != 1:
             raise ValueError(f"gamma has the shape {tuple(gamma.shape)}: give one scale for the whole matrix")
@@ -221,7 +223,9 @@ def save_packed(
         about[name] = {}
     for name in tensors:
         if name.startswith(_OURS):
-            raise ValueError(f"name {name!r} starts with {_OURS!r}, which is kept for the file itself: give another name")
+            raise ValueError(
+                f"name {name!r} starts with {_OURS!r}, which is kept for the file itself: give another name"
+            )
     metadata = {
         name: json.dumps(entry | {"sha256": _sha256(name, entry, tensors[name])}) for name, entry in about.items()
     }
@@ -229,7 +233,9 @@ def save_packed(
     metadata[f"{_OURS}sha256"] = _sha256_of_metadata(metadata)
     partial = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
     try:
-        partial.write_bytes(save(tensors, metadata=metadata))  # safetensors' own save_file closes the file to other users
+        partial.write_bytes(
+            save(tensors, metadata=metadata)
+        )  # safetensors' own save_file closes the file to other users
         os.replace(partial, place)
     except OSError as error:
         try:
@@ -259,7 +265,9 @@ def load_packed(path: str | Path) -> tuple[dict[str, PackedTernary], dict[str, T
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"path={str(path)!r} cannot be read as a safetensors file ({error}): write it again") from error
+        raise ValueError(
+            f"path={str(path)!r} cannot be read as a safetensors file ({error}): write it again"
+        ) from error
     try:
         return _taken_apart(tensors, metadata)
     except ValueError as error:
@@ -302,7 +310,9 @@ def _taken_apart(
         if _sha256(name, entry, tensor) != checksum:
             raise ValueError(f"the bytes, name or scale of {name!r} do not have the checksum that was stored with them")
     if _sha256_of_metadata(metadata) != metadata.get(f"{_OURS}sha256"):
-        raise ValueError("its settings (the note or the list of contents) do not have the checksum that was stored with them")
+        raise ValueError(
+            "its settings (the note or the list of contents) do not have the checksum that was stored with them"
+        )
     return matrices, others, metadata.get(f"{_OURS}note", "")
 
 

@@ -69,7 +69,9 @@ def absmax_quantize(x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"x has the shape {tuple(x.shape)}: expected (..., features) with at least one feature")
     absmax = exact.abs().amax(dim=-1, keepdim=True).clamp(min=EPS)
     if not torch.isfinite(absmax).all():
-        raise ValueError("x holds NaN or infinite activations, which have no 8-bit value: look for them one layer earlier")
+        raise ValueError(
+            "x holds NaN or infinite activations, which have no 8-bit value: look for them one layer earlier"
+        )
     return (exact * (INT8_MAX / absmax)).round().clamp(-INT8_MAX, INT8_MAX).to(x.dtype), absmax / INT8_MAX
 
 
@@ -209,7 +211,9 @@ def is_inside_block(path: str) -> bool:
         TypeError: if ``path`` is no text.
     """
     if not isinstance(path, str):
-        raise TypeError(f"path={path!r} is {type(path).__name__}: give the path of a module, such as 'blocks.0.attention'")
+        raise TypeError(
+            f"path={path!r} is {type(path).__name__}: give the path of a module, such as 'blocks.0.attention'"
+        )
     parent, _, name = path.rpartition(".")
     return bool(parent) and name not in HEADS
 

@@ -68,7 +68,9 @@ def test_three_values_and_the_best_scale_is_positive(n, k, seed, size):
     assert (wide != 0).sum() <= (q != 0).sum() <= (narrow != 0).sum()
 
 
-@pytest.mark.parametrize("weight", [torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(0, 3)])
+@pytest.mark.parametrize(
+    "weight", [torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(0, 3)]
+)
 def test_what_cannot_be_ternary_is_refused(weight):
     with pytest.raises(ValueError, match="at least one weight, all finite"):
         absmean_quantize(weight)
@@ -92,7 +94,11 @@ def test_rounding_keeps_to_its_levels_and_errs_by_half_a_step(bits, seed):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: absmean_quantize(torch.ones(2), -1.0), ValueError, r"threshold=-1\.0: give a finite number at least 0"),
+        (
+            lambda: absmean_quantize(torch.ones(2), -1.0),
+            ValueError,
+            r"threshold=-1\.0: give a finite number at least 0",
+        ),
         (lambda: absmean_quantize(torch.ones(2), float("nan")), ValueError, "threshold=nan"),
         (lambda: absmean_quantize(torch.ones(2), True), TypeError, "threshold=True is bool"),
         (lambda: absmean_quantize([1.0, 2.0]), TypeError, "weight is list: give a tensor of floats"),
@@ -102,7 +108,11 @@ def test_rounding_keeps_to_its_levels_and_errs_by_half_a_step(bits, seed):
         (lambda: absmax_quantize(torch.tensor(1.0)), ValueError, "at least one feature"),
         (lambda: absmax_quantize(torch.tensor([1.0, float("nan")])), ValueError, "x holds NaN or infinite"),
         (lambda: absmax_quantize(torch.tensor([1.0, float("inf")])), ValueError, "x holds NaN or infinite"),
-        (lambda: round_to_nearest(torch.ones(2, 2), 0), ValueError, "bits=0: give a whole number at least 1 and at most 16"),
+        (
+            lambda: round_to_nearest(torch.ones(2, 2), 0),
+            ValueError,
+            "bits=0: give a whole number at least 1 and at most 16",
+        ),
         (lambda: round_to_nearest(torch.ones(2, 2), 17), ValueError, "bits=17"),
         (lambda: round_to_nearest(torch.ones(2, 2), 2.0), TypeError, r"bits=2\.0 is float"),
         (lambda: round_to_nearest(torch.ones(2, 2), True), TypeError, "bits=True is bool"),
