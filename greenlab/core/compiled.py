@@ -75,7 +75,7 @@ def cfunc(signature: Any, function: Callable[..., Any]) -> Any:
     from numba.core import sigutils
     from numba.core.ccallback import CFunc
 
-    made = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={})
+    made: Any = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={})
     made._cache = _kept(function)
     made.compile()
     return made

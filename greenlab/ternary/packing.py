@@ -212,14 +212,14 @@ def save_packed(
     for name, packed in matrices.items():
         if not isinstance(packed, PackedTernary):
             raise TypeError(f"matrices[{name!r}] is {type(packed).__name__}: give what pack(q, gamma) returned")
-        tensors[name] = torch.from_numpy(packed.data)
+        tensors[name] = torch.from_numpy(packed.data).clone()  # safetensors refuses tensors that share memory
         about[name] = {"layout": packed.layout, "n_columns": packed.n_columns, "gamma": packed.gamma}
     for name, tensor in others.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"others[{name!r}] is {type(tensor).__name__}: give a tensor")
         if name in matrices:
             raise ValueError(f"others[{name!r}] has the name of a packed matrix: give each tensor a name of its own")
-        tensors[name] = tensor.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
+        tensors[name] = tensor.detach().cpu().contiguous().clone()
         about[name] = {}
     for name in tensors:
         if name.startswith(_OURS):
@@ -326,7 +326,7 @@ def _sha256(name: str, entry: Mapping[str, Any], tensor: Tensor) -> str:
     """128 bits of a tensor's SHA-256, with its name and what the metadata say of it."""
     head = [name, sorted(entry.items()), str(tensor.dtype), list(tensor.shape)]
     digest = hashlib.sha256(json.dumps(head).encode())
-    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
 
 

@@ -22,7 +22,7 @@ from greenlab.core import compiled
 from greenlab.core.machine import ROOT
 from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.ternary import codegen, kernels, linear
-from greenlab.ternary.linear import PackedLinear, load_model, pack_model, random_packed, save_model, bytes_in_memory
+from greenlab.ternary.linear import PackedLinear, bytes_in_memory, load_model, pack_model, random_packed, save_model
 from greenlab.ternary.packing import K_MAX, PLANES, PackedTernary, load_packed, pack, save_packed, unpack
 from greenlab.ternary.quantize import BitBlock, BitLinear, bit_gpt, convert
 
@@ -663,7 +663,10 @@ STRUCTURE = {
         lambda m, o: m.pop(QUERY),
         "it has 13 packed matrices, and its config asks for 7 for each of 2",
     ),
-    "another name": (lambda m, o: m.update(other=m.pop(QUERY)), "'blocks.0.attention.query' is not in both"),
+    "another name": (
+        lambda m, o: (m.update(other=m.pop(QUERY)), o.update({"other.norm": o.pop(f"{QUERY}.norm")})),
+        "'blocks.0.attention.query' is not in both",
+    ),
     "another shape": (
         lambda m, o: m.update({QUERY: m[UP]}),
         r"'blocks.0.attention.query' is \(32, 16\).* asks for \(16, 16\)",

@@ -9,7 +9,7 @@ import torch
 
 from greenlab.core import studies
 from greenlab.core.model.training import evaluate
-from greenlab.ternary import BitLinear, PackedLinear, study, bytes_in_memory
+from greenlab.ternary import BitLinear, PackedLinear, bytes_in_memory, study
 from greenlab.ternary.study import races
 from greenlab.ternary.study import tables as work
 

@@ -19,7 +19,7 @@ from greenlab.core import checks, compiled, speed
 from greenlab.core.energy.meter import measure_call
 from greenlab.core.machine import available_cores, release_memory
 from greenlab.core.model.gpt import GPT, GPTConfig
-from greenlab.ternary import BitBlock, PackedLinear, kernels, pack, random_packed, bytes_in_memory
+from greenlab.ternary import BitBlock, PackedLinear, bytes_in_memory, kernels, pack, random_packed
 
 Work = Callable[[], object]
 SMOLLM2 = GPTConfig(49152, 512, n_layers=30, d_model=576, n_heads=9, d_ff=1536, n_kv_heads=3)
