@@ -11,6 +11,7 @@ not before. Three things differ from ``numba.njit(cache=True)``:
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import os
@@ -194,16 +195,14 @@ def _cache_class() -> type:
             try:
                 return super().load_overload(sig, target_context)
             except Exception:  # whatever a damaged pickle raises: EOFError, UnpicklingError, AttributeError, ...
-                try:
+                with contextlib.suppress(OSError):
                     self.flush()  # else the damaged index would stop the saving too
-                except OSError:
-                    pass
                 return None
 
         def save_overload(self, sig: Any, data: Any) -> None:
-            try:
+            with contextlib.suppress(
+                OSError
+            ):  # the disk is full, or the folder was removed: it is compiled again next time
                 super().save_overload(sig, data)
-            except OSError:  # the disk is full, or the folder was removed: the next process compiles again
-                pass
 
     return Cache

@@ -103,8 +103,8 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
 def _rows(start, stop, rows, data, tail, tail_rows, x, sums, out):  # type: ignore[no-untyped-def]
     """Rows ``start`` to ``stop`` of the product, for all tokens: int32 ``out`` ``(T, N)``.
 
-    The last ``tail_rows`` rows are read from ``tail``, their copy with zeros behind it: a vector may reach past the end of a row, and
-    behind the last row there is no memory that is ours.
+    The last ``tail_rows`` rows are read from ``tail``, their copy with zeros behind it: a vector may reach past the end of a
+    row, and behind the last row there is no memory that is ours.
     """
     tokens, planes, padded = x.shape
     n_rows, stride = data.shape
@@ -279,12 +279,11 @@ def linear(
             large to be squared in float32.
     """
     _check_packed(packed)
-    rows, columns = packed.shape
     checks.number("eps", eps, above=0)
     for name, value in (("x", x), ("norm", norm), ("bias", bias)):
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{name} is {type(value).__name__}: give a NumPy array of float32")
-    return layer(x, packed.data, norm, bias, columns, packed.layout, packed.gamma, eps, kernel_name)
+    return layer(x, packed.data, norm, bias, packed.n_columns, packed.layout, packed.gamma, eps, kernel_name)
 
 
 def layer(

@@ -11,6 +11,7 @@ one of all metadata, so that a file that was cut, altered or put together from t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -238,10 +239,8 @@ def save_packed(
         )  # safetensors' own save_file closes the file to other users
         os.replace(partial, place)
     except OSError as error:
-        try:
+        with contextlib.suppress(OSError):  # where the folder is a file
             partial.unlink(missing_ok=True)
-        except OSError:  # the folder is not there, or is a file
-            pass
         what = f"path={str(path)!r} cannot be written ({error})"
         raise ValueError(f"{what}: give a file in a folder that exists and that you may write to") from error
 

@@ -67,7 +67,8 @@ def test_a_damaged_file_is_passed_over_and_replaced(loop, which, damage):
     run(CALL, loop)
     path = cache_files(loop)[which]
     good = path.read_bytes()
-    assert (bad := damaged(damage)(good)) != good
+    bad = damaged(damage)(good)
+    assert bad != good
     path.write_bytes(bad)
     assert run(CALL, loop) == ["2", "0"]  # compiled again, without a word
     assert run(CALL, loop) == ["2", "1"]  # and kept again

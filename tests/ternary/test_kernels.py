@@ -100,7 +100,8 @@ def test_threads_change_nothing(name, n, k, t):
     try:
         for threads in {1, numba.config.NUMBA_NUM_THREADS}:
             compiled.set_threads(threads)
-            assert (parallel := kernels._take_threads(t * n * k)) == (threads > 1)
+            parallel = kernels._take_threads(t * n * k)
+            assert parallel == (threads > 1)
             if parallel:
                 kernels._in_use.release()
             assert np.array_equal(kernels.matmul(x, packed, name), exact(x, w))
@@ -727,7 +728,7 @@ def test_every_kind_of_model_comes_back_with_its_dtype(tmp_path, kind, tied, dty
 def test_a_place_that_cannot_be_written_or_read_is_named(tmp_path):
     model = pack_model(bit_gpt(SMALL))
     for place in (tmp_path / "missing" / "m", tmp_path):
-        with pytest.raises(ValueError, match="cannot be written .*give a file in a folder that exists"):
+        with pytest.raises(ValueError, match=r"cannot be written .*give a file in a folder that exists"):
             save_model(model, place)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
