@@ -29,6 +29,8 @@ from greenlab.ternary.quantize import EPS, INT8_MAX
 SERIAL_BELOW = 3_000_000  # multiply-adds: below, waking a second thread costs more than it saves
 ROWS_A_PART = 64  # rows that a thread takes at a time
 FLOAT32_MAX = np.finfo(np.float32).max
+_FLOAT32 = np.dtype(np.float32)
+_UINT8 = np.dtype(np.uint8)
 NOT_FINITE = "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: look for them one layer earlier"
 _in_use = threading.Lock()
 _ROWS = types.void(types.CPointer(types.uint8), *[types.int64] * 3, types.CPointer(types.int8), *[types.int64] * 3,
@@ -306,11 +308,11 @@ def layer(
     """
     rows = len(data)
     for name, value, shape in (("x", x, (len(x), columns)), ("norm", norm, (columns,)), ("bias", bias, (rows,))):
-        if value.dtype != np.float32 or (value.shape != shape and (name == "x" or value.size)):
+        if value.dtype != _FLOAT32 or (value.shape != shape and (name == "x" or value.size)):
             raise ValueError(
                 f"{name} is {value.dtype} {value.shape}: expected float32 {shape} for weights {(rows, columns)}"
             )
-    if data.dtype != np.uint8 or data.shape != (rows, -(-columns // PLANES[layout])):
+    if data.dtype != _UINT8 or data.shape != (rows, -(-columns // PLANES[layout])):
         raise ValueError(f"data is {data.dtype} {data.shape}: expected {layout} bytes of {(rows, columns)} weights")
     chosen = kernel(kernel_name, layout)
     out = np.empty((len(x), rows), np.float32)
