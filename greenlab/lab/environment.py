@@ -58,11 +58,11 @@ def setup(seed: int = 0) -> None:
 
 def _tell_imported(seed: int, threads: int) -> None:
     """Libraries that are already imported have read the environment before us: tell them directly."""
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
-        torch.manual_seed(seed)
     if numba := sys.modules.get("numba"):  # it has started its threads already: use no more of them
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if torch := sys.modules.get("torch"):  # after numba, whose first use sets torch back to all cores
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
     if constants := sys.modules.get("huggingface_hub.constants"):
         constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     if logging := sys.modules.get("transformers.utils.logging"):

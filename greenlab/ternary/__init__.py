@@ -9,7 +9,7 @@
 numba is imported when a kernel first runs.
 """
 
-from greenlab.ternary.linear import PackedLinear, load_model, pack_model, random_packed, save_model, weight_bytes
+from greenlab.ternary.linear import PackedLinear, bytes_in_memory, load_model, pack_model, random_packed, save_model
 from greenlab.ternary.packing import PackedTernary, load_packed, pack, save_packed, unpack
 from greenlab.ternary.quantize import (
     BitBlock,
@@ -23,4 +23,4 @@ from greenlab.ternary.quantize import (
 
 __all__ = ["BitBlock", "BitLinear", "absmax_quantize", "absmean_quantize", "bit_gpt", "convert", "round_to_nearest"]
 __all__ += ["PackedTernary", "load_packed", "pack", "save_packed", "unpack"]
-__all__ += ["PackedLinear", "load_model", "pack_model", "random_packed", "save_model", "weight_bytes"]
+__all__ += ["PackedLinear", "bytes_in_memory", "load_model", "pack_model", "random_packed", "save_model"]

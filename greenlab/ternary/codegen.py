@@ -7,9 +7,8 @@ one instruction, the dot product of unsigned codes (0, 1, 2) with signed 8-bit a
 * ``vnni``: ``vpdpbusd`` does both and the accumulation, on 512 bits (servers since 2019, AMD since Zen 4)
 * ``neon``: ``sdot``, on 128 bits (ARM since 2018, Apple since M1)
 
-Codes are masked out of the byte where they stand, not shifted down first: plane 1, two bits up, gives four times its sum,
-so it is summed apart from plane 0 and counted once to their four, and the end divides by four. Of the three shifts a byte
-one is left.
+Codes are masked in place. A code in bits 2 to 3 is 4 times its value, so the sums of planes 0 and 2 and of planes 1 and 3 are
+kept apart: ``total = (4 * sum_02 + sum_13) >> 2``. This needs one shift per byte (for the upper nibble) instead of three.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from greenlab.ternary.packing import PLANES
+from greenlab.core import checks
+from greenlab.ternary.packing import LAYOUTS, PLANES
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 POINTER = ir.IntType(8).as_pointer()
-PREFETCH_BYTES = 8192  # ask memory for what comes so far ahead: a third faster when the weights are in no cache
-TILES = ((4, 1), (2, 4))  # rows x tokens held in registers at once: for one token, and for four or more
+PREFETCH_BYTES = 8192  # how far ahead memory is asked for; a third faster when the weights are not in a cache
+TILES = ((4, 1), (2, 4))  # rows x tokens whose sums are held in registers: for one token, and for four or more
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,17 @@ TARGETS = {
 
 
 def usable(features: Mapping[str, bool] | None = None) -> list[str]:
-    """Names of the targets that a processor can run, the fastest first; by default this one."""
+    """Names of the targets that a processor can run, the fastest first.
+
+    Args:
+        features: of the processor, by LLVM's names; those of this one by default.
+    """
     found = llvm.get_host_cpu_features() if features is None else features
     return [name for name, target in TARGETS.items() if all(found.get(feature) for feature in target.features)]
 
 
 class _Tile:
-    """Instructions for some rows times some tokens, over the whole width of a row."""
+    """Emits the instructions of a block of rows times a block of tokens, over the whole width of a row."""
 
     def __init__(self, builder: ir.IRBuilder, target: Target, layout: str) -> None:
         self.b, self.target, self.layout = builder, target, layout
@@ -90,10 +94,10 @@ class _Tile:
             mask = {0: self.constant(self.bytes, 3), 1: self.constant(self.bytes, 12)}
             return [(b.and_(half, mask[power]), power) for half in (packed, upper) for power in (0, 1)]
         digits = []
-        for _ in range(PLANES["base3"]):  # the digit is floor(3 q / 256): two comparisons, no multiplication
+        for _ in range(PLANES["base3"]):  # the first digit of byte q is floor(3 q / 256): two comparisons give it
             above = [b.zext(b.icmp_unsigned(">=", packed, self.constant(self.bytes, t)), self.bytes) for t in (86, 171)]
             digits.append((b.add(*above), 0))
-            packed = b.mul(packed, self.constant(self.bytes, 3))  # modulo 256: the digit falls off the top
+            packed = b.mul(packed, self.constant(self.bytes, 3))  # modulo 256, which removes the first digit
         return digits
 
     def dot(self, sums: list[ir.Value], codes: list[tuple[ir.Value, int]], x: list[ir.Value]) -> list[ir.Value]:
@@ -117,7 +121,7 @@ class _Tile:
         return [b.add(sums[0], self.call("llvm.x86.avx2.pmadd.wd", self.sums, both, ones)), *sums[1:]]
 
     def total(self, sums: list[ir.Value]) -> ir.Value:
-        """One number from the sums, the scale of four taken out."""
+        """The sum over a vector as one number: ``(4 * sum_02 + sum_13) >> 2`` for two bits."""
         b, all_sums = self.b, sums[0]
         if self.layout == "2bit" and self.target.name != "avx2":
             all_sums = b.add(b.shl(sums[0], self.constant(self.sums, 2)), sums[1])
@@ -143,11 +147,19 @@ def _loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, body: Cal
 
 
 def module_for(target: Target, layout: str) -> ir.Module:
-    """The program ``rows(packed, stride, width, n_rows, x, x_plane, x_stride, n_tokens, out, out_stride)``.
+    """Emit the program ``rows(packed, stride, width, n_rows, x, x_plane, x_stride, n_tokens, out, out_stride)``.
 
-    ``out[t, r] = sum_k code[r, k] * x[t, k]`` in int32. Row r is at ``packed + r * stride``, ``width`` bytes, a multiple of the
-    vector; activations int8, plane s of token t at ``x + t * x_stride + s * x_plane``, zero where a row has no weight.
+    It computes ``out[t, r] = sum_k code[r, k] * x[t, k]`` in int32. Row r is at ``packed + r * stride``; ``width`` bytes of it
+    are read, a multiple of the vector. Activations are int8, plane s of token t at ``x + t * x_stride + s * x_plane``, and zero
+    where a row has no weight.
+
+    Raises:
+        TypeError: if ``target`` is no `Target`, or ``layout`` no text.
+        ValueError: if the layout is not known.
     """
+    if not isinstance(target, Target):
+        raise TypeError(f"target is {type(target).__name__}: give one of TARGETS")
+    checks.one_of("layout", layout, LAYOUTS)
     module = ir.Module(f"{target.name}_{layout}")
     kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64, POINTER, I64, I64, I64, POINTER, I64])
     function = ir.Function(module, kind, "rows")
@@ -191,7 +203,7 @@ def module_for(target: Target, layout: str) -> ir.Module:
     def tokens(start: ir.Value, first: ir.Value, last: ir.Value, step: int, rows: int) -> ir.Value:
         return _loop(b, first, last, step, lambda token: block(start, token, rows, step))
 
-    # four tokens at a time share each byte that is taken apart; what is left goes one by one, four rows at a time
+    # four tokens at a time use each byte that was unpacked; the remaining tokens are done one by one, four rows at a time
     fours = b.and_(n_tokens, ir.Constant(I64, -tokens_4))
     row = _loop(b, zero, n_rows, rows_4, lambda r: tokens(r, zero, fours, tokens_4, rows_4) and None)
     _loop(b, row, n_rows, 1, lambda r: tokens(r, zero, fours, tokens_4, 1) and None)
@@ -223,7 +235,13 @@ def optimized(target: Target, layout: str, target_machine: llvm.TargetMachine) -
 
 
 def compiled(name: str, layout: str) -> tuple[Any, int]:
-    """Compile for this processor: the engine, which must be kept, and the address of ``rows``."""
+    """Compile for this processor: the engine, which must be kept, and the address of ``rows``.
+
+    Raises:
+        TypeError: if a name is no text.
+        ValueError: if the target or the layout is not known.
+    """
+    checks.one_of("name", name, tuple(TARGETS))
     target_machine = machine(TARGETS[name])
     engine = llvm.create_mcjit_compiler(optimized(TARGETS[name], layout, target_machine), target_machine)
     engine.finalize_object()

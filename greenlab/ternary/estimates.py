@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from greenlab.core import facts
+from greenlab.core import checks, facts
 from greenlab.core.model import cost
 from greenlab.core.model.cost import TransformerShape
 
@@ -26,19 +26,32 @@ SCOPES = ("all", "feed_forward")
 LOG2_3 = float(np.log2(3))
 
 
-def weight_bytes(shape: TransformerShape, bits: float, scope: str = "all") -> float:
-    """Bytes of the weights when ``bits`` are stored for each weight of the linear layers, and 16 for all others.
+def _check_shape(shape: TransformerShape) -> None:
+    if not isinstance(shape, TransformerShape):
+        raise TypeError(f"shape is {type(shape).__name__}: give a TransformerShape, such as SHAPES['3B']")
+
+
+def stored_bytes(shape: TransformerShape, bits: float, scope: str = "all") -> float:
+    """Bytes of the weights when ``bits`` are stored for each weight of the ternary layers, and 16 for all others.
 
     Args:
         shape: of the model.
-        bits: 16 for the float model, 2 as the paper packs, 1.6 in base 3, log2(3) at best.
+        bits: above 0 and at most 64: 16 for the float model, 2 as the paper packs, 1.6 in base 3, log2(3) at best.
         scope: which layers are ternary: ``"all"`` linear layers of a block, as in the paper, or ``"feed_forward"`` only.
 
-    >>> round(weight_bytes(SHAPES["3B"], 16) / 1e9, 2), round(weight_bytes(SHAPES["3B"], 2) / 1e9, 2)
+    Returns:
+        Bytes [B].
+
+    Raises:
+        TypeError: if ``shape`` is no `TransformerShape`, ``bits`` no number, or ``scope`` no text.
+        ValueError: if ``bits`` or ``scope`` are not allowed.
+
+    >>> round(stored_bytes(SHAPES["3B"], 16) / 1e9, 2), round(stored_bytes(SHAPES["3B"], 2) / 1e9, 2)
     (6.85, 1.22)
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope={scope!r}: expected one of {', '.join(SCOPES)}")
+    _check_shape(shape)
+    checks.number("bits", bits, above=0, high=64)
+    checks.one_of("scope", scope, SCOPES)
     whole = cost.weight_bytes(shape, bits)
     attention = shape.n_layers * shape.attention_weights
     return whole if scope == "all" else whole + attention * (16 - bits) / 8
@@ -48,9 +61,13 @@ def runtime_bytes(shape: TransformerShape) -> float:
     """Memory beside the weights [B]: what the paper's LLaMA 3B needs beyond them, in proportion to the width.
 
     One number is taken from the paper (7.89 GB at 3B); that buffers grow with the width is our assumption.
+
+    Raises:
+        TypeError: if ``shape`` is no `TransformerShape`.
     """
+    _check_shape(shape)
     known = SHAPES["3B"]
-    beside = facts.value("bitnet-3b-memory-fp16") * 1e9 - weight_bytes(known, 16)
+    beside = facts.value("bitnet-3b-memory-fp16") * 1e9 - stored_bytes(known, 16)
     return beside * shape.d_model / known.d_model
 
 
@@ -59,9 +76,20 @@ def memory_ratio(shape: TransformerShape, bits: float = 2, scope: str = "all", *
 
     >>> [round(memory_ratio(SHAPES["3B"], scope=scope), 2) for scope in SCOPES]  # the paper: 3.55
     [3.5, 1.92]
+
+    Args:
+        shape: of the model.
+        bits: of a ternary weight.
+        scope: which layers are ternary (`stored_bytes`).
+        runtime: count `runtime_bytes` in both models.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if ``bits`` or ``scope`` are not allowed.
     """
+    checks.flag("runtime", runtime)
     beside = runtime_bytes(shape) if runtime else 0.0
-    return (weight_bytes(shape, 16) + beside) / (weight_bytes(shape, bits, scope) + beside)
+    return (stored_bytes(shape, 16) + beside) / (stored_bytes(shape, bits, scope) + beside)
 
 
 @dataclass(frozen=True)
@@ -75,8 +103,9 @@ class OperationEnergy:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value < 1e6:
-                raise ValueError(f"{name}={value}: expected 0 to 1e6 pJ")
+            checks.number(name, value, low=0, high=1e6, remedy="picojoules")
+        if not self.ternary_add_pj:
+            raise ValueError("ternary_add_pj=0: give a number above 0; no addition is free")
 
     @classmethod
     def of_the_paper(cls) -> OperationEnergy:
@@ -107,12 +136,20 @@ def energy_per_token(
 
     Returns:
         Joules of ``linear``, ``scores``, ``head`` and ``reading``.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if ``context`` is below 0, or ``batch`` below 1.
     """
-    if context < 0 or batch < 1:
-        raise ValueError(f"context={context}, batch={batch}: expected a context of 0 or more and a batch of 1 or more")
+    _check_shape(shape)
+    if not isinstance(energy, OperationEnergy):
+        raise TypeError(f"energy is {type(energy).__name__}: give an OperationEnergy")
+    checks.integer("context", context, low=0)
+    checks.integer("batch", batch, low=1)
+    checks.flag("ternary", ternary)
     flops, multiply_add = cost.flops_per_token(shape, context), energy.multiply_pj + energy.add_pj
     linear = (flops.attention_projections + flops.feed_forward) / 2
-    read = weight_bytes(shape, 2 if ternary else 16) - shape.vocab_size * shape.d_model * 2  # one embedding row only
+    read = stored_bytes(shape, 2 if ternary else 16) - shape.vocab_size * shape.d_model * 2  # one embedding row only
     parts = {
         "linear": linear * (energy.ternary_add_pj if ternary else multiply_add),
         "scores": flops.attention_scores / 2 * multiply_add,
@@ -130,13 +167,15 @@ def energy_ratio(shape: TransformerShape, energy: OperationEnergy, *, context: i
     [44.4, 36.7]
     >>> round(energy_ratio(SHAPES["70B"], replace(paper, read_pj_per_byte=32)), 1)
     7.8
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if ``context`` is below 0, or ``batch`` below 1.
     """
     totals = [
         sum(energy_per_token(shape, energy, context=context, batch=batch, ternary=kind).values())
         for kind in (False, True)
     ]
     return totals[0] / totals[1]
-
-
 __all__ = ["LOG2_3", "SCOPES", "SHAPES", "UNVERIFIED", "OperationEnergy", "energy_per_token", "energy_ratio"]
-__all__ += ["memory_ratio", "replace", "runtime_bytes", "weight_bytes"]
+__all__ += ["memory_ratio", "replace", "runtime_bytes", "stored_bytes"]

@@ -14,10 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from greenlab.core import checks
 from greenlab.core.model.gpt import GPT, Block, GPTConfig, RMSNorm
 
 EPS = 1e-5  # the smallest scale: an all-zero tensor must not divide by zero
 INT8_MAX = 127
+BITS = {"8bit": 8, "4bit": 4, "2bit": 2}
+HEADS = ("head", "lm_head")  # names of output heads here and in transformers
 
 
 def absmean_quantize(weight: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -29,32 +32,55 @@ def absmean_quantize(weight: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
     (tensor([ 1.,  0., -1.,  1.]), tensor(1.))
 
     Args:
-        weight: any shape.
+        weight: any shape, any float dtype. 16-bit weights are worked out in float32, and their gamma is float32.
         threshold: weights below ``threshold * gamma`` become 0; rounding, as in the paper, is 0.5.
 
     Raises:
+        TypeError: if ``weight`` is no tensor of floats, or ``threshold`` no number.
         ValueError: for a weight that is not finite or has no elements, or a negative threshold.
     """
-    gamma = weight.abs().mean().clamp(min=EPS)  # the paper adds EPS; a clamp leaves gamma exact
-    if not threshold >= 0 or not torch.isfinite(gamma):
-        what = f"weight of shape {tuple(weight.shape)} with mean magnitude {float(gamma)}, threshold={threshold}"
-        raise ValueError(f"{what}: expected at least one weight, all finite, and a threshold >= 0; look for NaN in it")
-    scaled = weight / gamma
-    if threshold == 0.5:
-        return scaled.round().clamp(-1, 1), gamma
-    return scaled.sign() * (scaled.abs() > threshold), gamma
+    exact = _exact("weight", weight)
+    checks.number("threshold", threshold, low=0)
+    gamma = exact.abs().mean().clamp(min=EPS)  # the paper adds EPS; a clamp leaves gamma exact
+    if not torch.isfinite(gamma):
+        what = f"weight of shape {tuple(weight.shape)} has the mean magnitude {float(gamma)}"
+        raise ValueError(f"{what}: expected at least one weight, all finite; look for NaN in it")
+    scaled = exact / gamma
+    q = scaled.round().clamp(-1, 1) if threshold == 0.5 else scaled.sign() * (scaled.abs() > threshold)
+    return q.to(weight.dtype), gamma
 
 
 def absmax_quantize(x: Tensor) -> tuple[Tensor, Tensor]:
     """Split each token into whole numbers from -127 to 127 and a scale, so that ``x ≈ q * scale`` (sec. 2, after eq. 3).
 
-    ``x`` is ``(..., features)``, ``q`` the same shape, still in ``x``'s dtype, ``scale`` is ``(..., 1)``.
+    ``q`` has the shape and the dtype of ``x``, ``(..., features)``; ``scale`` is ``(..., 1)``, float32 for 16-bit ``x``: 16 bits
+    would round the factor ``127 / absmax`` so much that the largest activation became 128, which is no int8. A token of zeros
+    has zeros and the scale ``EPS / 127``.
 
     >>> absmax_quantize(torch.tensor([[0.5, -2.54, 0.0]]))
     (tensor([[  25., -127.,    0.]]), tensor([[0.0200]]))
+
+    Raises:
+        TypeError: if ``x`` is no tensor of floats.
+        ValueError: if ``x`` has no features, or holds NaN or infinity.
     """
-    absmax = x.abs().amax(dim=-1, keepdim=True).clamp(min=EPS)
-    return (x * (INT8_MAX / absmax)).round(), absmax / INT8_MAX
+    exact = _exact("x", x)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x has the shape {tuple(x.shape)}: expected (..., features) with at least one feature")
+    absmax = exact.abs().amax(dim=-1, keepdim=True).clamp(min=EPS)
+    if not torch.isfinite(absmax).all():
+        raise ValueError(
+            "x holds NaN or infinite activations, which have no 8-bit value: look for them one layer earlier"
+        )
+    return (exact * (INT8_MAX / absmax)).round().clamp(-INT8_MAX, INT8_MAX).to(x.dtype), absmax / INT8_MAX
+
+
+def _exact(name: str, value: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is that."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} is {kind}: give a tensor of floats")
+    return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 
 def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
@@ -65,16 +91,29 @@ def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
 def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     """Weights rounded to ``2 ** bits`` evenly spaced levels between each row's least and greatest (``(N, K)`` to ``(N, K)``).
 
-    The baseline of post-training quantization (arXiv:2210.17323, sec. 2, "RTN"): one scale and one zero a row, no data.
+    The baseline of post-training quantization (arXiv:2210.17323, sec. 2, "RTN"): one scale and one zero a row, no data. 16-bit
+    weights are worked out in float32 and rounded back once; a row of equal weights stays as it is.
 
     >>> round_to_nearest(torch.tensor([[0.0, 1.0, 2.9, 3.0]]), bits=2)
     tensor([[0., 1., 3., 3.]])
+
+    Args:
+        weight: ``(N, K)``, any float dtype.
+        bits: 1 to 16.
+
+    Raises:
+        TypeError: if ``weight`` is no tensor of floats, or ``bits`` no integer.
+        ValueError: if ``weight`` is no matrix or a row's range is not finite, or ``bits`` is not 1 to 16.
     """
-    if not (isinstance(bits, int) and 1 <= bits <= 16) or weight.ndim != 2:
-        raise ValueError(f"bits={bits!r} for a weight of shape {tuple(weight.shape)}: expected 1 to 16 bits and (N, K)")
-    low, high = weight.amin(dim=1, keepdim=True), weight.amax(dim=1, keepdim=True)
-    step = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(weight.dtype).tiny)
-    return ((weight - low) / step).round() * step + low
+    exact = _exact("weight", weight)
+    checks.integer("bits", bits, low=1, high=16)
+    if weight.ndim != 2 or weight.numel() == 0:
+        raise ValueError(f"weight has the shape {tuple(weight.shape)}: expected (N, K), both 1 or more")
+    low, high = exact.amin(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True)
+    if not torch.isfinite(high - low).all():
+        raise ValueError("weight holds NaN or infinity, or a row whose range is beyond its dtype: give finite weights")
+    step = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(exact.dtype).tiny)
+    return (((exact - low) / step).round() * step + low).to(weight.dtype)
 
 
 class BitLinear(nn.Linear):
@@ -84,38 +123,60 @@ class BitLinear(nn.Linear):
         in_features, out_features, bias: as in ``nn.Linear``.
         sub_norm: normalize the input first (SubLN; arXiv:2310.11453, sec. 2.1). What is trained needs it; a layer that
             takes over trained float weights has to leave it out.
+
+    Raises:
+        TypeError: if a size is no integer, or a switch no boolean.
+        ValueError: if a size is below 1.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = False, *, sub_norm: bool = True) -> None:
-        super().__init__(in_features, out_features, bias)
-        self.norm = RMSNorm(in_features) if sub_norm else None
+        checks.integer("in_features", in_features, low=1)
+        checks.integer("out_features", out_features, low=1)
+        super().__init__(in_features, out_features, checks.flag("bias", bias))
+        self.norm = RMSNorm(in_features) if checks.flag("sub_norm", sub_norm) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(..., in_features)`` to ``(..., out_features)``."""
+        """``(..., in_features)`` to ``(..., out_features)``.
+
+        Raises:
+            TypeError: if ``x`` is no tensor of floats.
+            ValueError: if weights or activations are not finite.
+        """
         if self.norm is not None:
             x = self.norm(x)
         (w_q, gamma), (x_q, scale) = absmean_quantize(self.weight), absmax_quantize(x)
-        weight = straight_through(self.weight, w_q * gamma)
-        return F.linear(straight_through(x, x_q * scale), weight, self.bias)
+        weight = straight_through(self.weight, (w_q * gamma).to(self.weight.dtype))
+        return F.linear(straight_through(x, (x_q * scale).to(x.dtype)), weight, self.bias)
 
 
 class BitBlock(Block):
-    """A `core.gpt.Block` without norms of its own, since each `BitLinear` has one (the authors' FAQ, 2024, sec. 3)."""
+    """A `core.model.gpt.Block` without norms of its own, since each `BitLinear` has one (the authors' FAQ, 2024, sec. 3)."""
 
     def __init__(self, config: GPTConfig, layer: int, **parts: Callable[..., nn.Module]) -> None:
         super().__init__(config, layer, **(parts | {"norm": lambda *_: nn.Identity()}))
 
 
 def bit_gpt(config: GPTConfig, seed: int = 0) -> GPT:
-    """A `core.gpt.GPT` whose every linear layer in attention and feed-forward is ternary; the output head stays float."""
+    """A `core.model.gpt.GPT` whose every linear layer in attention and feed-forward is ternary; the output head stays float.
+
+    Args:
+        config: the sizes.
+        seed: of the first weights.
+
+    Raises:
+        TypeError: if ``config`` is no `GPTConfig`, or ``seed`` no integer.
+    """
+    if not isinstance(config, GPTConfig):
+        raise TypeError(f"config is {type(config).__name__}: give a GPTConfig")
+    checks.integer("seed", seed)
     return GPT(config, seed=seed, linear=BitLinear, block=BitBlock)
 
 
 def convert(model: nn.Module, quantize: str = "ternary") -> nn.Module:
     """Return a copy of a float model whose linear layers are quantized after training: the comparison that fails.
 
-    Every ``nn.Linear`` inside a block changes; embedding and output head stay float. Works on `core.gpt.GPT` and on
-    transformers models.
+    Every ``nn.Linear`` inside a block changes (`is_inside_block`); embedding and output head stay float. Works on
+    `core.model.gpt.GPT`, on one of its blocks alone, and on transformers models.
 
     Args:
         model: trained in float; it is not changed.
@@ -123,28 +184,57 @@ def convert(model: nn.Module, quantize: str = "ternary") -> nn.Module:
             (`round_to_nearest`, weights only).
 
     Raises:
+        TypeError: if ``model`` is no module, or ``quantize`` no text.
         ValueError: for another word, or a model without linear layers to convert.
     """
-    bits = {"8bit": 8, "4bit": 4, "2bit": 2}.get(quantize)
-    if bits is None and quantize != "ternary":
-        raise ValueError(f"quantize={quantize!r}: expected 'ternary', '8bit', '4bit' or '2bit'")
-    change = _ternary if bits is None else partial(_rounded, bits=bits)
-    converted = copy.deepcopy(model)
-    found = list(linears(converted))
+    checks.one_of("quantize", quantize, ("ternary", *BITS))
+    change = _ternary if quantize == "ternary" else partial(_rounded, bits=BITS[quantize])
+    found = linears(model)
     if not found:
         raise ValueError(f"model={type(model).__name__} has no nn.Linear inside a block: give a trained float model")
-    for parent, name in found:
+    converted = copy.deepcopy(model)
+    for parent, name in linears(converted):
         setattr(parent, name, change(getattr(parent, name)))
     return converted
 
 
+def is_inside_block(path: str) -> bool:
+    """Whether the module at this path belongs to a block: it is no direct child of the model, and no output head.
+
+    >>> [is_inside_block(path) for path in ("blocks.0.attention.query", "attention.query", "head", "model.lm_head")]
+    [True, True, False, False]
+
+    Args:
+        path: as in ``named_modules()``: of a model or of a block alone.
+
+    Raises:
+        TypeError: if ``path`` is no text.
+    """
+    if not isinstance(path, str):
+        raise TypeError(
+            f"path={path!r} is {type(path).__name__}: give the path of a module, such as 'blocks.0.attention'"
+        )
+    parent, _, name = path.rpartition(".")
+    return bool(parent) and name not in HEADS
+
+
 def linears(model: nn.Module, kind: type[nn.Linear] = nn.Linear) -> list[tuple[nn.Module, str]]:
-    """Where the linear layers of a model's blocks are, as (parent, attribute); the output head is not among them."""
+    """Where the linear layers of a model's blocks are, as (parent, attribute); the output head is not among them.
+
+    Args:
+        model: a model, or one block.
+        kind: of linear layer.
+
+    Raises:
+        TypeError: if ``model`` is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is {type(model).__name__}: give a torch module")
     return [
         (parent, name)
         for path, parent in model.named_modules()
         for name, child in parent.named_children()
-        if isinstance(child, kind) and f"{path}.{name}".count(".") > 1  # blocks.0.attention.query, but not .head
+        if isinstance(child, kind) and is_inside_block(f"{path}.{name}".removeprefix("."))
     ]
 
 

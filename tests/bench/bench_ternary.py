@@ -143,7 +143,7 @@ def decode(rounds: int = 5) -> list[pd.DataFrame]:
     models, tables = races.models(), []
     for threads in sorted({1, available_cores()}):
         races.set_threads(threads)
-        tables.append(races.decode(models, 24, rounds=rounds, energy=False).assign(threads=threads))
+        tables.append(races.race_models(models, 24, rounds=rounds, energy=False).assign(threads=threads))
     table = pd.concat(tables, ignore_index=True)
     met = [
         faster >= DECODE_MARK if "ternary" in name else None

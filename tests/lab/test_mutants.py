@@ -21,7 +21,7 @@ from greenlab.core.machine import ROOT
 from greenlab.core.model import cost
 from greenlab.lab.exercises import solutions
 from greenlab.load_shifting import Jobs, simulate
-from greenlab.ternary.estimates import SHAPES, weight_bytes
+from greenlab.ternary.estimates import SHAPES, stored_bytes
 from tests.lab.mutants import mutants
 from tests.notebook_rules import exercises as exercise_cells
 
@@ -246,7 +246,7 @@ def test_ternary_references_are_the_package():
         got, want = TASKS["ternary-absmean"].reference(weight), ternary.absmean_quantize(weight)
         assert torch.equal(got[0], want[0])
         assert float(got[1]) == pytest.approx(float(want[1]))
-    assert TASKS["ternary-memory"].reference == pytest.approx(weight_bytes(SHAPES["70B"], 1.6) / 1e9, rel=1e-3)
+    assert TASKS["ternary-memory"].reference == pytest.approx(stored_bytes(SHAPES["70B"], 1.6) / 1e9, rel=1e-3)
 
 
 def test_load_shifting_references_are_the_simulator():

@@ -11,7 +11,7 @@ from greenlab.ternary.estimates import (
     energy_per_token,
     energy_ratio,
     memory_ratio,
-    weight_bytes,
+    stored_bytes,
 )
 
 PRINTED = {"1.3B": "1p3b", "3B": "3b", "7B": "7b", "13B": "13b", "70B": "70b"}
@@ -50,7 +50,7 @@ def test_reading_the_weights_makes_the_ratio_that_of_the_bytes():
     """All but the embedding table, of which one row is read; a batch without end shares them until only arithmetic is left."""
     dear, shape = OperationEnergy(read_pj_per_byte=1e6 - 1), SHAPES["70B"]
     table = shape.vocab_size * shape.d_model * 2
-    read = [weight_bytes(shape, bits) - table for bits in (16, 2)]
+    read = [stored_bytes(shape, bits) - table for bits in (16, 2)]
     assert energy_ratio(shape, dear) == pytest.approx(read[0] / read[1], rel=1e-3)
     shared = energy_ratio(shape, dear, batch=10**12)
     assert shared == pytest.approx(energy_ratio(shape, OperationEnergy()), rel=1e-3)
@@ -66,11 +66,32 @@ def test_the_parts_of_a_token_are_counted_by_hand():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: weight_bytes(SHAPES["3B"], 2, "attention"), "expected one of all, feed_forward"),
-        (lambda: OperationEnergy(add_pj=-1), "add_pj=-1: expected 0 to 1e6 pJ"),
-        (lambda: energy_per_token(SHAPES["3B"], OperationEnergy(), batch=0), "a batch of 1 or more"),
+        (lambda: stored_bytes(SHAPES["3B"], 2, "attention"), "no scope 'attention'"),
+        (lambda: OperationEnergy(add_pj=-1), "add_pj=-1: give a finite number at least 0"),
+        (lambda: OperationEnergy(ternary_add_pj=0), "no addition is free"),
+        (lambda: OperationEnergy(read_pj_per_byte=float("nan")), "read_pj_per_byte=nan"),
+        (lambda: stored_bytes(SHAPES["3B"], 0), "bits=0"),
+        (lambda: memory_ratio(SHAPES["3B"], float("inf")), "bits=inf"),
+        (lambda: energy_ratio(SHAPES["3B"], OperationEnergy(), context=-1), "context=-1"),
+        (lambda: energy_per_token(SHAPES["3B"], OperationEnergy(), batch=0), "batch=0: give a whole number at least 1"),
     ],
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stored_bytes("3B", 2), "shape is str"),
+        (lambda: stored_bytes(SHAPES["3B"], "2"), "bits='2' is str"),
+        (lambda: estimates.runtime_bytes(None), "shape is NoneType"),
+        (lambda: memory_ratio(SHAPES["3B"], runtime="no"), "runtime='no' is str"),
+        (lambda: energy_per_token(SHAPES["3B"], None), "energy is NoneType"),
+        (lambda: energy_per_token(SHAPES["3B"], OperationEnergy(), batch=1.5), r"batch=1\.5 is float"),
+    ],
+)
+def test_an_argument_of_another_type_is_named(call, message):
+    with pytest.raises(TypeError, match=message):
         call()

@@ -28,13 +28,14 @@ def eager():
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", [(4, 8), (64, 33), (1, 1)])
-def test_weights_and_activations_are_quantized_as_in_transformers(shape):
+def test_weights_and_activations_are_quantized_as_in_transformers(shape, dtype):
     """Its scales are the reciprocals of ours; the values and the products are the same."""
-    w, x = tensor(0, *shape), tensor(1, 5, shape[1])
+    w, x = tensor(0, *shape).to(dtype), tensor(1, 5, shape[1]).to(dtype)
     (w_q, gamma), (x_q, scale) = absmean_quantize(w), absmax_quantize(x)
-    torch.testing.assert_close(w_q * gamma, bitnet.WeightQuant.apply(w))
-    torch.testing.assert_close(x_q * scale, bitnet.ActQuant.apply(x))
+    torch.testing.assert_close((w_q * gamma).to(dtype), bitnet.WeightQuant.apply(w))
+    torch.testing.assert_close((x_q * scale).to(dtype), bitnet.ActQuant.apply(x))
 
 
 @pytest.mark.usefixtures("eager")
@@ -68,13 +69,11 @@ def test_three_values_and_the_best_scale_is_positive(n, k, seed, size):
 
 
 @pytest.mark.parametrize(
-    ("weight", "threshold"),
-    [(torch.tensor([[1.0, float("nan")]]), 0.5), (torch.tensor([[float("inf")]]), 0.5), (torch.ones(0, 3), 0.5),
-     (torch.ones(2, 2), -1.0)],
-)  # fmt: skip
-def test_what_cannot_be_ternary_is_refused(weight, threshold):
-    with pytest.raises(ValueError, match="all finite, and a threshold >= 0"):
-        absmean_quantize(weight, threshold)
+    "weight", [torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(0, 3)]
+)
+def test_what_cannot_be_ternary_is_refused(weight):
+    with pytest.raises(ValueError, match="at least one weight, all finite"):
+        absmean_quantize(weight)
 
 
 def test_an_all_zero_matrix_stays_zero():
@@ -92,10 +91,100 @@ def test_rounding_keeps_to_its_levels_and_errs_by_half_a_step(bits, seed):
     assert ((rounded - w).abs().amax(1) <= step / 2 * (1 + 1e-4)).all()
 
 
-@pytest.mark.parametrize("bits", [0, 17, 2.0])
-def test_bits_outside_are_refused(bits):
-    with pytest.raises(ValueError, match="1 to 16 bits"):
-        round_to_nearest(torch.ones(2, 2), bits)
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: absmean_quantize(torch.ones(2), -1.0),
+            ValueError,
+            r"threshold=-1\.0: give a finite number at least 0",
+        ),
+        (lambda: absmean_quantize(torch.ones(2), float("nan")), ValueError, "threshold=nan"),
+        (lambda: absmean_quantize(torch.ones(2), True), TypeError, "threshold=True is bool"),
+        (lambda: absmean_quantize([1.0, 2.0]), TypeError, "weight is list: give a tensor of floats"),
+        (lambda: absmean_quantize(torch.ones(2, dtype=torch.long)), TypeError, r"weight is torch\.int64"),
+        (lambda: absmax_quantize(torch.ones(2, dtype=torch.int8)), TypeError, r"x is torch\.int8"),
+        (lambda: absmax_quantize(torch.ones(2, 0)), ValueError, "at least one feature"),
+        (lambda: absmax_quantize(torch.tensor(1.0)), ValueError, "at least one feature"),
+        (lambda: absmax_quantize(torch.tensor([1.0, float("nan")])), ValueError, "x holds NaN or infinite"),
+        (lambda: absmax_quantize(torch.tensor([1.0, float("inf")])), ValueError, "x holds NaN or infinite"),
+        (
+            lambda: round_to_nearest(torch.ones(2, 2), 0),
+            ValueError,
+            "bits=0: give a whole number at least 1 and at most 16",
+        ),
+        (lambda: round_to_nearest(torch.ones(2, 2), 17), ValueError, "bits=17"),
+        (lambda: round_to_nearest(torch.ones(2, 2), 2.0), TypeError, r"bits=2\.0 is float"),
+        (lambda: round_to_nearest(torch.ones(2, 2), True), TypeError, "bits=True is bool"),
+        (lambda: round_to_nearest(torch.ones(2), 4), ValueError, r"expected \(N, K\)"),
+        (lambda: round_to_nearest(torch.ones(0, 2), 4), ValueError, "both 1 or more"),
+        (lambda: round_to_nearest(torch.tensor([[1.0, float("nan")]]), 4), ValueError, "weight holds NaN or infinity"),
+        (lambda: round_to_nearest(torch.tensor([[3e38, -3e38]]), 4), ValueError, "range is beyond its dtype"),
+        (lambda: BitLinear(0, 4), ValueError, "in_features=0"),
+        (lambda: BitLinear(4, 4, "no"), TypeError, "bias='no' is str"),
+        (lambda: bit_gpt(None), TypeError, "config is NoneType: give a GPTConfig"),
+        (lambda: convert(torch.ones(2)), TypeError, "model is Tensor: give a torch module"),
+        (lambda: convert(torch.nn.Linear(2, 2), 4), TypeError, "quantize=4 is int"),
+        (lambda: quantize.is_inside_block(3), TypeError, "path=3 is int"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+HALVES = [torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float32, torch.float64])
+@given(seed=st.integers(0, 2**32), power=st.integers(-20, 15))
+def test_activations_stay_within_127_and_half_a_step_in_every_dtype(dtype, seed, power):
+    """In bfloat16 alone, ``127 / absmax`` rounds up in one row of six: 128, which int8 turns into -128."""
+    x = (tensor(seed, 40, 16) * 2.0**power).clamp(-65000, 65000).to(dtype)
+    q, scale = absmax_quantize(x)
+    assert q.dtype == dtype
+    assert q.abs().max() <= 127
+    assert torch.equal(q.to(torch.int8).to(dtype), q)
+    assert scale.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert ((q.double() * scale - x.double()).abs() <= scale.double() * 0.501).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_largest_numbers_of_a_dtype_are_quantized(dtype):
+    most = torch.finfo(dtype).max
+    q, scale = absmax_quantize(torch.tensor([[most, -most, most / 4, 0.0]], dtype=dtype))
+    assert q.tolist() == [[127, -127, 32, 0]]
+    assert scale.item() == pytest.approx(most / 127)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_row_of_zeros_and_the_largest_half_floats_are_quantized(dtype):
+    """In float16 alone, ``127 / 1e-5`` is infinite and a zero times it is NaN."""
+    most = torch.finfo(dtype).max
+    q, scale = absmax_quantize(torch.tensor([[0.0, 0.0], [most, -most]], dtype=dtype))
+    assert q.tolist() == [[0, 0], [127, -127]]
+    assert scale[:, 0].tolist() == pytest.approx([1e-5 / 127, most / 127])
+    assert torch.isfinite(BitLinear(2, 3, sub_norm=False).to(dtype)(torch.zeros(1, 2, dtype=dtype))).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_sixteen_bit_weights_are_quantized_as_their_float32_copy(dtype):
+    w = tensor(5, 30, 40).to(dtype)
+    (q, gamma), (q_too, gamma_too) = absmean_quantize(w), absmean_quantize(w.float())
+    assert q.dtype == dtype
+    assert torch.equal(q.float(), q_too)
+    assert torch.equal(gamma, gamma_too)
+    assert torch.equal(round_to_nearest(w, 4), round_to_nearest(w.float(), 4).to(dtype))
+
+
+def test_a_range_beyond_float16_is_rounded_to_its_levels():
+    """The range of this row is 120,000, which float16 cannot hold; rounded to two levels, its ends stay."""
+    w = torch.tensor([[-60_000.0, 60_000.0, 20_000.0, -20_000.0]], dtype=torch.float16)
+    assert round_to_nearest(w, 1).tolist() == [[-60_000.0, 60_000.0, 60_000.0, -60_000.0]]
+
+
+def test_a_row_of_equal_weights_stays_as_it_is():
+    assert torch.equal(round_to_nearest(torch.full((2, 3), 0.7), 2), torch.full((2, 3), 0.7))
 
 
 def test_a_ternary_model_can_learn_a_batch_by_heart():
@@ -148,8 +237,23 @@ def test_more_bits_stay_closer(llama):
     assert error[0] < error[1] < error[2]
 
 
+def test_a_block_alone_is_converted_as_in_its_model():
+    model = GPT(CONFIG)
+    for kind in ("4bit", "ternary"):
+        alone, whole = convert(model.blocks[1], kind), convert(model, kind).blocks[1]
+        assert alone.state_dict().keys() == whole.state_dict().keys()
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in alone.state_dict().items())
+    assert len(quantize.linears(alone, BitLinear)) == 7
+
+
+def test_the_head_of_a_model_inside_another_stays_float():
+    converted = convert(torch.nn.Sequential(GPT(CONFIG)))
+    assert type(converted[0].head) is torch.nn.Linear
+    assert len(quantize.linears(converted, BitLinear)) == 7 * CONFIG.n_layers
+
+
 def test_what_cannot_be_converted_is_refused(llama):
-    with pytest.raises(ValueError, match="expected 'ternary', '8bit', '4bit' or '2bit'"):
+    with pytest.raises(ValueError, match="no quantize '3bit'; close to it: 8bit, 4bit, 2bit"):
         convert(llama, "3bit")
     with pytest.raises(ValueError, match=r"no nn\.Linear inside a block"):
         convert(torch.nn.Linear(2, 2))

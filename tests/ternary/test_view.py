@@ -1,5 +1,6 @@
 """Chapter 7's charts from the committed study, its exercises, and its widgets at every extreme."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -71,6 +72,22 @@ def test_the_race_widget_races_at_every_setting():
     widget = see.race_widget()
     for values, text in exercise_extremes(widget):
         assert text.count("times as fast as") == 3, values
+
+
+def test_the_race_widget_says_when_its_numbers_are_not_to_be_trusted(monkeypatch):
+    """The goal is then not reached either, although ternary seems slower than bfloat16."""
+    table = pd.DataFrame({"work": ["float32", "bfloat16", "int8", "ternary"], "g_weights_per_s": [1.0, 4.0, 3.0, 2.0],
+                          "spread": [1.0, 1.0, 2.24, 1.0], "busy_elsewhere": 0.0})  # fmt: skip
+    monkeypatch.setattr(races, "race", lambda *shape, rounds: table)
+    widget = see.race_widget()
+    doubt = "Do not trust this: the rounds disagree by a factor of 2.2; close other programs and try again."
+    assert f"0.5 times as fast as bfloat16, 0.7 times as fast as int8. {doubt}" in widget.text
+    assert "not yet reached" in widget.text
+    assert widget.panel.chart.to_dict()["title"]["subtitle"] == doubt
+    table["spread"] = 1.0
+    calm = see.race_widget()
+    assert "Do not trust" not in calm.text
+    assert ": reached" in calm.text
 
 
 def test_the_energy_widget_starts_at_the_papers_ratio_and_falls_with_reading():

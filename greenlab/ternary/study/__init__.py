@@ -122,7 +122,7 @@ def measure_speed(steps: studies.Steps, config: Config) -> dict[str, list[dict[A
     large = races.models()
     for threads in sorted({1, available_cores()}):
         races.set_threads(threads)
-        decoding += races.decode(large, 24).assign(shape="smollm2", threads=threads).to_dict("records")
+        decoding += races.race_models(large, 24).assign(shape="smollm2", threads=threads).to_dict("records")
     parts = races.time_by_part(large["ternary"]).to_dict("records")
     small = trained(steps, config)
     works = {
@@ -130,7 +130,7 @@ def measure_speed(steps: studies.Steps, config: Config) -> dict[str, list[dict[A
         "bfloat16": copy.deepcopy(small["float"]).bfloat16(),
         "ternary": small["ternary"],
     }
-    decoding += races.decode(works, 96).assign(shape="trained", threads=threads).to_dict("records")
+    decoding += races.race_models(works, 96).assign(shape="trained", threads=threads).to_dict("records")
     return {"product": product, "decode": decoding, "parts": parts}
 
 

@@ -19,16 +19,27 @@ RACE_SHAPES = {"576 x 1536 (SmolLM2)": (576, 1536), "2048 x 2048": (2048, 2048),
 BATCHES = (1, 4, 16, 64, 256)
 
 
-def race_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw how many multiply-adds a second each number format manages."""
+def race_chart(table: pd.DataFrame, title: str, doubt: str = "") -> alt.LayerChart:
+    """Draw how many multiply-adds a second each number format manages.
+
+    Args:
+        table: of `races.race`.
+        title: of the chart.
+        doubt: why the numbers are not to be trusted (`races.doubt`); it becomes the subtitle.
+    """
     return bars_with_range(
         table, "work", "g_weights_per_s", value_format=",.3~g", title=title, x_title="Multiply-adds [billions a second]",
+        subtitle=doubt or "the best round of each",
         description="Multiply-adds a second with float32, bfloat16, int8 and ternary weights",
     )  # fmt: skip
 
 
 def race_widget() -> Explorer:
-    """Race the number formats on this processor: choose the matrix, the batch and the threads; every move measures anew."""
+    """Race the number formats on this processor: choose the matrix, the batch and the threads; every move measures anew.
+
+    Where the rounds disagree, or another program uses the cores, sentence and chart say that the numbers are not to be trusted,
+    and the goal is not reached.
+    """
     cores = available_cores()
 
     @lru_cache(maxsize=1)  # the sentence and the chart speak of one and the same race
@@ -44,16 +55,17 @@ def race_widget() -> Explorer:
         return float(rates["ternary"] / rates[peer])
 
     def draw(shape: str, batch: int, threads: int) -> alt.LayerChart:
-        return race_chart(
-            outcome(shape, batch, threads), f"{shape}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
-        )
+        table = outcome(shape, batch, threads)
+        return race_chart(table, f"{shape}, batch {batch}, {threads} thread{'s' * (threads > 1)}", races.doubt(table))
 
     def say(shape: str, batch: int, threads: int) -> str:
         against = {peer: times(shape, batch, threads, peer) for peer in races.BITS}
-        return "Ternary is " + ", ".join(f"{x:.1f} times as fast as {peer}" for peer, x in against.items()) + "."
+        words = "Ternary is " + ", ".join(f"{x:.1f} times as fast as {peer}" for peer, x in against.items()) + "."
+        return f"{words} {races.doubt(outcome(shape, batch, threads))}".strip()
 
     def reached(shape: str, batch: int, threads: int) -> bool:
-        return times(shape, batch, threads, "bfloat16") < 2
+        trusted = not races.doubt(outcome(shape, batch, threads))
+        return trusted and times(shape, batch, threads, "bfloat16") < 2
 
     controls = {
         "shape": W.Dropdown(options=list(RACE_SHAPES), value="2048 x 2048", description="Matrix"),
@@ -66,20 +78,29 @@ def race_widget() -> Explorer:
 
 
 def measured_roofline(n: int = 4096) -> alt.LayerChart:
-    """Measure this machine's bandwidth and arithmetic, and where one row times a matrix stands in each number format."""
+    """Measure this machine's bandwidth and arithmetic, and where one row times a matrix stands in each number format.
+
+    Args:
+        n: rows and columns of the matrix.
+
+    Raises:
+        TypeError: if ``n`` is no integer.
+        ValueError: if it is below 1.
+    """
     races.set_threads(available_cores())
     bandwidth, peak = speed.read_bandwidth(2**26, rounds=3), speed.matmul_rate(rounds=3)
     roof = [(0.25, 0.25 * bandwidth), (peak / bandwidth, peak), (max(64, 2 * peak / bandwidth), peak)]
     roofs = pd.DataFrame([{"roof": "float32", "intensity": i, "flops_per_s": f} for i, f in roof])
     table = races.race(n, n, rounds=5)
     works = pd.DataFrame({
-        "work": table["work"], "intensity": [16 / races.bits_of(work) for work in table["work"]],  # 2 FLOP a weight
+        "work": table["work"],
+        "intensity": [16 / races.bits_of(work) for work in table["work"]],  # 2 FLOP a weight
         "flops_per_s": 2e9 * table["g_weights_per_s"],
         "kind": ["ternary" if work == "ternary" else "float and int8" for work in table["work"]],
     })  # fmt: skip
     return roofline(
-        roofs, works, title="Fewer bits move a product to the right, and up along the roof",
-        subtitle="line: what memory and float32 arithmetic allow; above it a matrix comes from the processor's cache",
+        roofs, works, title="Fewer bits a weight, more operations for each byte that is read",
+        subtitle=races.doubt(table) or "line: what memory and float32 allow; int8 and ternary compute in integers, from the cache",
         description="Roofline of this machine with one row times a matrix in float32, bfloat16, int8 and ternary",
     )  # fmt: skip
 
