@@ -14,8 +14,8 @@ import numpy as np
 from greenlab.core import checks
 from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
-from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.policies import Policy
+from greenlab.load_shifting.schedule import Schedule
 from greenlab.load_shifting.simulate import check_work, decision_problem, pue_by_zone, signal_values, simulate
 from greenlab.load_shifting.solvers import capacity as limits
 from greenlab.load_shifting.transfer import Moves, Transfer
@@ -57,7 +57,9 @@ def optimum(jobs: Jobs, traces: Traces, *, regions: str = "any", migrate: bool =
     known = ("pue", "transfer", "signal")
     for name in options:
         if name not in known:
-            raise ValueError(f"{name}={options[name]!r}: the optimum takes {', '.join(known)}; it knows the future and no limit")
+            raise ValueError(
+                f"{name}={options[name]!r}: the optimum takes {', '.join(known)}; it knows the future and no limit"
+            )
     check_work(jobs, traces, options.get("transfer"))
     anywhere = _anywhere(regions)
     if checks.flag("migrate", migrate) and not anywhere:

@@ -90,7 +90,9 @@ def forecast_values(forecast: Any, truth: np.ndarray, traces: Traces, signal: An
         return _of_traces(forecast, traces, signal)
     values = np.asarray(forecast)
     if values.dtype.kind not in "iuf":
-        raise TypeError(f"forecast={str(forecast)[:60]} does not hold numbers: expected {truth.shape}, or a kind by name")
+        raise TypeError(
+            f"forecast={str(forecast)[:60]} does not hold numbers: expected {truth.shape}, or a kind by name"
+        )
     values = values.astype(np.float64)
     if values.shape != truth.shape:
         raise ValueError(f"forecast has shape {values.shape}: expected {truth.shape}, one value for each zone and step")
@@ -107,9 +109,13 @@ def _of_traces(forecast: Traces, traces: Traces, signal: Any) -> np.ndarray:
     for name in ("zones", "start", "step_h", "n_steps"):
         ours, theirs = getattr(traces, name), getattr(forecast, name)
         if ours != theirs:
-            raise ValueError(f"forecast has {name}={theirs!r}, the traces have {ours!r}: hand over the same zones and steps")
+            raise ValueError(
+                f"forecast has {name}={theirs!r}, the traces have {ours!r}: hand over the same zones and steps"
+            )
     if not isinstance(signal, str):
-        raise ValueError("forecast is Traces, but signal is an array: hand over the forecast of that signal as an array")
+        raise ValueError(
+            "forecast is Traces, but signal is an array: hand over the forecast of that signal as an array"
+        )
     from greenlab.load_shifting.simulate import signal_values
 
     try:

@@ -105,11 +105,15 @@ class Jobs:
         if isinstance(regions, str):
             regions = (regions,)
         if not isinstance(regions, (tuple, list, np.ndarray, pd.Series)):
-            raise TypeError(f"regions={regions!r} is {type(regions).__name__}: expected names of zones, as ('DE', 'FR')")
+            raise TypeError(
+                f"regions={regions!r} is {type(regions).__name__}: expected names of zones, as ('DE', 'FR')"
+            )
         for row, entry in enumerate(regions):
             names = entry if isinstance(entry, (tuple, list)) else (entry,)
             if not all(isinstance(name, str) or (name is None and names == (None,)) for name in names):
-                raise TypeError(f"row {row}: regions has {entry!r}: expected names of zones, as ('DE', 'FR'), or None for all")
+                raise TypeError(
+                    f"row {row}: regions has {entry!r}: expected names of zones, as ('DE', 'FR'), or None for all"
+                )
         one_for_all = all(isinstance(r, str) for r in regions)
         if not one_for_all and len(regions) != self.n:
             raise ValueError(
@@ -155,7 +159,9 @@ class Jobs:
                 range.
         """
         if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"frame={str(frame)[:60]} is {type(frame).__name__}: expected a DataFrame with one row a job")
+            raise TypeError(
+                f"frame={str(frame)[:60]} is {type(frame).__name__}: expected a DataFrame with one row a job"
+            )
         known = {field.name for field in dataclasses.fields(cls)}
         columns: dict[str, Any] = {}
         for name in map(str, frame.columns):
@@ -189,7 +195,9 @@ def _column(name: str, value: Any) -> np.ndarray:
     try:
         return np.atleast_1d(np.asarray(value))
     except ValueError as error:
-        raise ValueError(f"{name}={value!r} has rows of different lengths: expected one number, or one a job") from error
+        raise ValueError(
+            f"{name}={value!r} has rows of different lengths: expected one number, or one a job"
+        ) from error
 
 
 def _numbers(name: str, column: np.ndarray) -> np.ndarray:
@@ -239,4 +247,6 @@ def _check_names(name: str, column: np.ndarray) -> None:
     for value in set(column.tolist()) if column.dtype.kind != "U" else ():
         if value is not None and not isinstance(value, str):
             row = next(row for row, other in enumerate(column.tolist()) if other is value or other == value)
-            raise TypeError(f"row {row}: {name}={value!r} is {type(value).__name__}: expected the name of a zone, or None")
+            raise TypeError(
+                f"row {row}: {name}={value!r} is {type(value).__name__}: expected the name of a zone, or None"
+            )

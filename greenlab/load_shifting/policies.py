@@ -47,7 +47,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"policy={self.name!r} is {type(self.name).__name__}: expected one of {', '.join(POLICIES)}")
+            raise TypeError(
+                f"policy={self.name!r} is {type(self.name).__name__}: expected one of {', '.join(POLICIES)}"
+            )
         if self.name not in POLICIES:
             raise ValueError(f"policy={self.name!r}: expected one of {', '.join(POLICIES)}")
         checks.number("quantile", self.quantile)

@@ -74,7 +74,9 @@ def simulate(
     windows = Windows.of(jobs, traces)
     factor = pue_by_zone(pue, traces)
     if policy.migrate and transfer is not None:
-        raise ValueError(f"transfer={transfer!r} with migrate=True: a transfer is charged once for a job; leave one of them out")
+        raise ValueError(
+            f"transfer={transfer!r} with migrate=True: a transfer is charged once for a job; leave one of them out"
+        )
     moves = None if transfer is None else Moves.of(transfer, jobs, windows, traces)
     decide = signal_values(signal, traces)
     yesterday = isinstance(forecast, str) and forecast == "persistence"
@@ -150,7 +152,9 @@ def signal_values(signal: Any, traces: Traces) -> np.ndarray:
              "price": "price_per_kwh"}  # fmt: skip
     values = getattr(traces, names[signal])
     if values is None:
-        raise ValueError(f"signal={signal!r} needs {names[signal]}, which these traces do not have: hand it over to Traces")
+        raise ValueError(
+            f"signal={signal!r} needs {names[signal]}, which these traces do not have: hand it over to Traces"
+        )
     return 1.0 - values if signal == "curtailment" else _limited(names[signal], values, shape)
 
 
@@ -159,7 +163,9 @@ def _limited(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     if values.shape != shape:
         raise ValueError(f"{name} has shape {values.shape}: expected finite values of shape {shape}")
     if (np.abs(values) > LARGEST).any():
-        raise ValueError(f"{name} holds {values.flat[np.abs(values).argmax()]:g}: expected values from {-LARGEST:g} to {LARGEST:g}")
+        raise ValueError(
+            f"{name} holds {values.flat[np.abs(values).argmax()]:g}: expected values from {-LARGEST:g} to {LARGEST:g}"
+        )
     return values
 
 
@@ -196,7 +202,9 @@ def pue_by_zone(pue: Any, traces: Traces) -> np.ndarray:
     """
     factor = by_zone("pue", pue, traces, 1.0)
     if (factor < 1).any() or (factor > 1000).any():
-        raise ValueError(f"pue={pue!r}: expected 1.0 or more (and at most 1000); it is total energy over computing energy")
+        raise ValueError(
+            f"pue={pue!r}: expected 1.0 or more (and at most 1000); it is total energy over computing energy"
+        )
     return factor
 
 
@@ -266,7 +274,13 @@ def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, tr
 
 
 def _share_from_yesterday(
-    problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces, unlimited: Pieces, room: np.ndarray, power: np.ndarray
+    problem: Problem,
+    policy: Policy,
+    truth: np.ndarray,
+    traces: Traces,
+    unlimited: Pieces,
+    room: np.ndarray,
+    power: np.ndarray,
 ) -> tuple[Pieces, np.ndarray]:
     """The same under a limit: who arrives in a step is planned in the room that those who came before have left."""
     p, left = problem, room.copy()
@@ -288,7 +302,17 @@ def _share_from_yesterday(
 
 def _some(p: Problem, jobs: np.ndarray, block: np.ndarray, first: np.ndarray) -> Problem:
     """Some jobs over a signal of their own, in which they begin at ``first``."""
-    names = ("size", "home", "zone_set", "interruptible", "overhead", "shortest", "kwh_per_step", "move_cost", "move_steps")
+    names = (
+        "size",
+        "home",
+        "zone_set",
+        "interruptible",
+        "overhead",
+        "shortest",
+        "kwh_per_step",
+        "move_cost",
+        "move_steps",
+    )
     own: dict[str, Any] = {name: None if (v := getattr(p, name)) is None else v[jobs] for name in names}
     own |= {"signal": Signal.of(block, exact=True), "first": first, "end": p.end[jobs] - p.first[jobs] + first}
     return replace(p, **own)

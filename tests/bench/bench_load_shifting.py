@@ -166,7 +166,13 @@ def crowded(n: int, zones: int, mark: float, load: float = 0.8) -> dict[str, obj
     schedule = simulate(jobs, traces, policy, capacity=room)
     took = time.process_time() - began
     name = f"{n:,} jobs that pause share {zones} zone{'s' * (zones > 1)}, {load:.0%} full"
-    return {"scenario": name, "time_s": took, "mark": mark, "missed": int((~schedule.scheduled).sum()), "within_mark": took <= mark}
+    return {
+        "scenario": name,
+        "time_s": took,
+        "mark": mark,
+        "missed": int((~schedule.scheduled).sum()),
+        "within_mark": took <= mark,
+    }
 
 
 def checkpoints() -> dict[str, object]:
@@ -177,7 +183,12 @@ def checkpoints() -> dict[str, object]:
     began = time.process_time()
     simulate(job, traces, "k_cheapest")
     took = time.process_time() - began
-    return {"scenario": "one job with checkpoints, 8,000 h of slack", "time_s": took, "mark": 1.0, "within_mark": took <= 1.0}
+    return {
+        "scenario": "one job with checkpoints, 8,000 h of slack",
+        "time_s": took,
+        "mark": 1.0,
+        "within_mark": took <= 1.0,
+    }
 
 
 def run(rounds: int = 9) -> pd.DataFrame:

@@ -45,7 +45,10 @@ def best_piece(row, first, size, end):
 def best_steps(row, first, size, end, share=None):
     """Least cost over steps sorted by cost, the last one within the deadline only; ``share`` of its power in each step."""
     left, cost = size, 0.0
-    steps = sorted((row[t], min(1.0, end - t, 1.0 if share is None else share[t])) for t in range(first, min(len(row), math.ceil(end - 1e-9))))
+    steps = sorted(
+        (row[t], min(1.0, end - t, 1.0 if share is None else share[t]))
+        for t in range(first, min(len(row), math.ceil(end - 1e-9)))
+    )
     for value, room in steps:
         cost += value * min(left, room)
         left -= min(left, room)

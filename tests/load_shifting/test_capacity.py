@@ -125,7 +125,11 @@ def test_following_the_sun_is_named_and_has_an_optimum_of_its_own():
     traces = Traces(("A", "B"), "2020", 1.0, [[10.0, 500, 10, 500], [500, 10, 500, 10]])
     job = Jobs(0, 4, 1.0, 0, interruptible=True)
     for capacity in (None, np.inf, 100, 1):
-        assert simulate(job, traces, "joint", capacity=capacity).carbon_g[0] == bounds.optimum(job, traces).carbon_g[0] == 1020
+        assert (
+            simulate(job, traces, "joint", capacity=capacity).carbon_g[0]
+            == bounds.optimum(job, traces).carbon_g[0]
+            == 1020
+        )
         moving = simulate(job, traces, Policy("joint", migrate=True), capacity=capacity)
         assert moving.carbon_g[0] == bounds.optimum(job, traces, migrate=True).carbon_g[0] == 40
         assert moving.timeline()["region"].tolist() == ["A", "B", "A", "B"]
@@ -172,13 +176,21 @@ def test_the_cleanest_region_at_once_does_not_wait_under_a_limit():
 def test_the_last_partly_used_step_needs_only_the_power_that_fits():
     """Half an hour at 2 kW is 1 kW in the mean of the hour."""
     traces = Traces(("A",), "2020", 1.0, [[100.0, 200]])
-    for options in ({}, {"interruptible": True}, {"interruptible": True, "checkpoint_h": 0.1}, {"interruptible": True, "min_chunk_h": 1}):
+    for options in (
+        {},
+        {"interruptible": True},
+        {"interruptible": True, "checkpoint_h": 0.1},
+        {"interruptible": True, "min_chunk_h": 1},
+    ):
         schedule = simulate(Jobs(0, 0.5, 2.0, 1.5, **options), traces, "k_cheapest", capacity=1.0)
         assert schedule.scheduled.all()
         assert schedule.carbon_g[0] == pytest.approx(100)
 
 
-@given(case=ref.cases(max_jobs=1, max_steps=12, max_slack=6, max_zones=1, interruptible=True, costly=True), seed=st.integers(0, 999))
+@given(
+    case=ref.cases(max_jobs=1, max_steps=12, max_slack=6, max_zones=1, interruptible=True, costly=True),
+    seed=st.integers(0, 999),
+)
 @MANY
 def test_a_single_job_with_checkpoints_under_a_limit_is_exact(case, seed):
     """Against every subset of steps that have the room: all of its power, in its last step the part that is used."""

@@ -43,7 +43,13 @@ def test_a_run_that_pauses_takes_its_planned_steps_in_order_and_goes_on_after_th
 
 def test_an_estimate_that_is_right_changes_nothing_and_now_does_not_plan():
     rng = np.random.default_rng(0)
-    jobs = Jobs(rng.integers(0, 50, 30), rng.uniform(0.5, 9, 30), 1.0, rng.uniform(0, 20, 30), interruptible=rng.random(30) < 0.5)
+    jobs = Jobs(
+        rng.integers(0, 50, 30),
+        rng.uniform(0.5, 9, 30),
+        1.0,
+        rng.uniform(0, 20, 30),
+        interruptible=rng.random(30) < 0.5,
+    )
     traces = one(rng.uniform(50, 500, 120))
     for policy in ("best_start", "k_cheapest", "threshold", "carbon_per_wait", "best_region", "joint"):
         same = simulate(jobs.replace(estimated_h=jobs.duration_h), traces, policy)

@@ -33,7 +33,9 @@ def test_a_tenth_of_an_hour_leaves_no_stretch_without_length():
 def test_a_word_is_no_boolean_and_the_row_is_named(word):
     with pytest.raises(TypeError, match="row 1: interruptible="):
         Jobs([0, 1], 2, 1.0, 5, interruptible=np.array([True, word], dtype=object))
-    frame = pd.DataFrame({"arrival_h": [0, 1], "duration_h": 2, "slack_h": 5, "interruptible": pd.Series([True, word], dtype=object)})
+    frame = pd.DataFrame(
+        {"arrival_h": [0, 1], "duration_h": 2, "slack_h": 5, "interruptible": pd.Series([True, word], dtype=object)}
+    )
     with pytest.raises(TypeError, match="row 1: interruptible="):
         Jobs.from_frame(frame)
 
@@ -42,8 +44,14 @@ def test_booleans_of_a_table_are_read_as_they_are_meant():
     head = "arrival_h,duration_h,slack_h,interruptible\n"
     with pytest.raises(TypeError, match="row 0: interruptible='no' is str: give True or False"):
         Jobs.from_frame(pd.read_csv(io.StringIO(head + "0,2,5,no\n")))
-    assert Jobs.from_frame(pd.read_csv(io.StringIO(head + "0,2,5,False\n0,2,5,True\n"))).interruptible.tolist() == [False, True]
-    assert Jobs.from_frame(pd.read_csv(io.StringIO(head + "0,2,5,0\n0,2,5,1\n"))).interruptible.tolist() == [False, True]
+    assert Jobs.from_frame(pd.read_csv(io.StringIO(head + "0,2,5,False\n0,2,5,True\n"))).interruptible.tolist() == [
+        False,
+        True,
+    ]
+    assert Jobs.from_frame(pd.read_csv(io.StringIO(head + "0,2,5,0\n0,2,5,1\n"))).interruptible.tolist() == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("policy", ["best_region", "joint", "k_cheapest"])
@@ -63,7 +71,7 @@ def test_a_slow_line_and_a_dear_one():
     jobs = Jobs([5.0, 5.0], 2.0, slack_h=6.0, data_gb=[1.0, 0.0])
     schedule = simulate(jobs, TRACES, "joint", transfer=Transfer(speed_gb_per_h=1e-300))
     assert schedule.region.tolist() == [0, 1], "nothing to move takes no time"
-    with pytest.raises(ValueError, match="energy_kwh_per_gb.*to forbid moving use delay_h=inf"):
+    with pytest.raises(ValueError, match=r"energy_kwh_per_gb.*to forbid moving use delay_h=inf"):
         Transfer(energy_kwh_per_gb=np.inf)
 
 

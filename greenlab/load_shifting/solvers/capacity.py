@@ -16,7 +16,9 @@ from greenlab.load_shifting.solvers.on_time import on_time
 from greenlab.load_shifting.solvers.placement import _place
 from greenlab.load_shifting.solvers.regions import choose_regions
 
-SMALL_SET = 60  # up to so many jobs are also placed in random orders: the loss from a bad order is largest for small sets
+SMALL_SET = (
+    60  # up to so many jobs are also placed in random orders: the loss from a bad order is largest for small sets
+)
 RANDOM_ORDERS = 24
 ROUNDS = 4  # of taking out and putting back; later ones gained less than 0.01 %
 
@@ -40,7 +42,9 @@ def room(capacity: Any, traces: Traces) -> np.ndarray:
     try:
         array = checks.numbers("capacity", capacity, low=0, infinite=True)
     except ValueError as error:
-        remedy = "capacity has a negative value or a NaN, or is empty: expected kilowatts from 0 up; use inf for no limit"
+        remedy = (
+            "capacity has a negative value or a NaN, or is empty: expected kilowatts from 0 up; use inf for no limit"
+        )
         raise ValueError(f"{remedy} ({error})") from None
     if array.shape == (shape[0],):
         array = array[:, None]
@@ -138,7 +142,18 @@ def _shared(
     zone = region[jobs]
     if anywhere and not certain.any():
         zone = choose_regions(
-            p.signal.values, free, may[jobs], p.home[jobs], zone, first, end, size, kw, cost, steps, p.kwh_per_step[jobs]
+            p.signal.values,
+            free,
+            may[jobs],
+            p.home[jobs],
+            zone,
+            first,
+            end,
+            size,
+            kw,
+            cost,
+            steps,
+            p.kwh_per_step[jobs],
         )
     kept = np.ones(len(jobs), bool)
 
@@ -176,7 +191,14 @@ def _shared(
 
 
 def _in_zone(
-    p: Problem, jobs: np.ndarray, free: np.ndarray, z: int, first: np.ndarray, end: np.ndarray, size: np.ndarray, kw: np.ndarray
+    p: Problem,
+    jobs: np.ndarray,
+    free: np.ndarray,
+    z: int,
+    first: np.ndarray,
+    end: np.ndarray,
+    size: np.ndarray,
+    kw: np.ndarray,
 ) -> tuple[Pieces, np.ndarray]:
     """Share out one zone; return the pieces, and which jobs lack work."""
     job, _, step, share, lack = share_out(
@@ -195,7 +217,13 @@ def _follow_the_sun(
     lost = []
     while True:
         job, z, step, share, lack = share_out(
-            p.signal.values, free, np.ascontiguousarray(may[jobs]), p.first[jobs], p.end[jobs], p.size[jobs], power[jobs]
+            p.signal.values,
+            free,
+            np.ascontiguousarray(may[jobs]),
+            p.first[jobs],
+            p.end[jobs],
+            p.size[jobs],
+            power[jobs],
         )
         if not lack.any():
             break
@@ -247,7 +275,8 @@ def _placed(
         order = np.argsort(key, kind="stable")
         cost, zone, chunks = _place(
             p.signal.values, free, order, np.ascontiguousarray(may[jobs]), p.home[jobs], first, end, size, power[jobs],
-            pausing[jobs], p.overhead[jobs], p.shortest[jobs], move_cost, steps, p.kwh_per_step[jobs], earliest, 0 if earliest else ROUNDS,
+            pausing[jobs], p.overhead[jobs], p.shortest[jobs], move_cost, steps, p.kwh_per_step[jobs], earliest,
+            0 if earliest else ROUNDS,
         )  # fmt: skip
         score = int((zone < 0).sum()), float(cost[zone >= 0].sum())
         if best is None or score < best:

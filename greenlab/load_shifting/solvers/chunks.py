@@ -15,7 +15,11 @@ from numba import njit
 
 EPS = 1e-9
 CHUNKS_TRIED_FIRST = 4
-ENDED, BEGUN, NOT_FIRST = 1, 2, 4  # decisions: a chunk ended here; it is as short as allowed; another chunk came before it
+ENDED, BEGUN, NOT_FIRST = (
+    1,
+    2,
+    4,
+)  # decisions: a chunk ended here; it is as short as allowed; another chunk came before it
 
 
 @njit(cache=True)
@@ -76,10 +80,7 @@ def _program(row, share, sums, blocked, end, size, overhead, shortest, m, idle_m
             whole = int(np.ceil(length - EPS))
             part = length - whole + 1.0
             for r in range(max(low, c * m), (high if c > 0 else 0) + 1):  # c chunks have at least c * m steps
-                if t == 0:
-                    begin = 0.0
-                else:
-                    begin = off[previous, c, r]
+                begin = 0.0 if t == 0 else off[previous, c, r]
                 running, decision = np.inf, 0
                 if c > 0:
                     if r > 0 and usable:
@@ -98,9 +99,8 @@ def _program(row, share, sums, blocked, end, size, overhead, shortest, m, idle_m
                 if keep:
                     made[t, c, r - low] = decision
                 steps = whole - r
-                if begin >= best or steps < 1:
-                    if not negative or begin == np.inf or steps < 1:
-                        continue
+                if steps < 1 or begin == np.inf or (begin >= best and not negative):
+                    continue
                 stop = t + steps - 1 + part
                 if stop > end + EPS or not (c == 0 or stop - t >= shortest - EPS):
                     continue
@@ -159,9 +159,7 @@ def solve_one(row, share, end, size, overhead, shortest, keep):
         below[k + 1] = below[k] + ordered[k]
     most = min(limit, CHUNKS_TRIED_FIRST)
     while True:
-        best, chunks = _program(
-            row, share, sums, blocked, end, size, overhead, shortest, m, idle_max, most, keep
-        )
+        best, chunks = _program(row, share, sums, blocked, end, size, overhead, shortest, m, idle_max, most, keep)
         # is one more chunk than were allowed worth a try? not if even the cheapest steps of that length cost more
         worth = most
         while worth < limit and _lower_bound(below, ordered, size + worth * overhead) < best:

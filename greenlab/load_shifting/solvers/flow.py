@@ -50,26 +50,22 @@ def _fill(rank, room, may, first, x_at, y_at, x, y, cap, need, power, n_zones, n
 
 
 @njit(cache=True)
-def _search(origin, left, rank, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, power, n_zones, n_steps, stamp,
-            job_seen, node_seen, room_seen, room_from, room_job, queue, found_job, found_room, found_from):  # fmt: skip
-    """Look for work that room ``origin`` could take over; return how many pieces of work were found.
+def _levels(origin, rank, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps, stamp, job_stamp,
+            job_level, job_at, room_stamp, room_level, room_at, rooms_seen, jobs_seen):  # fmt: skip
+    """Label rooms and jobs by their distance from room ``origin``, up to the nearest work that it could take over.
 
-    A room is a step of a zone. Work is found in jobs that lack some (then ``found_room`` is -1) and in rooms that come later in
-    the order (``rank``). The search goes from a room to the jobs that could use it, and from them to the other rooms that they
-    could give up; a room on the way keeps as much as it had.
+    A room is a step of a zone. Work is found in jobs that lack some and in rooms that come later in the order (``rank``). The
+    search goes from a room to the jobs that could use it, and from them to the other rooms that they could give up. Returns
+    whether there is such work; if not, all that was visited is closed for good.
     """
-    head, tail, n, wanted = 0, 1, 0, 0.0
-    limit = len(found_job)
-    queue[0] = origin
-    room_seen[origin] = stamp
-    room_from[origin] = -1
-    level_end = 1
-    while head < tail and wanted < left and n < limit:
-        if head == level_end:
-            if n > 0:  # the nearest work first: nothing farther is looked for
-                break
-            level_end = tail
-        r = queue[head]
+    head, n_rooms, n_jobs, reached = 0, 1, 0, 1 << 60
+    rooms_seen[0] = origin
+    room_stamp[origin], room_level[origin], room_at[origin] = stamp, 0, adjacent_at[origin % n_steps]
+    while head < n_rooms:
+        r = rooms_seen[head]
+        level = room_level[r] + 1
+        if level > reached:
+            break
         head += 1
         z, t = r // n_steps, r % n_steps
         for i in range(adjacent_at[t], adjacent_at[t + 1]):
@@ -77,123 +73,135 @@ def _search(origin, left, rank, adjacent_at, adjacent, may, first, x_at, y_at, x
             if not may[j, z]:
                 continue
             node, eps = y_at[j] + t - first[j], EPS * power[j]
-            if node_seen[node] >= stamp:
-                continue
-            node_seen[node] = stamp
             begin, stop = node, node  # the steps that the job could give up: this one, for another zone in it
-            spare = cap[node] - y[node]
-            if spare > eps and job_seen[j] < stamp:
-                job_seen[j] = stamp
-                if need[j] > eps and n < limit:
-                    found_job[n], found_room[n], found_from[n] = j, -1, r
-                    wanted += min(need[j], spare)
-                    n += 1
+            if y[node] < cap[node] - eps and job_stamp[j] < stamp:
+                job_stamp[j], job_level[j], job_at[j] = stamp, level - 1, y_at[j] * n_zones
+                jobs_seen[n_jobs] = j
+                n_jobs += 1
+                if need[j] > eps:
+                    reached = level
+                    continue
                 begin, stop = y_at[j], y_at[j + 1] - 1  # or any other
             elif n_zones == 1:
                 continue
             for k in range(begin, stop + 1):
-                if y[k] <= eps or (k != node and node_seen[k] >= stamp):
+                if y[k] <= eps:
                     continue
-                node_seen[k] = stamp
                 step = first[j] + k - y_at[j]
                 for other in range(n_zones):
-                    s, amount = other * n_steps + step, x[x_at[j] + (k - y_at[j]) * n_zones + other]
-                    if amount <= eps or s == r:
+                    s = other * n_steps + step
+                    if x[k * n_zones + other] <= eps or room_stamp[s] >= stamp:
                         continue
                     if rank[s] > rank[origin]:
-                        if n < limit:
-                            found_job[n], found_room[n], found_from[n] = j, s, r
-                            wanted += amount if k == node else min(amount, spare)
-                            n += 1
-                    elif room_seen[s] < stamp:
-                        room_seen[s], room_from[s], room_job[s] = stamp, r, j
-                        queue[tail] = s
-                        tail += 1
-            if wanted >= left or n >= limit:
-                break
-    if n == 0:
-        for i in range(tail):
-            room_seen[queue[i]] = NEVER
-    return n
+                        reached = level
+                    elif level < reached:
+                        room_stamp[s], room_level[s], room_at[s] = stamp, level, adjacent_at[step]
+                        rooms_seen[n_rooms] = s
+                        n_rooms += 1
+    if reached == 1 << 60:
+        for i in range(n_rooms):
+            room_stamp[rooms_seen[i]] = NEVER
+        for i in range(n_jobs):
+            job_stamp[jobs_seen[i]] = NEVER
+        return False
+    return True
 
 
 @njit(cache=True)
-def _push(j, s, r, left, first, x_at, y_at, x, y, cap, need, power, n_zones, n_steps, room_from, room_job):
-    """Move work of job ``j`` from room ``s`` (or what it lacks) to room ``r``, and on along the path to the search's origin.
+def _take_over(origin, least, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps,
+               stamp, job_stamp, job_level, job_at, room_stamp, room_level, room_at, path_room, path_job):  # fmt: skip
+    """Move as much work as the labelled paths carry into room ``origin`` (a blocking flow); return how much.
 
-    Returns how much: 0 if an earlier path has used it up.
+    Each room and each job looks at each of its neighbours once: ``room_at`` and ``job_at`` say where it goes on.
     """
-    at = x_at[j] - first[j] * n_zones
-    if s < 0:
-        amount = min(left, need[j])
-    else:
-        amount = min(left, x[at + (s % n_steps) * n_zones + s // n_steps])
-    if s < 0 or s % n_steps != r % n_steps:
-        node = y_at[j] + r % n_steps - first[j]
-        amount = min(amount, cap[node] - y[node])
-    now = r
-    while room_from[now] >= 0:
-        i, before = room_job[now], room_from[now]
-        amount = min(amount, x[x_at[i] + (now % n_steps - first[i]) * n_zones + now // n_steps])
-        if now % n_steps != before % n_steps:
-            node = y_at[i] + before % n_steps - first[i]
-            amount = min(amount, cap[node] - y[node])
-        now = before
-    if amount <= EPS * power[j]:
-        return 0.0
-    if s < 0:
-        need[j] -= amount
-    else:
-        x[at + (s % n_steps) * n_zones + s // n_steps] -= amount
-        y[y_at[j] + s % n_steps - first[j]] -= amount
-    x[at + (r % n_steps) * n_zones + r // n_steps] += amount
-    y[y_at[j] + r % n_steps - first[j]] += amount
-    now = r
-    while room_from[now] >= 0:
-        i, before = room_job[now], room_from[now]
-        x[x_at[i] + (now % n_steps - first[i]) * n_zones + now // n_steps] -= amount
-        y[y_at[i] + now % n_steps - first[i]] -= amount
-        x[x_at[i] + (before % n_steps - first[i]) * n_zones + before // n_steps] += amount
-        y[y_at[i] + before % n_steps - first[i]] += amount
-        now = before
-    return amount
+    total, depth = 0.0, 0
+    path_room[0] = origin
+    while room[origin] > least:
+        u = path_room[depth]
+        z, t = u // n_steps, u % n_steps
+        job, source, ends = -1, -1, False
+        while room_at[u] < adjacent_at[t + 1] and job < 0:
+            j = adjacent[room_at[u]]
+            if may[j, z]:
+                node, eps = y_at[j] + t - first[j], EPS * power[j]
+                if n_zones > 1 and y[node] > eps:
+                    for other in range(n_zones):
+                        s = other * n_steps + t
+                        if other == z or x[node * n_zones + other] <= eps:
+                            continue
+                        if rank[s] > rank[origin] or (room_stamp[s] == stamp and room_level[s] == depth + 1):
+                            job, source, ends = j, s, rank[s] > rank[origin]
+                            break
+                if job < 0 and job_stamp[j] == stamp and job_level[j] == depth and y[node] < cap[node] - eps:
+                    if need[j] > eps:
+                        job, ends = j, True
+                    while job < 0 and job_at[j] < y_at[j + 1] * n_zones:
+                        k, other = job_at[j] // n_zones, job_at[j] % n_zones
+                        s = other * n_steps + first[j] + k - y_at[j]
+                        leads_on = rank[s] > rank[origin] or (room_stamp[s] == stamp and room_level[s] == depth + 1)
+                        if x[job_at[j]] > eps and s != u and leads_on:
+                            job, source, ends = j, s, rank[s] > rank[origin]
+                            break
+                        job_at[j] += 1
+            if job < 0:
+                room_at[u] += 1
+        if job < 0:  # nothing leads on from here
+            if depth == 0:
+                break
+            room_level[u] = -1
+            depth -= 1
+            continue
+        path_job[depth], path_room[depth + 1] = job, source
+        if not ends:
+            depth += 1
+            continue
+        amount = room[origin]
+        for d in range(depth + 1):
+            j, to, s = path_job[d], path_room[d], path_room[d + 1]
+            has = need[j] if s < 0 else x[(y_at[j] + s % n_steps - first[j]) * n_zones + s // n_steps]
+            amount = min(amount, has)
+            if s < 0 or s % n_steps != to % n_steps:
+                node = y_at[j] + to % n_steps - first[j]
+                amount = min(amount, cap[node] - y[node])
+        for d in range(depth + 1):
+            j, to, s = path_job[d], path_room[d], path_room[d + 1]
+            if s < 0:
+                need[j] -= amount
+            else:
+                node = y_at[j] + s % n_steps - first[j]
+                x[node * n_zones + s // n_steps] -= amount
+                y[node] -= amount
+            node = y_at[j] + to % n_steps - first[j]
+            x[node * n_zones + to // n_steps] += amount
+            y[node] += amount
+        if source >= 0:
+            room[source] += amount
+        room[origin] -= amount
+        total += amount
+        depth = 0
+    return total
 
 
 @njit(cache=True)
-def _greedy(rooms, rank, room, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, power, n_zones, n_steps):
+def _greedy(rooms, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps):
     """Give each room, in the order of ``rooms``, as much as the flow carries; changes room, x, y and what is still needed."""
-    n = len(first)
-    job_seen, node_seen = np.full(n, -1, np.int64), np.full(len(y), -1, np.int64)
-    room_seen, room_from = np.full(n_zones * n_steps, -1, np.int64), np.full(n_zones * n_steps, -1, np.int64)
-    room_job, queue = np.full(n_zones * n_steps, -1, np.int64), np.empty(n_zones * n_steps, np.int64)
-    found_job, found_room = np.empty(len(y) + n, np.int64), np.empty(len(y) + n, np.int64)
-    found_from = np.empty(len(y) + n, np.int64)
+    n, size = len(first), n_zones * n_steps
+    job_stamp, job_level, job_at = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    room_stamp, room_level, room_at = np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)
+    rooms_seen, jobs_seen = np.empty(size, np.int64), np.empty(n, np.int64)
+    path_room, path_job = np.empty(size + 2, np.int64), np.empty(size + 2, np.int64)
     least = EPS * power.min() if n else 0.0
     stamp = 0
     for r in rooms:
         while room[r] > least:
             stamp += 1
-            n_found = _search(r, room[r], rank, adjacent_at, adjacent, may, first, x_at, y_at, x, y, cap, need, power, n_zones,
-                              n_steps, stamp, job_seen, node_seen, room_seen, room_from, room_job, queue, found_job, found_room,
-                              found_from)  # fmt: skip
-            pushed = 0.0
-            for i in range(n_found):
-                s = found_room[i]
-                amount = _push(found_job[i], s, found_from[i], room[r], first, x_at, y_at, x, y, cap, need, power, n_zones,
-                               n_steps, room_from, room_job)  # fmt: skip
-                pushed += amount
-                room[r] -= amount
-                if s >= 0:
-                    room[s] += amount
-                if room[r] <= least:
-                    break
-            if n_found == 0:  # close all nodes that the failed search visited
-                for j in range(n):
-                    if job_seen[j] == stamp:
-                        job_seen[j] = NEVER
-                        for k in range(y_at[j], y_at[j + 1]):
-                            node_seen[k] = NEVER
-            if pushed <= 0.0:
+            if not _levels(r, rank, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps, stamp,
+                           job_stamp, job_level, job_at, room_stamp, room_level, room_at, rooms_seen, jobs_seen):  # fmt: skip
+                break
+            moved = _take_over(r, least, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones,
+                               n_steps, stamp, job_stamp, job_level, job_at, room_stamp, room_level, room_at, path_room,
+                               path_job)  # fmt: skip
+            if moved <= 0.0:
                 break
 
 
@@ -239,7 +247,7 @@ def share_out(
     rank[rooms] = np.arange(len(rooms))
     left, may = room.ravel().astype(np.float64), np.ascontiguousarray(may)
     _fill(rank, left, may, first, x_at, y_at, x, y, cap, need, power, n_zones, n_steps)
-    _greedy(rooms, rank, left, adjacent_at, job[by_step], may, first, x_at, y_at, x, y, cap, need, power, n_zones, n_steps)
+    _greedy(rooms, rank, left, adjacent_at, job[by_step], may, first, y_at, x, y, cap, need, power, n_zones, n_steps)
     used = np.flatnonzero(x > EPS * np.repeat(power[job], n_zones))
     owner = job[used // n_zones]
     again = np.lexsort((used, order[owner]))

@@ -125,9 +125,9 @@ def _choose(order, room, adjacent_at, adjacent, first, y_at, cap, power, work, t
                 continue
             if j >= 0:
                 exchanges -= 1
-                if first[i] >= first[j] + y_at[j + 1] - y_at[j] or first[j] >= first[i] + y_at[i + 1] - y_at[i]:
-                    if n_added == 0:
-                        continue
+                apart = first[i] >= first[j] + y_at[j + 1] - y_at[j] or first[j] >= first[i] + y_at[i + 1] - y_at[i]
+                if apart and n_added == 0:
+                    continue
             if _insert(i, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps, from_step,
                        from_job, queue):  # fmt: skip
                 kept[i] = True

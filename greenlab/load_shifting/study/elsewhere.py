@@ -155,7 +155,12 @@ def gap(config: Config, week: int) -> Rows:
         room = mean_kw(config) / utilisation
         for name, pause, policy, regions in ways:
             some = Jobs(
-                jobs.arrival_h[keep], config.duration_h, JOB_KW, config.slack_h, interruptible=pause, home=jobs.home[keep]
+                jobs.arrival_h[keep],
+                config.duration_h,
+                JOB_KW,
+                config.slack_h,
+                interruptible=pause,
+                home=jobs.home[keep],
             )
             found = simulate(some, traces, policy, capacity=room).metrics()
             bound = bounds.linear_program(some, traces, room, regions=regions)

@@ -99,7 +99,11 @@ def _place(put: Any, tables: dict[str, pd.DataFrame]) -> None:
     put("gap-flow", worst, note="above the linear program, worst case")
     put("gap-pieces", gap.loc[one, "above_lp_pct"].max(), note="above a bound that may pause, worst case")
     put("gap-pieces-mean", gap.loc[one, "above_lp_pct"].mean(), note="above a bound that may pause, mean")
-    put("gap-region-mean", gap.loc[region, "above_lp_pct"].mean(), note="one region a job, above a bound that migrates, mean")
+    put(
+        "gap-region-mean",
+        gap.loc[region, "above_lp_pct"].mean(),
+        note="one region a job, above a bound that migrates, mean",
+    )
     put("gap-missed", gap["missed"].sum(), "jobs", "deadlines missed")
     for row in records(tables["transfers"]):
         name = f"break-even-{row['home'].lower()}-{row['there'].lower()}-{row['kwh_per_gb']:g}"
