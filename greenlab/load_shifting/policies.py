@@ -20,7 +20,7 @@ POLICIES = {
     "threshold": "at home, in the first step at or below a quantile of its window (pausing for free: in all such steps)",
     "carbon_per_wait": "at home, in one piece, with the most carbon saved per hour until completion",
     "best_region": "at once, in the region with the least carbon over the run",
-    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region",
+    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region, with a capacity as well",
 }
 
 
