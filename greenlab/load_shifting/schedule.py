@@ -85,6 +85,11 @@ class Schedule:
         """How much later each job finishes than if it had run at once, at home [h]."""
         return self.finish_h - (self.windows.first + self.windows.size) * self.traces.step_h
 
+    @cached_property
+    def late(self) -> np.ndarray:
+        """Which jobs ran beyond their deadline ``(n,)``: only those that took longer than was estimated can."""
+        return self.scheduled & (self.finish_h > self.windows.due * self.traces.step_h + 1e-6)
+
     @property
     def _kwh_per_step(self) -> np.ndarray:
         return self.jobs.power_kw * self.traces.step_h
@@ -140,7 +145,8 @@ class Schedule:
         """The schedule in numbers; savings compare the same scheduled jobs, run at once, at home.
 
         Returns:
-            jobs, missed; energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
+            jobs, missed (did not run), late (ran beyond the deadline, as the estimate was short);
+            energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
             delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones together);
             and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg, curtailed_kwh.
         """
@@ -154,7 +160,8 @@ class Schedule:
             for p in (self.pieces, at_once)
         ]
         result: dict[str, Any] = {
-            "policy": self.policy, "jobs": self.n, "missed": int((~ok).sum()), "energy_kwh": float(self.energy_kwh[ok].sum()),
+            "policy": self.policy, "jobs": self.n, "missed": int((~ok).sum()), "late": int(self.late.sum()),
+            "energy_kwh": float(self.energy_kwh[ok].sum()),
             "carbon_kg": carbon, "baseline_kg": base, "saved_pct": 100 * (1 - carbon / base) if base else 0.0,
             "delay_p50_h": float(delay[0]), "delay_p95_h": float(delay[1]),
             "moved_pct": 100 * float((self.region[ok] != w.home[ok]).mean()) if ok.any() else 0.0,

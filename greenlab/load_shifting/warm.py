@@ -29,5 +29,6 @@ def warm_up() -> float:
     many = Jobs(np.arange(40) % 24, 2, 1.0, 20)  # enough of one duration for the sparse table
     simulate(many, traces, "joint")
     simulate(jobs, traces, "joint", transfer=Transfer(0.01))
-    simulate(jobs, traces, "joint", capacity=1.0)
+    crowd = many.replace(interruptible=np.arange(40) % 2 == 0, checkpoint_h=np.where(np.arange(40) % 8 == 0, 0.1, 0.0))
+    simulate(crowd, traces, "joint", capacity=1.0)  # a limit that is reached: it compiles all that shares one out
     return time.perf_counter() - began

@@ -15,6 +15,8 @@ from numba import njit
 
 from greenlab.load_shifting.solvers.cumulative import Signal
 
+EPS = 1e-9  # of a step: less is a rounding error
+
 
 @njit(cache=True)
 def _wavelet(ranks, costs, counts, sums, zeros):
@@ -66,21 +68,21 @@ def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out,
         tail = end[j] - right  # share of the last step that lies before the deadline
         work, n = size[j], right - left
         used = min(max(0.0, work - n), tail)  # the whole steps are not enough: the last one must help
-        if used < 1e-9:  # rounding of the duration, not work
+        if used < EPS:  # a rounding error of the duration, not work
             used, work = 0.0, min(work, float(n))
         cost = used * row[right] if used > 0.0 else 0.0
         work = min(work - used, float(n))  # 3.7 - 0.7 may be more than 3
-        k = int(np.ceil(work)) - 1
+        k = int(np.ceil(work - EPS)) - 1  # less than EPS beyond whole steps is a rounding error: no stretch of its own
         rank, part = -1, 0.0
         if k >= 0:
             rank, below = _descend(counts, sums, zeros, left, right, k)
-            part = work - k
+            part = min(work - k, 1.0)
             cost += below + part * costs[rank]
-            while tail - used > 1e-12 and k >= 0 and row[right] < costs[rank]:  # at most twice
+            while tail - used > EPS and k >= 0 and row[right] < costs[rank]:  # at most twice
                 swap = min(tail - used, part)
                 cost += swap * (row[right] - costs[rank])
                 used, part = used + swap, part - swap
-                if part <= 0.0:
+                if part <= EPS:
                     k -= 1
                     rank, part = -1, 0.0
                     if k >= 0:
@@ -99,7 +101,7 @@ def _pieces(ranks, jobs, first, end, rank, part, tail, job_out, start_out, stop_
         for t in range(left, right + 1):
             whole = 1.0 if t < right and ranks[t] < rank[i] else 0.0
             share = tail[i] if t == right else part[i] if ranks[t] == rank[i] else whole
-            if share <= 0.0:
+            if share <= EPS:
                 continue
             # a part of a step lies at its end if only the next step is used: fewer pauses
             joins = n > begun and stop_out[n - 1] == t

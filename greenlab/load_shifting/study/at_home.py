@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core import grid
+from greenlab.core import facts, grid
 from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting import AR1, Jobs, compare_signals, pareto, simulate
 from greenlab.load_shifting.study.config import Config
@@ -160,7 +160,7 @@ def merit_order(zone: str, year: int, last: str, floor: float = 0.05) -> tuple[n
     marginal plant, and this is a bracket of two simple orders and no more.
     """
     shares = grid.generation(zone, year).pivot(index="time", columns="source", values="share")
-    gram = {"gas": 490.0, "coal": 820.0}
+    gram = {fuel: facts.value(f"ipcc-{fuel}") for fuel in ("gas", "coal")}
     above = {fuel: (shares[fuel] > np.quantile(shares[fuel], floor) + 0.01).to_numpy() for fuel in gram}
     other = "coal" if last == "gas" else "gas"
     value = np.select([above[last], above[other]], [gram[last], gram[other]], 0.0)

@@ -5,19 +5,21 @@ Each function is a step of `greenlab.load_shifting.study.run` and returns rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from greenlab.core import facts, grid
 from greenlab.core.grid.traces import Traces
-from greenlab.load_shifting import Jobs, Transfer, bounds, simulate
+from greenlab.load_shifting import Jobs, Policy, Schedule, Transfer, bounds, simulate
 from greenlab.load_shifting.study.at_home import Rows, day_jobs, hours, zone_names
 from greenlab.load_shifting.study.config import Config
 
 EARTH_KM = 6371.0
 FOSSIL, CLEAN = ("coal", "gas"), ("solar-utility", "hydro", "wind-onshore", "wind-offshore", "nuclear", "geothermal")
-FLEET_H = 7 * 24  # hours in which jobs arrive
+WEEK_H = 7 * 24
+JOB_KW, EVERY_H = 60.0, 6  # of the fleet: each job's power, and hours from one to the next in each country
 
 
 def distance_km(a: str, b: str) -> float:
@@ -75,63 +77,97 @@ def follow_the_sun(config: Config) -> Rows:
     return rows
 
 
-def fleet(config: Config, week: int) -> tuple[Jobs, Traces]:
-    """Eight countries with equal machines: in each, a job of a day that draws 60 kW arrives every six hours of a week.
+def fleet(config: Config, week: int) -> tuple[Jobs, Traces, np.ndarray]:
+    """Eight countries with equal machines: in each, a job of a day that draws 60 kW arrives every six hours for some weeks.
 
-    240 kW run in the mean. Where the home is does not matter to the exact policies, only to the baseline.
+    240 kW run in the mean. Only the jobs of the weeks in the middle are counted: before them the machines fill, after them the
+    last jobs would find them empty. Where the home is does not matter to the exact policies, only to the baseline.
+
+    Returns:
+        Jobs, traces, and which jobs are counted ``(n,)``.
     """
-    names, start = config.fleet_zones, week * FLEET_H
+    names, margin = config.fleet_zones, config.fleet_margin * WEEK_H
+    start, counted = week * WEEK_H - margin, config.fleet_counted * WEEK_H
     full = hours(names, config.year)
-    n = FLEET_H + int(config.duration_h + config.slack_h)
+    arrivals = counted + 2 * margin
+    n = arrivals + int(config.duration_h + config.slack_h)
     traces = Traces(names, full.time(start), 1.0, full.intensity_g_per_kwh[:, start : start + n])
-    arrival = np.arange(0, FLEET_H, 6)
-    jobs = Jobs(np.tile(arrival, len(names)), config.duration_h, 60.0, config.slack_h,
+    arrival = np.arange(0, arrivals, EVERY_H)
+    jobs = Jobs(np.tile(arrival, len(names)), config.duration_h, JOB_KW, config.slack_h,
                 interruptible=True, home=np.repeat(np.array(names, dtype=object), len(arrival)))  # fmt: skip
-    return jobs, traces
+    return jobs, traces, (jobs.arrival_h >= margin) & (jobs.arrival_h < margin + counted)
+
+
+def mean_kw(config: Config) -> float:
+    """Power that the fleet draws in each country in the mean [kW]."""
+    return JOB_KW * config.duration_h / EVERY_H
+
+
+def busy_share(schedule: Schedule, config: Config, room_kw: float) -> float:
+    """Share of the machines of all countries at work in the weeks that are counted (0 to 1)."""
+    load = schedule.pieces.load(schedule.jobs.power_kw, len(schedule.traces.zones), schedule.traces.n_steps)
+    margin = config.fleet_margin * WEEK_H
+    return float(load[:, margin : margin + config.fleet_counted * WEEK_H].mean() / room_kw)
 
 
 def capacity(config: Config, week: int) -> Rows:
-    """Saving against how full the machines are: at home, anywhere, and with only some of the work flexible."""
-    jobs, traces = fleet(config, week)
-    mean_kw, rows = 240.0, list[dict[str, Any]]()
+    """Saving against how full the machines are: at home, anywhere, and with only some of the work flexible.
+
+    Anywhere means in any country, from hour to hour: the work may follow the wind while it runs, and moving is free.
+
+    What is not flexible runs at once, at home, and takes its mean power from the machines; the flexible work is scaled to all of
+    the fleet.
+    """
+    jobs, traces, counted = fleet(config, week)
+    mean, rows = mean_kw(config), list[dict[str, Any]]()
     for utilisation in config.utilisation:
         for share in (1.0, config.flexible_share):
-            # what is not flexible runs at once, at home, and takes its mean power from the machines
-            room = (
-                mean_kw / utilisation - (1 - share) * mean_kw
-            ) / share  # for the flexible share, scaled to all of it
-            for policy in ("k_cheapest", "joint"):
-                found = simulate(jobs, traces, policy, capacity=room).metrics()
-                rows.append({"week": week, "utilisation": utilisation, "flexible": share, "policy": policy,
-                             "saved_pct": share * found["saved_pct"], "missed": found["missed"],
-                             "moved_pct": found["moved_pct"], "delay_p95_h": found["delay_p95_h"]})  # fmt: skip
+            room = (mean / utilisation - (1 - share) * mean) / share
+            for policy in (Policy("k_cheapest"), Policy("joint", migrate=True)):
+                schedule = simulate(jobs, traces, policy, capacity=room)
+                ok = schedule.scheduled & counted
+                saved = 100 * (1 - schedule.carbon_g[ok].sum() / schedule.baseline_g[ok].sum())
+                flexible = busy_share(schedule, config, room)  # of the room for flexible work
+                busy = (share * flexible * room + (1 - share) * mean) / (mean / utilisation)
+                rows.append(
+                    {"week": week, "utilisation": utilisation, "flexible": share, "policy": policy.name, "busy": busy,
+                     "saved_pct": float(share * saved), "missed": int((~schedule.scheduled).sum()),
+                     "moved_pct": 100 * float((schedule.region[ok] != schedule.windows.home[ok]).mean()),
+                     "delay_p95_h": float(np.percentile(schedule.delay_h[ok], 95))}
+                )  # fmt: skip
     return rows
 
 
 def gap(config: Config, week: int) -> Rows:
-    """How far from the linear program: jobs that pause are shared out exactly, jobs in one piece by a heuristic."""
-    jobs, traces = fleet(config, week)
+    """How far from the linear program: jobs that pause are shared out exactly, the others and the regions by a heuristic."""
+    jobs, traces, _ = fleet(replace(config, fleet_margin=0), week)
     three = ("DE", "PL", "DK")
     traces = traces.select(three)
     keep = np.isin(jobs.home.astype(str), three)
     rows: Rows = []
+    ways: tuple[tuple[str, bool, str | Policy, str], ...] = (
+        ("k_cheapest", True, "k_cheapest", "home"),
+        ("best_start", False, "best_start", "home"),
+        ("joint", True, "joint", "any"),
+        ("joint, migrating", True, Policy("joint", migrate=True), "any"),
+    )
     for utilisation in config.utilisation[3:]:
-        room = 240.0 / utilisation
-        for pause, policy, regions in (
-            (True, "k_cheapest", "home"),
-            (False, "best_start", "home"),
-            (True, "joint", "any"),
-        ):
+        room = mean_kw(config) / utilisation
+        for name, pause, policy, regions in ways:
             some = Jobs(
-                jobs.arrival_h[keep], config.duration_h, 60.0, config.slack_h, interruptible=pause, home=jobs.home[keep]
+                jobs.arrival_h[keep],
+                config.duration_h,
+                JOB_KW,
+                config.slack_h,
+                interruptible=pause,
+                home=jobs.home[keep],
             )
             found = simulate(some, traces, policy, capacity=room).metrics()
             bound = bounds.linear_program(some, traces, room, regions=regions)
-            assert bound.carbon_kg is not None or found["missed"]
             above = (
                 None if found["missed"] or bound.carbon_kg is None else 100 * (found["carbon_kg"] / bound.carbon_kg - 1)
             )
-            rows.append({"week": week, "utilisation": utilisation, "pauses": pause, "policy": policy, "missed": found["missed"],
+            rows.append({"week": week, "utilisation": utilisation, "pauses": pause, "policy": name, "missed": found["missed"],
                          "saved_pct": found["saved_pct"], "above_lp_pct": above, "feasible": bound.feasible})  # fmt: skip
     return rows
 

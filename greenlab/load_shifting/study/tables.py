@@ -81,6 +81,11 @@ def by_utilisation(capacity: pd.DataFrame) -> pd.DataFrame:
     return found.assign(line=line)
 
 
+def busy(capacity: pd.DataFrame, utilisation: float) -> float:
+    """Measured share of the machines at work where a utilisation is said: mean over weeks, policies and flexible shares."""
+    return float(at(capacity, utilisation=utilisation)["busy"].mean())
+
+
 def spread_of_pairs(pairs: pd.DataFrame) -> dict[str, float]:
     """Of all pairs of computed grids: how many, median and largest ratio, shares [%] of 30 to 40 times and of 30 or more."""
     times = at(pairs, kind="grids", basis="computed")["times"]

@@ -150,11 +150,11 @@ def error_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def fleet_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the saving of a fleet against how full its machines are; the band is the spread over weeks."""
+    """Draw the saving of a fleet against how full its machines are; the band is the spread over times of the year."""
     rows = table.assign(full_pct=100 * table["utilisation"])
     return lines(
         rows, "full_pct", "saved_pct", color="line", color_title=None, band=("low", "high"), title=title, max_colors=4, zero=True,
-        subtitle="share of the whole fleet's carbon; eight countries with equal machines; the band is the spread over six weeks",
+        subtitle="share of the whole fleet's carbon; eight countries with equal machines; band: six times of the year",
         description="Carbon saved by a fleet against its utilisation, at home and in eight countries, all or a quarter flexible",
         x_title="Machines in use [%]", y_title=SAVED,
     )  # fmt: skip
