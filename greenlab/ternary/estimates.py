@@ -177,5 +177,7 @@ def energy_ratio(shape: TransformerShape, energy: OperationEnergy, *, context: i
         for kind in (False, True)
     ]
     return totals[0] / totals[1]
+
+
 __all__ = ["LOG2_3", "SCOPES", "SHAPES", "UNVERIFIED", "OperationEnergy", "energy_per_token", "energy_ratio"]
 __all__ += ["memory_ratio", "replace", "runtime_bytes", "stored_bytes"]

@@ -350,7 +350,7 @@ def test_without_a_capacity_the_program_equals_the_optimum():
             "policy='threshold' decides for each job alone.*use now",
         ),
         (lambda t, j: simulate(j, t, "joint", capacity=[1, 2]), r"capacity has shape \(2,\): expected one number"),
-        (lambda t, j: simulate(j, t, "joint", capacity={"X": 1}), "zone='X' is not in the traces; they have A"),
+        (lambda t, j: simulate(j, t, "joint", capacity={"X": 1}), "no zone 'X'; known: A"),
         (lambda t, j: simulate(j, t, "joint", capacity=-1), "capacity has a negative value"),
         (lambda t, j: bounds.optimum(j, t, regions="all"), "regions='all': expected 'home' or 'any'"),
     ],

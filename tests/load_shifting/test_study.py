@@ -132,7 +132,7 @@ def test_distances_are_those_of_the_globe():
 
 def test_the_claim_is_counted_over_pairs():
     table = pd.DataFrame(
-        {"kind": "grids", "basis": ["computed"] * 4 + ["MODELLED"], "times": [1.5, 2.5, 35.0, 50.0, 35.0]}
+        {"kind": "grids", "basis": ["computed"] * 4 + ["modelled"], "times": [1.5, 2.5, 35.0, 50.0, 35.0]}
     )
     found = work.spread_of_pairs(table)
     assert found == {"pairs": 4, "pairs-median": 18.75, "pairs-max": 50, "pairs-30-to-40": 25, "pairs-30": 50}

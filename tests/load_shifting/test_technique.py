@@ -323,7 +323,7 @@ TRACES = Traces(("A", "B"), "2020", 1.0, [[100.0] * 6, [200.0] * 6])
         (lambda: Policy("threshold", quantile=30), "quantile=30: expected 0 to 1"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue=0.5), "pue=0.5: expected 1.0 or more"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue=[1, 1, 1]), "pue=.*expected one number, a dict"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue={"X": 1.2}), "zone='X' is not in the traces"),
+        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue={"X": 1.2}), "no zone 'X'; known: "),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal="marginal"), "needs marginal_g_per_kwh"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal="green"), "signal='green': expected one of average"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal=np.ones((2, 5))), r"signal has shape \(2, 5\)"),

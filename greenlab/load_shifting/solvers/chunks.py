@@ -11,7 +11,8 @@ one job they are linear in its slack. Costs are kept for as many steps as the sh
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from greenlab.core.compiled import njit
 
 EPS = 1e-9
 CHUNKS_TRIED_FIRST = 4

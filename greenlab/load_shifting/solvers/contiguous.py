@@ -9,8 +9,8 @@ start is less work, and is done instead. Both are exact; ties go to the earliest
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.cumulative import Signal
 
 

@@ -16,7 +16,8 @@ rounding error.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from greenlab.core.compiled import njit
 
 EPS = 1e-9
 NEVER = np.int64(2**62)

@@ -11,8 +11,8 @@ its window, if the deadline lies within it. That is the optimum of the fractiona
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.cumulative import Signal
 
 EPS = 1e-9  # of a step: less is a rounding error

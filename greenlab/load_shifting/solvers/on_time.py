@@ -10,7 +10,8 @@ one job is taken out wherever two others fit in its place. The problem is NP-har
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from greenlab.core.compiled import njit
 
 EPS = 1e-9
 EXCHANGES = 20_000  # pairs of a job on time and one left out that are tried for an exchange at most

@@ -9,8 +9,8 @@ best.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.chunks import solve_one
 
 EPS = 1e-9

@@ -8,7 +8,8 @@ region `flow` then shares the room exactly.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from greenlab.core.compiled import njit
 
 EPS = 1e-9
 

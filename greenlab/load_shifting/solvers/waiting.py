@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.contiguous import _start_cost
 from greenlab.load_shifting.solvers.cumulative import Signal
 

@@ -27,7 +27,7 @@ def hours(zones: tuple[str, ...], year: int) -> Traces:
 
 
 def zone_names(basis: str | None = None, year: int | None = None) -> tuple[str, ...]:
-    """Zones by basis ("computed" or "MODELLED"; None for all) that have the year."""
+    """Zones by basis ("computed" or "modelled"; None for all) that have the year."""
     table = grid.zones()
     rows = zip(table["zone"], table["basis"], table["years"], strict=True)
     return tuple(zone for zone, b, years in rows if basis in (None, b) and (year is None or year in years))

@@ -220,9 +220,9 @@ def pairs(config: Config) -> Rows:
     for dirty in names:
         for clean in names:
             if means[dirty] > means[clean]:
-                modelled = "MODELLED" in (basis[dirty], basis[clean])
+                modelled = "modelled" in (basis[dirty], basis[clean])
                 rows.append({"kind": "grids", "dirty": dirty, "clean": clean, "times": means[dirty] / means[clean],
-                             "basis": "MODELLED" if modelled else "computed"})  # fmt: skip
+                             "basis": "modelled" if modelled else "computed"})  # fmt: skip
     for dirty in FOSSIL:
         for clean in CLEAN:
             times = facts.value(f"ipcc-{dirty}") / facts.value(f"ipcc-{clean}")

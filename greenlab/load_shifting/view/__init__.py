@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import grid
+from greenlab.core.names import MODELLED
 from greenlab.lab.charts import Slider, dots, heatmap, lines, points, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.charts.slider import span, with_slider
@@ -16,7 +17,7 @@ from greenlab.load_shifting.study import tables as work
 from greenlab.load_shifting.view import exercises  # noqa: F401 - registers the exercises
 from greenlab.load_shifting.view.twin import plan_twin
 from greenlab.load_shifting.view.upload import OwnGrid, plain_csv
-from greenlab.load_shifting.view.widget import MODELLED, label, shift, shift_explorer, timeline
+from greenlab.load_shifting.view.widget import label, shift, shift_explorer, timeline
 
 __all__ = ["OwnGrid", "country_chart", "day_map", "day_strip", "duck_twin", "error_chart", "fleet_chart", "front_chart"]
 __all__ += ["pairs_chart", "photons_chart", "plain_csv", "plan_twin", "reach_chart", "shift", "shift_explorer"]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from greenlab.core import grid
 from greenlab.core.grid.traces import Traces
+from greenlab.core.names import MODELLED
 from greenlab.lab.theme import BLUE, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 from greenlab.load_shifting import AR1, Jobs, Schedule, simulate
@@ -25,7 +26,7 @@ FORECASTS: dict[str, Any] = {
     "perfect": None, "errors with memory, 20 %": AR1(0.97, 0.2, 1), "independent errors, 20 %": AR1(0.0, 0.2, 1),
     "yesterday again": "persistence",
 }  # fmt: skip
-MODELLED = "MODELLED"
+
 STAY, NEAR, EUROPE, WORLD = (
     "home only",
     "home and 5 neighbours",
@@ -122,7 +123,7 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         "due": (slack_h + RUN_H) / DAY_H,
         "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
         "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. Work in: {places}",
-        "warning": f"{MODELLED} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
+        "warning": f"{MODELLED.upper()} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
     }  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def label(zone: str) -> str:
     ('France', 'Singapore (MODELLED)')
     """
     row = grid.zones().set_index("zone").loc[zone]
-    return f"{row['name']} ({MODELLED})" if row["basis"] == MODELLED else str(row["name"])
+    return f"{row['name']} ({MODELLED.upper()})" if row["basis"] == MODELLED else str(row["name"])
 
 
 def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
