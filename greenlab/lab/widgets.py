@@ -15,11 +15,20 @@ import ipywidgets as W
 import traitlets
 
 from greenlab.core.names import unknown
-from greenlab.lab.renderer import EMBED_OPTIONS
+from greenlab.lab import page
+from greenlab.lab.renderer import fit
 
 Values = dict[str, Any]
 MESSAGE = '<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{}</div>'
 FAILED = "This setting failed"  # how the message starts when draw or say raised
+
+
+class _FittingChart(alt.JupyterChart):
+    """A chart that a kernel updates, as wide as the cell that shows it."""
+
+    @traitlets.validate("spec")
+    def _fit(self, proposal: Any) -> Any:
+        return proposal["value"] and fit(proposal["value"])
 
 
 def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
@@ -33,7 +42,8 @@ def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
     if getattr(chart, "description", alt.Undefined) is alt.Undefined:
         raise ValueError("the chart has no description; it is what a reader hears who does not see the chart")
     alt.JupyterChart.enable_offline()
-    return alt.JupyterChart(chart, embed_options=EMBED_OPTIONS)
+    page.attend()
+    return _FittingChart(chart)
 
 
 class LiveChart(W.VBox):
@@ -44,7 +54,7 @@ class LiveChart(W.VBox):
         self._words = str(chart.description)
 
     def __repr__(self) -> str:
-        return f"[live chart] {self._words}"
+        return f"[live chart] Run the cell to see it. {self._words}"
 
 
 class Explorer(W.VBox):
@@ -87,6 +97,7 @@ class Explorer(W.VBox):
         self.controls = dict(controls)
         self._draw, self._say, self._goal, self._goal_text, self._base = draw, say, goal, goal_text, base
         self._text, self._quiet, self._setting = "", False, False
+        self._first: Values = {name: control.value for name, control in controls.items()}
         self._wanted: Values = {}  # the parameters that were set last
         self.message = W.HTML()
         self.panel = panel(base if base is not None else draw(**self.value))
@@ -131,6 +142,25 @@ class Explorer(W.VBox):
             self._quiet = False
         if self.value != before:
             self._redraw()
+
+    def text_at(self, **values: Any) -> str:
+        """What the widget says at another setting; then it stands again where it stood.
+
+        For a cell that shows the widget at work: it prints the same each time it runs, wherever the reader has moved the
+        controls, and it reaches no goal for the reader.
+
+        Args:
+            values: controls that differ from the setting in which the widget was made.
+
+        Raises:
+            ValueError: as `set` does.
+        """
+        before = self.value
+        try:
+            self.set(**{**self._first, **values})
+            return self.text
+        finally:
+            self.set(**before)
 
     def _on_change(self, _: Any) -> None:
         if not self._quiet:
@@ -182,7 +212,7 @@ class Explorer(W.VBox):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.value.items())
-        return f"[widget] {settings}"
+        return f"[widget] Run the cell to use it. It starts at {settings}"
 
 
 def _choices(control: W.ValueWidget) -> list[Any] | None:

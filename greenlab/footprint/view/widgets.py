@@ -87,7 +87,7 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
             subtitle="Grey: published trainings, hollow where unverified. Each line is one grid; a step of the axes is ten times",
         ),
         description="Training energy against emissions, both logarithmic: published models, three grids as lines, your run",
-        width=WIDTH - 60, height=340,
+        width=WIDTH - 60, height=340, padding={"left": 8, "top": 8, "bottom": 8, "right": 150},  # the grids' names
     )  # fmt: skip
 
 
