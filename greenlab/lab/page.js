@@ -11,13 +11,14 @@ const INSIDE = ".jp-OutputArea-output .jupyter-widgets, .jp-OutputArea-output .v
 const DISCONNECTED = "jupyter-widgets-disconnected";
 const GONE = "The kernel behind this widget has ended or was restarted, so it no longer answers. Run its cell again.";
 
-/** Keep the keys of a focused control from Lab, except Escape (back to the cells) and Ctrl+S (save). */
+/** Keep the keys of a focused control from Lab. Ctrl+S still saves, and Escape leads back to the cell. */
 function keepKeys(event) {
   const target = event.target;
   if (!(target instanceof Element) || !target.closest(INSIDE)) return;
   const saves = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s";
-  if (event.key === "Escape" || saves) target.removeAttribute(SUPPRESS);
+  if (saves) target.removeAttribute(SUPPRESS);
   else target.setAttribute(SUPPRESS, "true");
+  if (event.key === "Escape") target.closest(".jp-Cell")?.focus();
 }
 
 function set(element, name, value) {
@@ -28,6 +29,7 @@ function set(element, name, value) {
 function nameSliders() {
   for (const slider of document.querySelectorAll(".widget-slider")) {
     const label = slider.querySelector(".widget-label");
+    if (label?.title === "null") label.removeAttribute("title"); // ipywidgets writes it where there is no tooltip
     const readout = slider.querySelector(".widget-readout");
     const words = (label?.textContent ?? "").trim();
     const name = label?.title || words || "slider";

@@ -219,8 +219,8 @@ class LabPage:
         handle.focus()
         handle.press(key)
 
-    def press_vega_slider(self, index: int, key: str = "PageUp") -> None:
-        """Move the slider that Vega draws under a chart. Lab takes the arrow keys for itself; PageUp works."""
+    def press_vega_slider(self, index: int, key: str = "ArrowRight") -> None:
+        """Move the slider that Vega draws under a chart, by keyboard."""
         slider = self.cell(index).locator(".vega-bind input[type=range]").first
         slider.focus()
         slider.press(key)
