@@ -6,10 +6,16 @@ PIP_ARGS ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: lab test check bench study student setup assets clean
+.PHONY: lab html test check bench study student setup assets clean
 
+# The whole repository is served, so that links from the chapters into data/ open; and Lab asks about no news.
 lab: assets
-	$(BIN)/jupyter lab --ip=127.0.0.1 $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
+
+# The chapters as web pages with live charts, for reading without Python: html/*.html
+html: $(VENV)/.dev
+	$(BIN)/python -m greenlab.lab.export html
 
 test: $(VENV)/.dev assets
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
