@@ -10,11 +10,14 @@ from pathlib import Path
 
 import anywidget
 
+from greenlab.lab.renderer import STYLE
+
 
 class Page(anywidget.AnyWidget):
     """A widget without a face, whose JavaScript looks after the whole page."""
 
     _esm = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+    _css = STYLE  # a chart brings it too, but only the first one of a page is heard, and that may be of another book
 
 
 _page: Page | None = None

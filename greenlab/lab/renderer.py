@@ -25,12 +25,12 @@ LEAST_PX = 400  # a plot that is narrower than this fits everywhere, and stays a
 TITLE_PX, SUBTITLE_PX, LEGEND_PX = 9.6, 6.8, 6.6  # a letter, a little generously: the browser's font is not known here
 BESIDE_PX = 76  # room right of the plot where words stand beside marks: Vega's fit counts axes and legends, not words
 NAMES_PX = 190  # what the names of rows take from the plot
-# Instead of vega-embed's own style: the chart is as wide as its cell, and what cannot follow (charts beside or below one
-# another) is drawn smaller. The menu that the style is for is switched off.
+# Beside vega-embed's own style, or instead of it: the chart is as wide as its cell, and what cannot follow (charts
+# beside or below one another) is drawn smaller. The menu that vega-embed's style is for is switched off.
 STYLE = (
-    ".vega-embed{position:relative;display:block;width:100%;box-sizing:border-box}"
-    ".vega-embed .chart-wrapper{width:100%}"
-    ".vega-embed svg.marks{max-width:100%;height:auto}"
+    "div.vega-embed{position:relative;display:block;width:100%;box-sizing:border-box}"
+    "div.vega-embed .chart-wrapper{width:100%}"
+    "div.vega-embed svg.marks{max-width:100%;height:auto}"
     ".vega-bind label{display:flex;flex-wrap:wrap;gap:0 8px;align-items:center;margin:2px 0}"
 )
 # No menu, as it fails axe; SVG, as a screen reader can read its marks.
