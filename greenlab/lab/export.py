@@ -100,7 +100,17 @@ def page(notebook: nbformat.NotebookNode, title: str, up: str = "") -> str:
         notebook: an executed notebook; its outputs are replaced by what is drawn.
         title: what the browser's tab says.
         up: the way from the page to the folder of the script, such as "../../".
+
+    Raises:
+        TypeError: if ``notebook`` was not read by nbformat, or the others are no words.
     """
+    if not isinstance(notebook, nbformat.NotebookNode):
+        raise TypeError(
+            f"notebook={notebook!r:.80} is {type(notebook).__name__}: give nbformat.read(path, as_version=4)"
+        )
+    for name, words in (("title", title), ("up", up)):
+        if not isinstance(words, str):
+            raise TypeError(f"{name}={words!r:.80} is {type(words).__name__}: give words")
     body, _ = _BookExporter().from_notebook_node(_drawn(notebook), {"metadata": {"name": title}})
     head, end, rest = body.partition("</head>")
     head = _HEAD_SCRIPT.sub("", head)  # RequireJS, MathJax and Mermaid, each from a network
@@ -139,9 +149,14 @@ def export(out: Path, root: Path = ROOT) -> list[Path]:
 
     Raises:
         ValueError: if there is no notebook below ``root``.
+        TypeError: if ``out`` or ``root`` is no path.
     """
     import vl_convert
 
+    for name, folder in (("out", out), ("root", root)):
+        if not isinstance(folder, str | Path):
+            raise TypeError(f"{name}={folder!r:.80} is {type(folder).__name__}: give a path")
+    out, root = Path(out), Path(root)
     notebooks = sorted((root / "notebooks").glob("*.ipynb"))
     if not notebooks:
         raise ValueError(f"root={str(root)!r} has no notebooks/*.ipynb: give the folder of the repository")

@@ -127,7 +127,12 @@ def fit(spec: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: a Vega-Lite spec, as Altair's ``to_dict()`` gives it; it is not changed.
+
+    Raises:
+        TypeError: if ``spec`` is no dict.
     """
+    if not isinstance(spec, dict):
+        raise TypeError(f"spec={spec!r:.80} is {type(spec).__name__}: give a Vega-Lite spec as a dict, chart.to_dict()")
     spec = dict(spec)
     single = "mark" in spec or "layer" in spec
     wide = single and isinstance(spec.get("width"), (int, float)) and spec["width"] >= LEAST_PX
@@ -166,7 +171,12 @@ def render(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
 
     Args:
         spec: a Vega-Lite spec, as Altair's ``to_dict()`` gives it.
+
+    Raises:
+        TypeError: if ``spec`` is no dict.
     """
+    if not isinstance(spec, dict):
+        raise TypeError(f"spec={spec!r:.80} is {type(spec).__name__}: give a Vega-Lite spec as a dict, chart.to_dict()")
     words = [part.rstrip(".") for part in (_text(spec.get("title")), spec.get("description", "")) if part]
     spec = fit(_round_data(spec))
     spec["$schema"] = SCHEMA

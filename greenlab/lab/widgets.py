@@ -38,7 +38,10 @@ def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
 
     Raises:
         ValueError: if the chart has no description.
+        TypeError: if it is no chart of Altair.
     """
+    if not isinstance(chart, alt.TopLevelMixin):
+        raise TypeError(f"chart={chart!r:.80} is {type(chart).__name__}: give an Altair chart")
     if getattr(chart, "description", alt.Undefined) is alt.Undefined:
         raise ValueError("the chart has no description; it is what a reader hears who does not see the chart")
     alt.JupyterChart.enable_offline()
@@ -75,6 +78,7 @@ class Explorer(W.VBox):
     Raises:
         ValueError: if there are no controls, one has no description, or the goal has no words. Whatever ``draw`` or
             ``say`` raise for the first values is passed on.
+        TypeError: if controls is no mapping of widgets, or draw, say or goal cannot be called.
     """
 
     def __init__(
@@ -87,9 +91,18 @@ class Explorer(W.VBox):
         *,
         base: alt.TopLevelSpec | None = None,
     ) -> None:
+        if not isinstance(controls, Mapping):
+            raise TypeError(f"controls={controls!r:.80} is {type(controls).__name__}: give a dict of name and widget")
+        for name, call in (("draw", draw), ("say", say), ("goal", goal)):
+            if not callable(call) and not (name == "goal" and call is None):
+                raise TypeError(f"{name}={call!r:.80} is {type(call).__name__}: give a function of the control values")
+        if not isinstance(goal_text, str):
+            raise TypeError(f"goal_text={goal_text!r:.80} is {type(goal_text).__name__}: give words")
         if not controls:
             raise ValueError("controls is empty; give at least one widget, for example a W.IntSlider")
         for name, control in controls.items():
+            if not isinstance(control, W.ValueWidget):
+                raise TypeError(f"controls[{name!r}]={control!r:.80} is no control: give a widget with a value")
             if not getattr(control, "description", ""):
                 raise ValueError(f"control {name!r} has no description; it is the label that the reader sees and hears")
         if (goal is None) != (not goal_text):
@@ -254,7 +267,12 @@ def exercise_extremes(explorer: Explorer) -> list[tuple[Values, str]]:
 
     Returns:
         The values and the text of each stop. The controls are put back; an exception of ``draw`` or ``say`` is passed on.
+
+    Raises:
+        TypeError: if ``explorer`` is no Explorer.
     """
+    if not isinstance(explorer, Explorer):
+        raise TypeError(f"explorer={explorer!r:.80} is {type(explorer).__name__}: give an Explorer")
     start = explorer.value
     ends = {name: _ends(control) for name, control in explorer.controls.items()}
     stops = [start] + [start | {name: end} for name in ends for end in ends[name]]

@@ -269,13 +269,15 @@ def opens_rendered(page, link, href):
     link.scroll_into_view_if_needed()
     link.click()
     viewer = page.page.locator(".jp-MarkdownViewer:visible")
-    viewer.locator("h1").first.wait_for(timeout=20_000)
-    assert len(page.page.context.pages) == 1, "the link left Lab"
-    if place:
-        assert viewer.locator(f"[id='{place}'], [data-jupyter-id='{place}']").count() == 1
-    page.page.evaluate(
-        "() => [...jupyterapp.shell.widgets('main')].find(w => w.node.querySelector('.jp-MarkdownViewer')).close()"
-    )
+    try:
+        viewer.locator("h1").first.wait_for(timeout=20_000)
+        assert len(page.page.context.pages) == 1, "the link left Lab"
+        assert not place or viewer.locator(f"[id='{place}'], [data-jupyter-id='{place}']").count() >= 1
+    finally:
+        page.page.evaluate(
+            """() => { for (const w of [...jupyterapp.shell.widgets('main')])
+                if (w.node.querySelector('.jp-MarkdownViewer')) w.close(); }"""
+        )
     page.page.locator(".jp-NotebookPanel:visible").wait_for(timeout=10_000)
 
 
