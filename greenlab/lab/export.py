@@ -36,7 +36,7 @@ for (const box of document.querySelectorAll(".greenlab-chart")) {
 """
 
 
-class _MathRenderer(IPythonRenderer):  # type: ignore[misc]
+class _MathRenderer(IPythonRenderer):
     """Markdown whose formulas become MathML, which browsers draw by themselves."""
 
     def block_math(self, body: str) -> str:
@@ -52,7 +52,7 @@ def _mathml(tex: str, display: str) -> str:
     return str(convert(tex.strip(), display=display))
 
 
-class _BookExporter(HTMLExporter):  # type: ignore[misc]
+class _BookExporter(HTMLExporter):
     """nbconvert's page with our charts, our formulas, and none of its scripts."""
 
     @default("template_name")
