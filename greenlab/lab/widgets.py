@@ -1,7 +1,7 @@
 """The book's widget: a few controls, a chart that follows them, and a sentence that says what the chart shows.
 
-It is a ``VBox`` with observers. ``interact`` and ``Output`` were measured to be slower, to blank the chart at every step,
-and to hide exceptions. The message is text, so a screen reader hears it and a test can read it.
+It is a ``VBox`` with observers. ``interact`` and ``Output`` were measured to be slower, to blank the chart at every
+step, and to hide exceptions. The message is text, so a screen reader hears it and a test can read it.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Explorer(W.VBox):
         goal_text: the goal, such as "get below 60 % of the energy at no more than 2 % loss".
         base: a chart with parameters that Vega recomputes itself; faster than a new chart (42 against 64 ms a step).
 
-    A burst of slider moves does not queue up: ipywidgets sends the next value only when the kernel has answered the last
-    one, and then the newest.
+    A burst of slider moves does not queue up: ipywidgets sends the next value only when the kernel has answered the
+    last one, and then the newest.
 
     Raises:
         ValueError: if there are no controls, one has no description, or the goal has no words. Whatever ``draw`` or
@@ -159,8 +159,8 @@ class Explorer(W.VBox):
     def text_at(self, **values: Any) -> str:
         """What the widget says at another setting; then it stands again where it stood.
 
-        For a cell that shows the widget at work: it prints the same each time it runs, wherever the reader has moved the
-        controls, and it reaches no goal for the reader.
+        For a cell that shows the widget at work: it prints the same each time it runs, wherever the reader has moved
+        the controls, and it reaches no goal for the reader.
 
         Args:
             values: controls that differ from the setting in which the widget was made.
@@ -266,7 +266,8 @@ def exercise_extremes(explorer: Explorer) -> list[tuple[Values, str]]:
     """Move every control to its least, its first and its greatest value, alone and all together; for tests.
 
     Returns:
-        The values and the text of each stop. The controls are put back; an exception of ``draw`` or ``say`` is passed on.
+        The values and the text of each stop. The controls are put back; an exception of ``draw`` or ``say`` is passed
+        on.
 
     Raises:
         TypeError: if ``explorer`` is no Explorer.
