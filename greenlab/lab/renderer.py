@@ -154,6 +154,11 @@ def fit(spec: dict[str, Any]) -> dict[str, Any]:
             "legend": config.get("legend", {}) | {"columns": _legend_columns(spec, plot)},
             "axisX": axis_x | config.get("axisX", {}),
         }
+    if single and not spec.get("title"):
+        layers = [dict(layer) for layer in spec.get("layer", [])]
+        titles = [layer.pop("title") for layer in layers if layer.get("title")]
+        if len(titles) == 1:  # the title of a layer is drawn as that of the chart, so it may as well be
+            spec |= {"layer": layers, "title": titles[0]}
     if title := spec.get("title"):
         title = dict(title) if isinstance(title, dict) and "expr" not in title else {"text": title}
         if wide and "projection" not in spec:  # marks of a map reach over its frame

@@ -158,6 +158,15 @@ def test_a_title_breaks_into_the_lines_that_its_chart_has_room_for(text, room, l
     assert evaluated(fitted["title"]["text"]["expr"], room) == lines
 
 
+def test_the_title_of_a_layer_breaks_too():
+    """Altair leaves it there when a chart with a title becomes a layer of another."""
+    spec = {"width": 560, "layer": [{"mark": "bar", "title": "Layer ten"}, {"mark": "rule"}]}
+    fitted = renderer.fit(spec)
+    assert evaluated(fitted["title"]["text"]["expr"], 2000) == ["Layer ten"]
+    assert "title" not in fitted["layer"][0]
+    assert spec["layer"][0]["title"] == "Layer ten"
+
+
 def test_vega_draws_the_broken_title():
     """The expression in Vega itself: 720 px where there is no page, so a long title takes three lines."""
     fitted = renderer.fit(titled(text="It isn't one line " * 10) | {"encoding": {}, "data": {"values": [{"a": 1}]}})
