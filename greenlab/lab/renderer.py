@@ -22,7 +22,7 @@ MIME = "application/vnd.vegalite.v5+json"
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"  # a name, not an address: nothing is fetched
 FULL_PX = 720  # the width of a chart with its axes and legends, where the cell has room for it
 LEAST_PX = 400  # a plot that is narrower than this fits everywhere, and stays as it is
-TITLE_PX, SUBTITLE_PX, LEGEND_PX = 9.6, 6.8, 6.6  # a letter, a little generously: the browser's font is not known here
+TITLE_PX, SUBTITLE_PX, LEGEND_PX = 10.4, 6.8, 6.6  # a letter, a little generously: the browser's font is not known here
 BESIDE_PX = 76  # room right of the plot where words stand beside marks: Vega's fit counts axes and legends, not words
 NAMES_PX = 190  # what the names of rows take from the plot
 # Beside vega-embed's own style, or instead of it: the chart is as wide as its cell, and what cannot follow (charts
