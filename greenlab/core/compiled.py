@@ -1,7 +1,7 @@
 """Loops that numba compiles: where they are kept, how many threads they use, and what happens after a fork.
 
-Used as ``from greenlab.core.compiled import njit`` in place of numba's own. numba is imported when the first loop is decorated,
-not before. Three things differ from ``numba.njit(cache=True)``:
+Used as ``from greenlab.core.compiled import njit`` in place of numba's own. numba is imported when the first loop is
+decorated, not before. Three things differ from ``numba.njit(cache=True)``:
 
 * a checkout that can only be read, with no home to write to, still works: compiled code then goes to a temporary folder
 * a file of compiled code that is damaged, or that cannot be written, is passed over; the loop is compiled again

@@ -9,10 +9,11 @@ import sys
 import numpy as np
 
 from greenlab.core.machine import available_cores
-from greenlab.lab import renderer, theme
+from greenlab.lab import page, renderer, theme
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
-# Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no advice.
+# Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no
+# advice.
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -34,8 +35,9 @@ def thread_count() -> int:
 def setup(seed: int = 0) -> None:
     """Prepare a notebook. Call it first, before torch and transformers are imported; calling it again is harmless.
 
-    Threads are set to the cores that are really available, Hugging Face libraries stay offline and quiet, charts get the
-    book's theme and a renderer that needs no network, and the global random generators are seeded. Nothing is printed.
+    Threads are set to the cores that are really available, Hugging Face libraries stay offline and quiet, charts get
+    the book's theme and a renderer that needs no network, the page is told how to treat keys and screen readers, and
+    the global random generators are seeded. Nothing is printed.
 
     Args:
         seed: seeds ``random`` and NumPy, and torch if it is already imported. A torch that is imported later starts
@@ -54,6 +56,7 @@ def setup(seed: int = 0) -> None:
     _tell_imported(seed, threads)
     theme.enable()
     renderer.enable()
+    page.attend()
 
 
 def _tell_imported(seed: int, threads: int) -> None:

@@ -1,7 +1,8 @@
 """How good could any schedule be? The exact optimum without a capacity, and a linear program with one.
 
-Two families: jobs that stay in one region (`optimum`), and jobs that may change region between steps (`optimum` with ``migrate``,
-`linear_program` with ``regions="any"``). The second has more choice, so its bound is a bound for the first as well.
+Two families: jobs that stay in one region (`optimum`), and jobs that may change region between steps (`optimum` with
+``migrate``, `linear_program` with ``regions="any"``). The second has more choice, so its bound is a bound for the first
+as well.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Bound:
 
     Attributes:
         feasible: whether all the jobs that fit their windows can be done at all.
-        carbon_kg: least carbon [kg] (or least cost, by another signal [unit of the signal x kWh / 1000]); None if infeasible.
+        carbon_kg: least carbon [kg] (or least cost, by another signal [unit of the signal x kWh / 1000]); None if
+            infeasible.
         n_variables: size of the linear program.
     """
 
@@ -40,8 +42,9 @@ class Bound:
 def optimum(jobs: Jobs, traces: Traces, *, regions: str = "any", migrate: bool = False, **options: Any) -> Schedule:
     """The best that each job can get with the future known and room without limit: exact, for `simulate`'s rules.
 
-    No schedule of `simulate` is better, under whatever limit, if it keeps to the same choice: each job in one region, or
-    (``migrate``) in another one from step to step, as `Policy` with ``migrate`` has it. With ``migrate`` it is a bound for both.
+    No schedule of `simulate` is better, under whatever limit, if it keeps to the same choice: each job in one region,
+    or (``migrate``) in another one from step to step, as `Policy` with ``migrate`` has it. With ``migrate`` it is a
+    bound for both.
 
     Args:
         jobs: the work; true durations are planned with, whatever was estimated.
@@ -82,10 +85,11 @@ def linear_program(
 ) -> Bound:  # fmt: skip
     """A lower bound with capacity, by HiGHS: every job may pause for free and run for parts of steps.
 
-    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job exceeds its
-    power in a step, no zone its capacity. With equal powers and whole steps that is a transportation problem, whose
-    optimum is whole numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With ``regions="any"`` a job
-    may change zone from step to step; a transfer is charged by the share of the work that is done away from home.
+    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job
+    exceeds its power in a step, no zone its capacity. With equal powers and whole steps that is a transportation
+    problem, whose optimum is whole numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With
+    ``regions="any"`` a job may change zone from step to step; a transfer is charged by the share of the work that is
+    done away from home.
 
     Args:
         jobs: the work; jobs that do not fit their windows are left out, as `simulate` lists them as missed.
@@ -145,9 +149,14 @@ def linear_program(
         values.append(cap)
     work = coo_array((ones, (j, index)), shape=(n, len(j)))
     solved = linprog(
-        cost * traces.step_h, A_eq=work.tocsr(), b_eq=p.size * power, bounds=np.stack([np.zeros(len(j)), most], axis=1),
-        A_ub=vstack(limits_).tocsr() if limits_ else None, b_ub=np.concatenate(values) if limits_ else None, method="highs",
-    )  # fmt: skip
+        cost * traces.step_h,
+        A_eq=work.tocsr(),
+        b_eq=p.size * power,
+        bounds=np.stack([np.zeros(len(j)), most], axis=1),
+        A_ub=vstack(limits_).tocsr() if limits_ else None,
+        b_ub=np.concatenate(values) if limits_ else None,
+        method="highs",
+    )
     if solved.status not in (0, 2):
         raise RuntimeError(f"HiGHS gave up: {solved.message}")
     return Bound(solved.status == 0, float(solved.fun) / 1e3 if solved.status == 0 else None, len(j))

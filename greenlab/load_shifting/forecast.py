@@ -1,7 +1,7 @@
 """What a scheduler believes the coming hours will be. Decisions use the forecast, the accounts use the truth.
 
-Errors of real forecasts are correlated in time: a front that comes late is late for hours. Independent noise averages out over a
-long job and flatters every policy; `AR1` with a ``rho`` near 1 does not.
+Errors of real forecasts are correlated in time: a front that comes late is late for hours. Independent noise averages
+out over a long job and flatters every policy; `AR1` with a ``rho`` near 1 does not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LARGEST = 1e12  # of a signal's values: sums of years of them stay exact enough
 class AR1:
     """Truth times ``1 + e``, where ``e`` is a first-order autoregressive error of standard deviation ``sigma``.
 
-    ``e`` has the same spread at every hour; ``rho`` is its correlation from one hour to the next, whatever the step. ``rho=0`` is
-    independent noise. A forecast never falls below 0.
+    ``e`` has the same spread at every hour; ``rho`` is its correlation from one hour to the next, whatever the step.
+    ``rho=0`` is independent noise. A forecast never falls below 0.
 
     Attributes:
         rho: correlation of the error from one hour to the next, 0 to below 1.
@@ -127,8 +127,8 @@ def _of_traces(forecast: Traces, traces: Traces, signal: Any) -> np.ndarray:
 def persistence(truth: np.ndarray, issued: np.ndarray, ahead: np.ndarray, step_h: float) -> np.ndarray:
     """Forecasts issued at steps ``issued`` for some steps ``ahead``: each repeats the day before it, for as long as is asked.
 
-    Nothing from after the issue is used, also beyond 24 hours. On the first day there is no day before; the forecast is then flat,
-    and nothing is shifted on its account.
+    Nothing from after the issue is used, also beyond 24 hours. On the first day there is no day before; the forecast is
+    then flat, and nothing is shifted on its account.
 
     Args:
         truth: values ``(Z, T)``.

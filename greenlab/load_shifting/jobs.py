@@ -31,8 +31,9 @@ _OPTIONAL = ("slack_h", "deadline_h", "estimated_h")  # NaN where there is none
 class Jobs:
     """``n`` jobs, as columns; a single number stands for all of them.
 
-    A scheduler decides once a step: a job that arrives within a step may start at the next one, and ``slack_h`` counts from
-    there. Give either ``slack_h`` (how much later than at once it may finish) or ``deadline_h`` (when it must be finished).
+    A scheduler decides once a step: a job that arrives within a step may start at the next one, and ``slack_h`` counts
+    from there. Give either ``slack_h`` (how much later than at once it may finish) or ``deadline_h`` (when it must be
+    finished).
 
     Attributes:
         arrival_h: when the job is known and may start [h after the start of the traces].
@@ -42,13 +43,14 @@ class Jobs:
         deadline_h: when it must be finished [h after the start of the traces]; NaN where there is a slack.
         interruptible: whether it may pause: True or False (or 1 or 0, as tables have them).
         home: name of the zone it belongs to; None means the first zone of the traces.
-        regions: names of the zones it may run in: None for all, one tuple for all jobs, or one for each. Home is always allowed.
+        regions: names of the zones it may run in: None for all, one tuple for all jobs, or one for each. Home is always
+            allowed.
         data_gb: data to be moved before it runs elsewhere [GB].
         checkpoint_h: extra running time for each time it resumes [h].
         min_chunk_h: shortest stretch between two pauses [h].
-        estimated_h: how long the planner thinks it runs [h]; NaN where it knows. The job runs, and pays, ``duration_h`` all the
-            same (see `simulate`). Planners of real clusters often know no more than the mean of a queue (Hanafy et al., "Going
-            Green for Less Green", ASPLOS 2024, sec. 4.2).
+        estimated_h: how long the planner thinks it runs [h]; NaN where it knows. The job runs, and pays, ``duration_h``
+            all the same (see `simulate`). Planners of real clusters often know no more than the mean of a queue (Hanafy
+            et al., "Going Green for Less Green", ASPLOS 2024, sec. 4.2).
 
     Raises:
         TypeError: for a column of another type: the column, the row and the value are named.
@@ -155,8 +157,8 @@ class Jobs:
 
         Raises:
             TypeError: if it is no table, or a column has another type: "no" or "False" are words, not a no.
-            ValueError: for a missing or unknown column, a time without a start or one that cannot be read, or a value out of
-                range.
+            ValueError: for a missing or unknown column, a time without a start or one that cannot be read, or a value
+                out of range.
         """
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(

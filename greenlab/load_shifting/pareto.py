@@ -25,8 +25,9 @@ def pareto(
 ) -> pd.DataFrame:
     """The trade-off between cost and carbon: policies that look at a mixture of both.
 
-    A weight ``w`` decides by ``w * intensity / mean intensity + (1 - w) * price / mean price``. An exact policy without a
-    capacity minimizes the mixture, so no schedule at all is better in both: these are the supported points of the Pareto front.
+    A weight ``w`` decides by ``w * intensity / mean intensity + (1 - w) * price / mean price``. An exact policy without
+    a capacity minimizes the mixture, so no schedule at all is better in both: these are the supported points of the
+    Pareto front.
 
     Args:
         jobs: the work.
@@ -90,13 +91,18 @@ def compare_signals(
         ValueError: as `simulate`.
 
     Returns:
-        decided_by and what `Schedule.metrics` says: carbon_kg by the average, and, where known, marginal_kg, curtailed_kwh, cost.
+        decided_by and what `Schedule.metrics` says: carbon_kg by the average, and, where known, marginal_kg,
+        curtailed_kwh, cost.
     """
     check_work(jobs, traces, options.get("transfer"))
     if signals is not None and (isinstance(signals, str) or not isinstance(signals, Iterable)):
         raise TypeError(f"signals={signals!r}: expected several names, as ['average', 'price']")
-    have = {"average": True, "marginal": traces.marginal_g_per_kwh is not None, "curtailment": traces.curtailed_share is not None,
-            "price": traces.price_per_kwh is not None}  # fmt: skip
+    have = {
+        "average": True,
+        "marginal": traces.marginal_g_per_kwh is not None,
+        "curtailment": traces.curtailed_share is not None,
+        "price": traces.price_per_kwh is not None,
+    }
     chosen = [name for name in SIGNALS if have[name]] if signals is None else list(signals)
     base = {"decided_by": "nothing (at once)", **simulate(jobs, traces, "now", **options).metrics()}
     return pd.DataFrame(

@@ -32,12 +32,13 @@ class Policy:
         name: one of `POLICIES`.
         quantile: of the signal over the job's window, 0 to 1, for "threshold".
         limit: a fixed value of the signal per kWh instead of the quantile.
-        migrate: with "joint", whether jobs that may pause for free may change region between any two steps, at no cost ("follow
-            the sun"). Otherwise each job stays in one region.
+        migrate: with "joint", whether jobs that may pause for free may change region between any two steps, at no cost
+            ("follow the sun"). Otherwise each job stays in one region.
 
     Raises:
         TypeError: if ``name`` is no text, ``quantile`` or ``limit`` no number, or ``migrate`` no boolean.
-        ValueError: for an unknown name, a quantile outside 0 to 1, a limit that is not finite, or ``migrate`` with another policy.
+        ValueError: for an unknown name, a quantile outside 0 to 1, a limit that is not finite, or ``migrate`` with
+            another policy.
     """
 
     name: str
@@ -67,9 +68,9 @@ class Policy:
 class Problem:
     """What a policy sees: one entry for each of ``n`` jobs that fit their windows; times in steps.
 
-    ``signal`` is the cost per kWh of computing ``(Z, T)``, overhead of the data centre included. ``zones`` ``(n_sets, Z)`` are the
-    sets of zones that occur, home included, and ``zone_set`` the set of each job. ``move_cost`` and ``move_steps`` ``(n, Z)`` are
-    None when moving is free. ``kwh_per_step`` is what a job draws in a step.
+    ``signal`` is the cost per kWh of computing ``(Z, T)``, overhead of the data centre included. ``zones`` ``(n_sets,
+    Z)`` are the sets of zones that occur, home included, and ``zone_set`` the set of each job. ``move_cost`` and
+    ``move_steps`` ``(n, Z)`` are None when moving is free. ``kwh_per_step`` is what a job draws in a step.
     """
 
     signal: Signal

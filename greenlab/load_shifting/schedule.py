@@ -147,8 +147,9 @@ class Schedule:
         Returns:
             jobs, missed (did not run), late (ran beyond the deadline, as the estimate was short);
             energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
-            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones together);
-            and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg, curtailed_kwh.
+            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones
+            together); and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg,
+            curtailed_kwh.
         """
         ok = self.scheduled
         carbon, base = float(self.carbon_g[ok].sum()) / 1e3, float(self.baseline_g[ok].sum()) / 1e3
@@ -185,11 +186,17 @@ class Schedule:
         when = [self.traces.start + pd.to_timedelta(np.round(x * step * 3600), unit="s") for x in (p.start, p.stop)]
         return pd.DataFrame(
             {
-                "job": p.job, "region": np.asarray(self.traces.zones, dtype=object)[p.zone], "start": when[0], "stop": when[1],
-                "start_h": p.start * step, "stop_h": p.stop * step, "power_kw": self.jobs.power_kw[p.job],
-                "energy_kwh": (p.stop - p.start) * factor, "carbon_g": self.truth.between(p.zone, p.start, p.stop) * factor,
+                "job": p.job,
+                "region": np.asarray(self.traces.zones, dtype=object)[p.zone],
+                "start": when[0],
+                "stop": when[1],
+                "start_h": p.start * step,
+                "stop_h": p.stop * step,
+                "power_kw": self.jobs.power_kw[p.job],
+                "energy_kwh": (p.stop - p.start) * factor,
+                "carbon_g": self.truth.between(p.zone, p.start, p.stop) * factor,
             }
-        )  # fmt: skip
+        )
 
     def missed(self) -> pd.DataFrame:
         """One row for each job that did not run: job, arrival_h, duration_h, reason."""

@@ -36,32 +36,33 @@ def simulate(
 ) -> Schedule:
     """Run a policy over the traces.
 
-    A policy means the same with and without a capacity: a limit that nobody reaches changes nothing, and no limit can lower what
-    `bounds.optimum` says.
+    A policy means the same with and without a capacity: a limit that nobody reaches changes nothing, and no limit can
+    lower what `bounds.optimum` says.
 
     Args:
-        jobs: the work. Where ``jobs.estimated_h`` is given, the policy plans with the estimate and the run takes its true time:
-            a run in one piece goes on after the planned end, one that pauses goes on after its last planned stretch, and a
-            shorter one stops early. It may then end after its deadline: ``metrics()["late"]`` counts these.
+        jobs: the work. Where ``jobs.estimated_h`` is given, the policy plans with the estimate and the run takes its
+            true time: a run in one piece goes on after the planned end, one that pauses goes on after its last planned
+            stretch, and a shorter one stops early. It may then end after its deadline: ``metrics()["late"]`` counts
+            these.
         traces: the hours that really came.
         policy: a name of `POLICIES`, or a `Policy` with settings.
-        capacity: mean power of computing that a zone can give in a step [kW]: None, one number, a dict by zone, ``(Z,)`` or
-            ``(Z, T)``. Jobs then share it; those that find no room are listed as missed. The last step of a run needs room only
-            for the part that is used. With "now" and "best_region" jobs queue in the order of their arrival, and wait for
-            nothing but room.
+        capacity: mean power of computing that a zone can give in a step [kW]: None, one number, a dict by zone,
+            ``(Z,)`` or ``(Z, T)``. Jobs then share it; those that find no room are listed as missed. The last step of a
+            run needs room only for the part that is used. With "now" and "best_region" jobs queue in the order of their
+            arrival, and wait for nothing but room.
         pue: power usage effectiveness, 1 or more: None (1.0), one number, a dict by zone or ``(Z,)``.
         transfer: energy and delay of moving a job's data away from home.
-        forecast: what the policy believes: None or "perfect"; "persistence" (the day before the job arrived, repeated); `AR1`;
-            values ``(Z, T)`` of the signal; or `Traces` of the same zones and steps, of which the signal is taken. With
-            "persistence" each job is planned when it arrives, on the forecast of that moment and in the room that those who
-            came before have left, so that nothing from after its arrival is used.
+        forecast: what the policy believes: None or "perfect"; "persistence" (the day before the job arrived, repeated);
+            `AR1`; values ``(Z, T)`` of the signal; or `Traces` of the same zones and steps, of which the signal is
+            taken. With "persistence" each job is planned when it arrives, on the forecast of that moment and in the
+            room that those who came before have left, so that nothing from after its arrival is used.
         signal: what the policy looks at: "average", "marginal", "curtailment" (the share of a kWh that is not curtailed
             otherwise), "price", or values per kWh ``(Z, T)``. The accounts always show carbon by the average.
 
     Raises:
         TypeError: if an argument has another type.
-        ValueError: for an arrival outside the traces, an unknown zone or policy, a signal that the traces lack, a shape, a value
-            out of range, or a capacity together with estimated durations.
+        ValueError: for an arrival outside the traces, an unknown zone or policy, a signal that the traces lack, a
+            shape, a value out of range, or a capacity together with estimated durations.
 
     >>> traces = Traces(("DE",), "2020-01-01", 1.0, [[400.0, 300, 100, 200, 300]])
     >>> jobs = Jobs(arrival_h=0, duration_h=2, slack_h=3)
@@ -141,7 +142,8 @@ def signal_values(signal: Any, traces: Traces) -> np.ndarray:
 
     Raises:
         TypeError: if it holds anything but numbers.
-        ValueError: for an unknown name, a signal that the traces lack, a shape, or values that are not finite or beyond 1e12.
+        ValueError: for an unknown name, a signal that the traces lack, a shape, or values that are not finite or beyond
+            1e12.
     """
     shape = traces.intensity_g_per_kwh.shape
     if not isinstance(signal, str):
@@ -211,8 +213,8 @@ def pue_by_zone(pue: Any, traces: Traces) -> np.ndarray:
 def planned(problem: Problem, jobs: Jobs, traces: Traces, row: np.ndarray) -> Problem:
     """The problem as the planner sees it: estimated durations, and windows that go with them.
 
-    A job with a slack may start as late as with its true duration. A job with a deadline is planned to end by it if its estimate
-    leaves time for that, else it starts at once.
+    A job with a slack may start as late as with its true duration. A job with a deadline is planned to end by it if its
+    estimate leaves time for that, else it starts at once.
     """
     estimate = jobs.estimated_h[row] / traces.step_h
     size = np.where(np.isnan(estimate), problem.size, estimate)
@@ -248,10 +250,20 @@ def decision_problem(
             zones[code, extra - 1] = True
     step = traces.step_h
     return Problem(
-        Signal.of(believed * factor[:, None], exact=True), pick(w.first), pick(w.end), pick(w.size), home, zones, zone_set,
-        pick(jobs.interruptible), pick(jobs.checkpoint_h) / step, pick(jobs.min_chunk_h) / step, pick(jobs.power_kw) * step,
-        None if moves is None else pick(moves.cost(truth, w)), None if moves is None else pick(moves.steps),
-    )  # fmt: skip
+        Signal.of(believed * factor[:, None], exact=True),
+        pick(w.first),
+        pick(w.end),
+        pick(w.size),
+        home,
+        zones,
+        zone_set,
+        pick(jobs.interruptible),
+        pick(jobs.checkpoint_h) / step,
+        pick(jobs.min_chunk_h) / step,
+        pick(jobs.power_kw) * step,
+        None if moves is None else pick(moves.cost(truth, w)),
+        None if moves is None else pick(moves.steps),
+    )
 
 
 def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces) -> Pieces:

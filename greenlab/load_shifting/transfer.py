@@ -19,8 +19,8 @@ class Transfer:
 
     Attributes:
         energy_kwh_per_gb: energy of the network and both ends [kWh/GB]: one number, or ``(Z, Z)`` from home to region.
-        delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``. Infinity means never:
-            nothing gets there.
+        delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``. Infinity means
+            never: nothing gets there.
         speed_gb_per_h: data moved per hour [GB/h]; the default, infinity, takes no time.
 
     Raises:

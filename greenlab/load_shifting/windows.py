@@ -19,9 +19,10 @@ SHORTEST = 1e-7  # of a step: a shorter run cannot be told from a rounding error
 class Windows:
     """Where each job may run, in steps of the traces: arrays of length ``n``.
 
-    ``first`` is the first step it may use; ``size`` its run in steps, which may end within one; ``end`` the point by which it
-    must be finished, never beyond the traces, and ``due`` that point wherever it lies; ``home`` a row of the traces; ``allowed``
-    ``(n_masks, Z)`` with ``mask`` the row of each job. ``fits`` says whether the run fits at all, ``reason`` why not.
+    ``first`` is the first step it may use; ``size`` its run in steps, which may end within one; ``end`` the point by
+    which it must be finished, never beyond the traces, and ``due`` that point wherever it lies; ``home`` a row of the
+    traces; ``allowed`` ``(n_masks, Z)`` with ``mask`` the row of each job. ``fits`` says whether the run fits at all,
+    ``reason`` why not.
     """
 
     first: np.ndarray

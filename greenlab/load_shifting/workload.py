@@ -24,8 +24,9 @@ def nightly(
 ) -> Jobs:
     """One job every night: a backup, a build, a report.
 
-    Scenario I of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.1) runs half an hour at 1 am and lets it move both
-    ways by up to 8 hours. A job cannot start before it is known, so here it is known ``slack_h`` earlier if you say so by ``hour``.
+    Scenario I of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.1) runs half an hour at 1 am and lets it
+    move both ways by up to 8 hours. A job cannot start before it is known, so here it is known ``slack_h`` earlier if
+    you say so by ``hour``.
 
     Args:
         days: how many nights.
@@ -59,15 +60,16 @@ def ml_project(
 ) -> Jobs:
     """A machine-learning project of a year: 3,387 training jobs of 4 to 90 h that arrive in working hours.
 
-    Scenario II of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.2), which takes the number of jobs and their 325 MWh
-    from the project behind StyleGAN2-ADA: 2.036 kW for 8 GPUs. Arrivals are uniform over working days, 9 to 17 h; durations are
-    uniform in steps of half an hour. A departure: the authors' code takes Saturday for the workday after Friday, here it is Monday.
+    Scenario II of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.2), which takes the number of jobs and
+    their 325 MWh from the project behind StyleGAN2-ADA: 2.036 kW for 8 GPUs. Arrivals are uniform over working days, 9
+    to 17 h; durations are uniform in steps of half an hour. A departure: the authors' code takes Saturday for the
+    workday after Friday, here it is Monday.
 
     Args:
         seed: of arrivals and durations.
         start: start of the traces, UTC; it decides which days are working days. The year that begins there is filled.
-        constraint: when a job must be done. "next_workday": by 9 h on the next working day if it would end outside working hours,
-            else at once. "semi_weekly": by 9 h on the next Monday or Thursday. "none": at once.
+        constraint: when a job must be done. "next_workday": by 9 h on the next working day if it would end outside
+            working hours, else at once. "semi_weekly": by 9 h on the next Monday or Thursday. "none": at once.
         n: how many jobs.
         step_h: step of arrivals and durations [h].
         power_kw: power of each [kW].

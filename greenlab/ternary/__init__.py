@@ -2,7 +2,8 @@
 
 * ``quantize``: three values and a scale, `BitLinear` for training, `convert` for after training
 * ``packing``: four weights a byte, or five
-* ``kernels``, ``portable``, ``codegen``: the exact product of packed weights with 8-bit activations, and how it gets fast
+* ``kernels``, ``portable``, ``codegen``: the exact product of packed weights with 8-bit activations, and how it gets
+  fast
 * ``linear``: `PackedLinear`, and whole models packed, saved and loaded
 * ``estimates``: the paper's memory, throughput and energy from formulas
 

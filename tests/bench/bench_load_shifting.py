@@ -1,8 +1,9 @@
 """Load shifting: a year of 20 regions and 100,000 jobs, the project of a year, and a shared capacity beside HiGHS.
 
-Times include everything from `Jobs` and `Traces` to the start, region and carbon of every job. Beside each stands the same policy
-as a loop over jobs with pandas windows, as published simulators do it, run on a few jobs and scaled up; both must agree on them.
-Peak memory is of a process of its own. Nothing is compiled within a measurement. Run: python -m tests.bench load_shifting
+Times include everything from `Jobs` and `Traces` to the start, region and carbon of every job. Beside each stands the
+same policy as a loop over jobs with pandas windows, as published simulators do it, run on a few jobs and scaled up;
+both must agree on them. Peak memory is of a process of its own. Nothing is compiled within a measurement. Run: python
+-m tests.bench load_shifting
 """
 
 from __future__ import annotations
@@ -38,9 +39,14 @@ def many(traces: Traces, interruptible: bool) -> Jobs:
     rng = np.random.default_rng(1)
     home = np.array(traces.zones)[rng.integers(0, len(traces.zones), N_JOBS)]
     return Jobs(
-        rng.integers(0, HOURS - 72, N_JOBS), rng.integers(1, 25, N_JOBS), rng.uniform(0.2, 5, N_JOBS), rng.integers(0, 49, N_JOBS),
-        interruptible=interruptible, home=home, data_gb=rng.uniform(0, 100, N_JOBS),
-    )  # fmt: skip
+        rng.integers(0, HOURS - 72, N_JOBS),
+        rng.integers(1, 25, N_JOBS),
+        rng.uniform(0.2, 5, N_JOBS),
+        rng.integers(0, 49, N_JOBS),
+        interruptible=interruptible,
+        home=home,
+        data_gb=rng.uniform(0, 100, N_JOBS),
+    )
 
 
 def project(constraint: str, interruptible: bool) -> tuple[Traces, Jobs]:
@@ -125,7 +131,8 @@ def measure_one(name: str, rounds: int) -> dict[str, object]:
 def shared(n: int, kw: float, interruptible: bool) -> dict[str, object]:
     """A shared capacity beside the linear program: gap, misses and both times.
 
-    Jobs in one piece have no mark: the program lets them pause, so part of the gap, and of the misses, is the price of not pausing.
+    Jobs in one piece have no mark: the program lets them pause, so part of the gap, and of the misses, is the price of
+    not pausing.
     """
     traces, jobs = project("semi_weekly", True)
     jobs = Jobs(jobs.arrival_h[:n], jobs.duration_h[:n], 1.0, jobs.slack_h[:n], interruptible=interruptible)
@@ -147,9 +154,15 @@ def shared(n: int, kw: float, interruptible: bool) -> dict[str, object]:
         + ("" if bound.feasible else " (LP infeasible)")
     )
     return {
-        "scenario": name, "time_s": took, "mark": GAP_MARK if interruptible else None, "gap": gap if lost == 0 else np.nan,
-        "missed": lost, "lp_s": solver, "speedup": solver / took, "within_mark": kept if interruptible else None,
-    }  # fmt: skip
+        "scenario": name,
+        "time_s": took,
+        "mark": GAP_MARK if interruptible else None,
+        "gap": gap if lost == 0 else np.nan,
+        "missed": lost,
+        "lp_s": solver,
+        "speedup": solver / took,
+        "within_mark": kept if interruptible else None,
+    }
 
 
 def crowded(n: int, zones: int, mark: float, load: float = 0.8) -> dict[str, object]:

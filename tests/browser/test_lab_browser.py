@@ -40,6 +40,15 @@ Explorer({"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: 
 """
 PREDICT = 'predict("browser-test", "How many?", low=0, high=10, unit="layers")'
 SPREAD = 'reveal("browser-test", 7, unit="layers")'
+CONTROLS = """
+explorer = Explorer({
+    "kind": W.Dropdown(options=["dense", "sparse", "ternary"], description="Model"),
+    "rate": W.FloatLogSlider(value=100, base=10, min=0, max=3, step=0.5, description="Parameters [billion]"),
+    "span": W.IntRangeSlider(value=(2, 4), min=0, max=6, description="Layers"),
+}, lambda kind, rate, span: lines(frame, "x", "y", x_title="x", y_title="y", **words),
+   lambda kind, rate, span: f"{kind} at {rate:g} from {span[0]} to {span[1]}")
+explorer
+"""
 BUILDERS = {
     "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y", x_title="Energy [J]",'
     ' band=("lo", "hi"), goal=(5, "goal"), **words)',
@@ -149,7 +158,7 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
     """Slider, button, then the reveal compares with what was committed."""
     lab_page.open_notebook(write(lab_server, "predict.ipynb", SETUP, PREDICT, SPREAD))
     assert lab_page.run_all() == []
-    assert "none yet" in lab_page.outputs()[2][0]["text"]
+    assert "You have not predicted yet" in "".join(lab_page.outputs()[2][0]["data"]["text/html"])
     lab_page.press_slider(1, "Home")
     lab_page.cell(1).get_by_role("button", name="Commit").click()
     lab_page.cell(1).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
@@ -157,6 +166,73 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
     lab_page.page.wait_for_function(
         "() => document.body.innerText.includes('You were 7 layers too low')", timeout=10_000
     )
+
+
+def test_keys_belong_to_the_control_that_has_the_focus(lab_page, lab_server):
+    """d d deletes no cell, arrows move menus and the sliders of charts, Commit answers to the keyboard; Escape leads out."""
+    lab_page.open_notebook(write(lab_server, "keys.ipynb", SETUP, CONTROLS, TWIN, PREDICT))
+    assert lab_page.run_all() == []
+    cells, keyboard = lab_page.page.locator(".jp-Notebook .jp-Cell"), lab_page.page.keyboard
+    for cell, control in (
+        (1, ".noUi-handle"),
+        (1, "select"),
+        (2, ".vega-bind input[type=range]"),
+        (3, ".noUi-handle"),
+        (3, "button"),
+    ):
+        lab_page.cell(cell).locator(control).first.focus()
+        for keys in ("dd", "b", "x"):
+            keyboard.type(keys)
+            assert cells.count() == 4, f"{keys} on {control} changed the cells"
+        assert lab_page.cell(cell).locator(control).first.is_visible()
+
+    message = lab_page.cell(1).get_by_role("status")
+    lab_page.cell(1).locator("select").focus()
+    keyboard.press("Home")
+    keyboard.press("ArrowDown")
+    message.get_by_text("sparse at 100").wait_for(timeout=10_000)
+    before = lab_page.fingerprint(2)
+    lab_page.press_vega_slider(2, "ArrowRight")
+    lab_page.wait_for_change(2, before)
+    lab_page.press_slider(3, "Home")
+    keyboard.press("Tab")
+    lab_page.cell(3).get_by_role("button", name="Commit").focus()
+    keyboard.press("Enter")
+    lab_page.cell(3).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
+    keyboard.press("Escape")
+    keyboard.press("b")
+    lab_page.page.wait_for_function(
+        "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 5", timeout=5_000
+    )
+
+
+def test_sliders_have_names_and_speak_what_they_show(lab_page, lab_server):
+    """For a screen reader: the label is the name; the value is the shown one with its unit, not an exponent."""
+    lab_page.open_notebook(write(lab_server, "names.ipynb", SETUP, CONTROLS))
+    assert lab_page.run_all() == []
+    handles = lab_page.cell(1).locator(".noUi-handle")
+    lab_page.cell(1).locator("[role=slider][aria-label='Parameters [billion]']").wait_for(timeout=10_000)
+    spoken = [
+        (handles.nth(n).get_attribute("aria-label"), handles.nth(n).get_attribute("aria-valuetext")) for n in range(3)
+    ]
+    assert spoken == [("Parameters [billion]", "100 billion"), ("Layers, from", "2"), ("Layers, to", "4")]
+    lab_page.press_slider(1, "ArrowRight")
+    lab_page.cell(1).locator("[aria-valuetext='316 billion']").wait_for(timeout=10_000)
+
+
+def test_a_widget_says_that_its_kernel_is_gone(lab_page, lab_server):
+    """After a restart it would look alive and answer to nothing; run again, it is quiet."""
+    lab_page.open_notebook(write(lab_server, "gone.ipynb", SETUP, EXPLORER))
+    assert lab_page.run_all() == []
+    lab_page.chart(1)
+    gone = lab_page.cell(1).get_by_text("Run its cell again.")
+    assert gone.count() == 0
+    lab_page.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    gone.wait_for(timeout=20_000)
+    assert gone.count() == 1
+    lab_page.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.info; }")
+    assert lab_page.run_all() == []
+    gone.wait_for(state="detached", timeout=20_000)
 
 
 def test_every_chart_builder_draws_in_the_vega_lite_that_lab_ships(lab_page, lab_server):

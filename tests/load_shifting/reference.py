@@ -153,6 +153,13 @@ def cases(draw, **kinds):
     traces = draw(traces_strategy(**size))
     jobs = draw(jobs_strategy(traces, **kinds))
     pue = draw(st.none() | st.just(np.array([1.1, 1.5, 1.0, 1.3, 1.2])[: len(traces.zones)]))
-    transfer = draw(st.none() | st.builds(Transfer, st.sampled_from([0.0, 0.01, 0.06]), st.sampled_from([0.0, 0.5, 2.0]),
-                                          st.sampled_from([math.inf, 50.0])))  # fmt: skip
+    transfer = draw(
+        st.none()
+        | st.builds(
+            Transfer,
+            st.sampled_from([0.0, 0.01, 0.06]),
+            st.sampled_from([0.0, 0.5, 2.0]),
+            st.sampled_from([math.inf, 50.0]),
+        )
+    )
     return traces, jobs, pue, transfer

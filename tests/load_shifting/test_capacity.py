@@ -201,9 +201,17 @@ def test_a_single_job_with_checkpoints_under_a_limit_is_exact(case, seed):
     if (w := ref.window(job, traces)) is None:
         return
     costly = bool(job.checkpoint_h or job.min_chunk_h)
-    cost = (ref.best_chunks(traces.intensity_g_per_kwh[0], *w, job.checkpoint_h / traces.step_h, job.min_chunk_h / traces.step_h,
-                            share=room / job.power_kw) if costly
-            else ref.best_steps(traces.intensity_g_per_kwh[0], *w, share=room / job.power_kw))  # fmt: skip
+    cost = (
+        ref.best_chunks(
+            traces.intensity_g_per_kwh[0],
+            *w,
+            job.checkpoint_h / traces.step_h,
+            job.min_chunk_h / traces.step_h,
+            share=room / job.power_kw,
+        )
+        if costly
+        else ref.best_steps(traces.intensity_g_per_kwh[0], *w, share=room / job.power_kw)
+    )
     assert schedule.scheduled[0] == np.isfinite(cost)
     if schedule.scheduled[0]:
         assert schedule.carbon_g[0] == pytest.approx(cost * job.power_kw * traces.step_h, rel=1e-6)

@@ -316,27 +316,54 @@ TRACES = Traces(("A", "B"), "2020", 1.0, [[100.0] * 6, [200.0] * 6])
         (lambda: Jobs.from_frame(pd.DataFrame({"arrival_h": [0], "duration_h": 1})), "neither slack_h nor deadline_h"),
         (lambda: Jobs.from_frame(pd.DataFrame({"arrival_h": [0], "length": 1})), "column 'length' is not one of"),
         (lambda: Jobs.from_frame(pd.DataFrame({"arrival": ["2020"], "duration_h": 1})), "hand over start=traces.start"),
-        (lambda: simulate(Jobs([0, 6], 1, slack_h=1), TRACES, "now"), "row 1: arrival_h=6 is outside the traces, which cover"),
-        (lambda: simulate(Jobs([0, 1], 1, slack_h=1, home=["A", "X"]), TRACES, "now"), "row 1: home='X' is not in the traces"),
-        (lambda: simulate(Jobs([0, 1], 1, slack_h=1, regions=[("A",), ("X",)]), TRACES, "now"), "row 1: regions has 'X'"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "greenest"), "policy='greenest': expected one of now, best_start"),
+        (
+            lambda: simulate(Jobs([0, 6], 1, slack_h=1), TRACES, "now"),
+            "row 1: arrival_h=6 is outside the traces, which cover",
+        ),
+        (
+            lambda: simulate(Jobs([0, 1], 1, slack_h=1, home=["A", "X"]), TRACES, "now"),
+            "row 1: home='X' is not in the traces",
+        ),
+        (
+            lambda: simulate(Jobs([0, 1], 1, slack_h=1, regions=[("A",), ("X",)]), TRACES, "now"),
+            "row 1: regions has 'X'",
+        ),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "greenest"),
+            "policy='greenest': expected one of now, best_start",
+        ),
         (lambda: Policy("threshold", quantile=30), "quantile=30: expected 0 to 1"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue=0.5), "pue=0.5: expected 1.0 or more"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue=[1, 1, 1]), "pue=.*expected one number, a dict"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue={"X": 1.2}), "no zone 'X'; known: "),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal="marginal"), "needs marginal_g_per_kwh"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal="green"), "signal='green': expected one of average"),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal="green"),
+            "signal='green': expected one of average",
+        ),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", signal=np.ones((2, 5))), r"signal has shape \(2, 5\)"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast="oracle"), "forecast='oracle': expected 'perfect'"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast=np.ones((1, 6))), r"forecast has shape \(1, 6\)"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast=np.full((2, 6), np.nan)), "forecast of zone A.*is nan"),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast="oracle"),
+            "forecast='oracle': expected 'perfect'",
+        ),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast=np.ones((1, 6))),
+            r"forecast has shape \(1, 6\)",
+        ),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", forecast=np.full((2, 6), np.nan)),
+            "forecast of zone A.*is nan",
+        ),
         (lambda: AR1(rho=1.0), "rho=1.0"),
         (lambda: AR1(sigma=-1), "sigma=-1"),
         (lambda: Transfer(-0.1), "energy_kwh_per_gb=-0.1: expected numbers, 0 or more"),
         (lambda: Transfer(speed_gb_per_h=0), "speed_gb_per_h=0: expected numbers, more than 0"),
-        (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", transfer=Transfer(np.ones((3, 3)))), r"\(3, 3\): expected one"),
+        (
+            lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", transfer=Transfer(np.ones((3, 3)))),
+            r"\(3, 3\): expected one",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_named_with_its_row_its_value_and_a_remedy(call, words):
     with pytest.raises(ValueError, match=words):
         call()

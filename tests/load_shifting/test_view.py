@@ -184,8 +184,13 @@ WRONG = {
         (lambda h, t, k: (t - h) / (k * (h + t) / 2), "upside down"),
         (lambda h, t, k: k * (h + t) / 2 / (h - t), "GB for each kWh"),
     ],
-    "load-shifting-rebound": [(20, "what number times 0.8"), (1.25, "how many per cent"), (0.25, "give per cent"), (30, "not 1")],
-}  # fmt: skip
+    "load-shifting-rebound": [
+        (20, "what number times 0.8"),
+        (1.25, "how many per cent"),
+        (0.25, "give per cent"),
+        (30, "not 1"),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

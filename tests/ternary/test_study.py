@@ -39,8 +39,9 @@ def test_every_size_seed_and_way_is_there(tables):
 def test_the_gap_is_that_of_pairs_with_one_seed():
     rows = [("float", 0, 1.0), ("float", 1, 2.0), ("ternary", 0, 1.5), ("ternary", 1, 2.1)]
     curve = pd.DataFrame(rows, columns=["trained", "seed", "loss"]).assign(after="none", d_model=8)
-    assert work.gaps(curve).to_dict("records") == [{"d_model": 8, "gap": pytest.approx(0.3), "gap_min": pytest.approx(0.1),
-                                                    "gap_max": pytest.approx(0.5)}]  # fmt: skip
+    assert work.gaps(curve).to_dict("records") == [
+        {"d_model": 8, "gap": pytest.approx(0.3), "gap_min": pytest.approx(0.1), "gap_max": pytest.approx(0.5)}
+    ]
 
 
 @pytest.mark.assets

@@ -153,8 +153,10 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
             subtitle="Grey: published trainings, hollow where unverified. Each line is one grid; a step of the axes is ten times",
         ),
         description="Training energy against emissions, both logarithmic: published models, three grids as lines, your run",
-        width=WIDTH - 60, height=340,
-    )  # fmt: skip
+        width=WIDTH - 60,
+        height=340,
+        padding={"left": 8, "top": 8, "bottom": 8, "right": 150},  # the grids' names
+    )
 
 
 def training_widget(trainings: pd.DataFrame) -> Explorer:
@@ -264,11 +266,14 @@ def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: st
         yours.mark_point(size=190, filled=True, opacity=1, shape="diamond").encode(color=colour),
         yours.mark_text(align="left", dx=12, fontWeight=600, color=INK).encode(text=figure),
     ).properties(
-        title=alt.Title("The energy of an answer decides; then how often people ask",
-                        subtitle="Diamonds: your scenario, before and after answers get cheaper. Grey: to compare"),
+        title=alt.Title(
+            "The energy of an answer decides; then how often people ask",
+            subtitle="Diamonds: your scenario, before and after answers get cheaper. Grey: to compare",
+        ),
         description="Yearly electricity of chat answers to searches before and after a saving, beside countries; logarithmic",
-        width=WIDTH - 120, height=alt.Step(30),
-    )  # fmt: skip
+        width=WIDTH - 120,
+        height=alt.Step(30),
+    )
 
 
 def search_widget(yardsticks: pd.DataFrame) -> Explorer:

@@ -6,22 +6,29 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from greenlab.core.checks import integer
+from greenlab.core.names import ENERGY_BASES
+
 MAX_COLORS = 3  # more lines than this and the reader reads the legend instead of the chart
-BASES = ["measured", "modelled"]  # modelled joules are pale: never pass them off as measured
+BASES = list(ENERGY_BASES)  # modelled joules are pale: never pass them off as measured
 
 
 def require_columns(data: pd.DataFrame, *columns: str) -> None:
-    """Raise ValueError unless the frame has these columns and at least one row.
+    """Raise ValueError unless the frame has these columns and at least one row; TypeError if it is no frame.
 
     >>> require_columns(pd.DataFrame({"loss": [1.0]}), "loss", "energy_j")
     Traceback (most recent call last):
     ...
     ValueError: data lacks the column energy_j; it has loss. Rename or compute it before charting
     """
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(
+            f"data is {type(data).__name__}: give a pandas DataFrame with the columns {', '.join(map(str, columns))}"
+        )
     if missing := [column for column in columns if column not in data.columns]:
         word = "column" if len(missing) == 1 else "columns"
         raise ValueError(
-            f"data lacks the {word} {', '.join(missing)}; it has {', '.join(map(str, data.columns))}. "
+            f"data lacks the {word} {', '.join(map(str, missing))}; it has {', '.join(map(str, data.columns))}. "
             "Rename or compute it before charting"
         )
     if data.empty:
@@ -71,6 +78,7 @@ def require_few(data: pd.DataFrame, column: str, limit: int = MAX_COLORS) -> lis
     >>> require_few(pd.DataFrame({"model": ["dense", "moe", "dense"]}), "model")
     ['dense', 'moe']
     """
+    limit = integer("max_colors", limit, low=1)
     values = data[column].astype(str).unique().tolist()
     if len(values) > limit:
         raise ValueError(

@@ -71,10 +71,10 @@ def check_policy(policy: Policy) -> None:
 def plan(problem: Problem, policy: Policy, free: np.ndarray, power_kw: np.ndarray) -> tuple[Pieces, np.ndarray]:
     """Share the room; return the pieces and which jobs found none.
 
-    If the schedule without a limit fits into the room, it is the answer: a limit that nobody reaches changes nothing. Otherwise
-    jobs that may pause for free are shared out exactly (`flow`), after a region was chosen for each (`regions`); those that may
-    not, or pay for it, are placed by `placement`. With both kinds, those in one piece are placed first: the others fit around
-    them. Where not all can be on time, `on_time` chooses.
+    If the schedule without a limit fits into the room, it is the answer: a limit that nobody reaches changes nothing.
+    Otherwise jobs that may pause for free are shared out exactly (`flow`), after a region was chosen for each
+    (`regions`); those that may not, or pay for it, are placed by `placement`. With both kinds, those in one piece are
+    placed first: the others fit around them. Where not all can be on time, `on_time` chooses.
 
     Raises:
         ValueError: for a policy that has no meaning under a limit.
@@ -130,9 +130,15 @@ def _moves(p: Problem, jobs: np.ndarray, n_zones: int, anywhere: bool) -> tuple[
 
 
 def _shared(
-    p: Problem, jobs: np.ndarray, may: np.ndarray, free: np.ndarray, power: np.ndarray, region: np.ndarray, certain: np.ndarray,
+    p: Problem,
+    jobs: np.ndarray,
+    may: np.ndarray,
+    free: np.ndarray,
+    power: np.ndarray,
+    region: np.ndarray,
+    certain: np.ndarray,
     anywhere: bool,
-) -> tuple[Pieces, np.ndarray]:  # fmt: skip
+) -> tuple[Pieces, np.ndarray]:
     """Jobs that may pause, each in one region: choose the regions, then share out each region's room.
 
     Jobs that cannot be on time in their region are tried in the others.

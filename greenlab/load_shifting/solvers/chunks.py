@@ -1,11 +1,13 @@
 """Jobs whose pauses cost something: checkpoint overhead for each resumption, and a shortest chunk.
 
-Solved exactly by dynamic programming over time, chunks and steps run, under one rule: a chunk begins at a step's beginning, and
-only the last step of the job may be a part. With ``c`` chunks the job runs ``size + (c - 1) * overhead`` steps.
-Few chunks are tried first; more only as long as the cheapest steps of that length, wherever they lie, would cost less.
+Solved exactly by dynamic programming over time, chunks and steps run, under one rule: a chunk begins at a step's
+beginning, and only the last step of the job may be a part. With ``c`` chunks the job runs ``size + (c - 1) * overhead``
+steps. Few chunks are tried first; more only as long as the cheapest steps of that length, wherever they lie, would cost
+less.
 
-Time and memory grow with the length of the window times the lesser of steps run and steps idle, times the chunks tried: for
-one job they are linear in its slack. Costs are kept for as many steps as the shortest chunk has, decisions as one byte a state.
+Time and memory grow with the length of the window times the lesser of steps run and steps idle, times the chunks tried:
+for one job they are linear in its slack. Costs are kept for as many steps as the shortest chunk has, decisions as one
+byte a state.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ def _begin(off, t, c, r, depth):
 def _program(row, share, sums, blocked, end, size, overhead, shortest, m, idle_max, most, keep):
     """Solve with at most ``most`` chunks; return cost and chunks, the last one first (no chunks unless ``keep``).
 
-    ``off[t, c, r]``: c chunks begun and ended by t, r steps run. ``on[t, c, r]``: within a chunk that is long enough to end
-    at t. Only the layers of t that are still needed are kept. Without overhead the number of chunks has no effect on the
-    length, so that ``c`` only says whether there has been a chunk.
+    ``off[t, c, r]``: c chunks begun and ended by t, r steps run. ``on[t, c, r]``: within a chunk that is long enough to
+    end at t. Only the layers of t that are still needed are kept. Without overhead the number of chunks has no effect
+    on the length, so that ``c`` only says whether there has been a chunk.
     """
     n_steps, counted = len(row), overhead > 0.0
     n_chunks = most if counted else 2
@@ -133,8 +135,8 @@ def solve_one(row, share, end, size, overhead, shortest, keep):
 
     Args:
         row: cost of each step of the window.
-        share: share of the job's power that each step can give, 0 to 1. A step must give all of it, but the job's last step
-            needs only the part that is used.
+        share: share of the job's power that each step can give, 0 to 1. A step must give all of it, but the job's last
+            step needs only the part that is used.
         end: end of the window, may lie within the last step.
         size: steps to run.
         overhead: steps added by each resumption.

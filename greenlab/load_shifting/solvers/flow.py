@@ -1,16 +1,16 @@
 """Sharing capacity among jobs that may pause: the cheapest schedule of all of them, by a greedy algorithm over a flow.
 
-A kilowatt-hour costs the same in a step of a zone whichever job draws it. So only how much each step gives matters, and what the
-steps can give together is what a flow from steps to jobs can carry: a polymatroid. For those, greed is optimal (Edmonds,
-"Submodular functions, matroids, and certain polyhedra", 1970): take the steps from the cleanest to the dirtiest, and give each
-as much as the flow still carries. Augmenting paths move other jobs to other steps; the total taken from a step stays the same.
-If no augmenting path exists, every visited node is saturated and is skipped from then on, so that all failed searches together
-cost O(edges). One search serves many jobs: it stops when the jobs it has reached need more than the step has left. The result
-equals the linear program's optimum; tests compare the two.
+A kilowatt-hour costs the same in a step of a zone whichever job draws it. So only how much each step gives matters, and
+what the steps can give together is what a flow from steps to jobs can carry: a polymatroid. For those, greed is optimal
+(Edmonds, "Submodular functions, matroids, and certain polyhedra", 1970): take the steps from the cleanest to the
+dirtiest, and give each as much as the flow still carries. Augmenting paths move other jobs to other steps; the total
+taken from a step stays the same. If no augmenting path exists, every visited node is saturated and is skipped from then
+on, so that all failed searches together cost O(edges). One search serves many jobs: it stops when the jobs it has
+reached need more than the step has left. The result equals the linear program's optimum; tests compare the two.
 
-A job draws at most its power in a step, in all zones together. With several zones it may change zone at a step's end ("follow
-the sun"), and moving is taken as free. Amounts are mean power in a step [kW]; what is less than `EPS` of a job's power is a
-rounding error.
+A job draws at most its power in a step, in all zones together. With several zones it may change zone at a step's end
+("follow the sun"), and moving is taken as free. Amounts are mean power in a step [kW]; what is less than `EPS` of a
+job's power is a rounding error.
 """
 
 from __future__ import annotations
@@ -51,13 +51,36 @@ def _fill(rank, room, may, first, x_at, y_at, x, y, cap, need, power, n_zones, n
 
 
 @njit(cache=True)
-def _levels(origin, rank, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps, stamp, job_stamp,
-            job_level, job_at, room_stamp, room_level, room_at, rooms_seen, jobs_seen):  # fmt: skip
+def _levels(
+    origin,
+    rank,
+    adjacent_at,
+    adjacent,
+    may,
+    first,
+    y_at,
+    x,
+    y,
+    cap,
+    need,
+    power,
+    n_zones,
+    n_steps,
+    stamp,
+    job_stamp,
+    job_level,
+    job_at,
+    room_stamp,
+    room_level,
+    room_at,
+    rooms_seen,
+    jobs_seen,
+):
     """Label rooms and jobs by their distance from room ``origin``, up to the nearest work that it could take over.
 
-    A room is a step of a zone. Work is found in jobs that lack some and in rooms that come later in the order (``rank``). The
-    search goes from a room to the jobs that could use it, and from them to the other rooms that they could give up. Returns
-    whether there is such work; if not, all that was visited is closed for good.
+    A room is a step of a zone. Work is found in jobs that lack some and in rooms that come later in the order
+    (``rank``). The search goes from a room to the jobs that could use it, and from them to the other rooms that they
+    could give up. Returns whether there is such work; if not, all that was visited is closed for good.
     """
     head, n_rooms, n_jobs, reached = 0, 1, 0, 1 << 60
     rooms_seen[0] = origin
@@ -109,8 +132,33 @@ def _levels(origin, rank, adjacent_at, adjacent, may, first, y_at, x, y, cap, ne
 
 
 @njit(cache=True)
-def _take_over(origin, least, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps,
-               stamp, job_stamp, job_level, job_at, room_stamp, room_level, room_at, path_room, path_job):  # fmt: skip
+def _take_over(
+    origin,
+    least,
+    rank,
+    room,
+    adjacent_at,
+    adjacent,
+    may,
+    first,
+    y_at,
+    x,
+    y,
+    cap,
+    need,
+    power,
+    n_zones,
+    n_steps,
+    stamp,
+    job_stamp,
+    job_level,
+    job_at,
+    room_stamp,
+    room_level,
+    room_at,
+    path_room,
+    path_job,
+):
     """Move as much work as the labelled paths carry into room ``origin`` (a blocking flow); return how much.
 
     Each room and each job looks at each of its neighbours once: ``room_at`` and ``job_at`` say where it goes on.
@@ -196,12 +244,59 @@ def _greedy(rooms, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, ca
     for r in rooms:
         while room[r] > least:
             stamp += 1
-            if not _levels(r, rank, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps, stamp,
-                           job_stamp, job_level, job_at, room_stamp, room_level, room_at, rooms_seen, jobs_seen):  # fmt: skip
+            if not _levels(
+                r,
+                rank,
+                adjacent_at,
+                adjacent,
+                may,
+                first,
+                y_at,
+                x,
+                y,
+                cap,
+                need,
+                power,
+                n_zones,
+                n_steps,
+                stamp,
+                job_stamp,
+                job_level,
+                job_at,
+                room_stamp,
+                room_level,
+                room_at,
+                rooms_seen,
+                jobs_seen,
+            ):
                 break
-            moved = _take_over(r, least, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones,
-                               n_steps, stamp, job_stamp, job_level, job_at, room_stamp, room_level, room_at, path_room,
-                               path_job)  # fmt: skip
+            moved = _take_over(
+                r,
+                least,
+                rank,
+                room,
+                adjacent_at,
+                adjacent,
+                may,
+                first,
+                y_at,
+                x,
+                y,
+                cap,
+                need,
+                power,
+                n_zones,
+                n_steps,
+                stamp,
+                job_stamp,
+                job_level,
+                job_at,
+                room_stamp,
+                room_level,
+                room_at,
+                path_room,
+                path_job,
+            )
             if moved <= 0.0:
                 break
 
@@ -227,8 +322,8 @@ def share_out(
         power: power of each job ``(n,)`` [kW].
 
     Returns:
-        Job, zone, step and share of the step that the job runs, for every share above 0, ordered by job, step and zone; and the
-        work that found no room ``(n,)`` [steps].
+        Job, zone, step and share of the step that the job runs, for every share above 0, ordered by job, step and zone;
+        and the work that found no room ``(n,)`` [steps].
     """
     n_zones, n_steps = cost.shape
     order = np.argsort(end - first - size, kind="stable")  # the least flexible come first: fewer are moved later

@@ -1,11 +1,12 @@
 """Jobs that may pause for free: the k cheapest steps of a window, and the best region with them.
 
-Which steps are the cheapest is an order statistic of a window. A wavelet matrix (Claude, Navarro and Ordonez, "The wavelet
-matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every count, gives the
-sum of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever the window.
+Which steps are the cheapest is an order statistic of a window. A wavelet matrix (Claude, Navarro and Ordonez, "The
+wavelet matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every
+count, gives the sum of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever
+the window.
 
-A job may run for a part of a step: of its most expensive one, if its duration is no whole number of steps, and of the last of
-its window, if the deadline lies within it. That is the optimum of the fractional knapsack over the window.
+A job may run for a part of a step: of its most expensive one, if its duration is no whole number of steps, and of the
+last of its window, if the deadline lies within it. That is the optimum of the fractional knapsack over the window.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Which jobs to give up when not all of those that may pause can be on time: as few as a search finds, by number of jobs.
 
-Jobs are added one at a time, along augmenting paths that move the others to other steps. Where a job does not fit, the largest
-of the jobs that compete with it (those that the failed search has reached) makes way, if it is larger: the rule of Moore and
-Hodgson ("An n job, one machine sequencing algorithm for minimizing the number of late jobs", Management Science 15, 1968), which
-is optimal for one machine and jobs that arrive together. Here jobs arrive at any time, so several orders are tried, and at last
-one job is taken out wherever two others fit in its place. The problem is NP-hard; small cases are compared with the exact answer.
+Jobs are added one at a time, along augmenting paths that move the others to other steps. Where a job does not fit, the
+largest of the jobs that compete with it (those that the failed search has reached) makes way, if it is larger: the rule
+of Moore and Hodgson ("An n job, one machine sequencing algorithm for minimizing the number of late jobs", Management
+Science 15, 1968), which is optimal for one machine and jobs that arrive together. Here jobs arrive at any time, so
+several orders are tried, and at last one job is taken out wherever two others fit in its place. The problem is NP-hard;
+small cases are compared with the exact answer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,23 @@ EXCHANGES = 20_000  # pairs of a job on time and one left out that are tried for
 
 
 @njit(cache=True)
-def _search(start, room, adjacent_at, adjacent, first, y_at, x, cap, power, seen_job, seen_step, stamp, from_step, from_job,
-            queue):  # fmt: skip
+def _search(
+    start,
+    room,
+    adjacent_at,
+    adjacent,
+    first,
+    y_at,
+    x,
+    cap,
+    power,
+    seen_job,
+    seen_step,
+    stamp,
+    from_step,
+    from_job,
+    queue,
+):
     """Find a step with room that job ``start`` can reach; return it, or -1. ``seen_job`` marks the jobs on the way."""
     head, tail = 0, 1
     queue[0] = start
@@ -51,16 +67,47 @@ def _remove(j, room, first, y_at, x):
 
 
 @njit(cache=True)
-def _insert(j, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps, from_step, from_job,
-            queue):  # fmt: skip
+def _insert(
+    j,
+    room,
+    adjacent_at,
+    adjacent,
+    first,
+    y_at,
+    x,
+    cap,
+    power,
+    work,
+    seen_job,
+    seen_step,
+    stamps,
+    from_step,
+    from_job,
+    queue,
+):
     """Give job ``j`` all its work if others can make room by moving; else leave it with what it got, and return False."""
     need = work[j]
     for k in range(y_at[j], y_at[j + 1]):
         need -= x[k]
     while need > EPS * power[j]:
         stamps[0] += 1
-        t = _search(j, room, adjacent_at, adjacent, first, y_at, x, cap, power, seen_job, seen_step, stamps[0], from_step,
-                    from_job, queue)  # fmt: skip
+        t = _search(
+            j,
+            room,
+            adjacent_at,
+            adjacent,
+            first,
+            y_at,
+            x,
+            cap,
+            power,
+            seen_job,
+            seen_step,
+            stamps[0],
+            from_step,
+            from_job,
+            queue,
+        )
         if t < 0:
             return need <= 1e-6 * power[j]
         amount, step = min(need, room[t]), t
@@ -93,8 +140,24 @@ def _choose(order, room, adjacent_at, adjacent, first, y_at, cap, power, work, t
     seen_job, seen_step, stamps = np.zeros(n, np.int64), np.zeros(n_steps, np.int64), np.zeros(1, np.int64)
     from_step, from_job, queue = np.empty(n, np.int64), np.empty(n_steps, np.int64), np.empty(n, np.int64)
     for j in order:
-        if _insert(j, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps, from_step,
-                   from_job, queue):  # fmt: skip
+        if _insert(
+            j,
+            room,
+            adjacent_at,
+            adjacent,
+            first,
+            y_at,
+            x,
+            cap,
+            power,
+            work,
+            seen_job,
+            seen_step,
+            stamps,
+            from_step,
+            from_job,
+            queue,
+        ):
             kept[j] = True
             continue
         largest, failed = j, stamps[0]
@@ -104,14 +167,46 @@ def _choose(order, room, adjacent_at, adjacent, first, y_at, cap, power, work, t
         if largest != j:
             _remove(largest, room, first, y_at, x)
             kept[largest] = False
-            if _insert(j, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps, from_step,
-                       from_job, queue):  # fmt: skip
+            if _insert(
+                j,
+                room,
+                adjacent_at,
+                adjacent,
+                first,
+                y_at,
+                x,
+                cap,
+                power,
+                work,
+                seen_job,
+                seen_step,
+                stamps,
+                from_step,
+                from_job,
+                queue,
+            ):
                 kept[j] = True
                 continue
         _remove(j, room, first, y_at, x)
         if largest != j:  # put it back: there was room for it
-            kept[largest] = _insert(largest, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step,
-                                    stamps, from_step, from_job, queue)  # fmt: skip
+            kept[largest] = _insert(
+                largest,
+                room,
+                adjacent_at,
+                adjacent,
+                first,
+                y_at,
+                x,
+                cap,
+                power,
+                work,
+                seen_job,
+                seen_step,
+                stamps,
+                from_step,
+                from_job,
+                queue,
+            )
     by_work = np.argsort(work, kind="mergesort")
     added = np.empty(n, np.int64)
     for out in range(n, -1, -1):  # first nobody, then the largest: who fits when it is gone?
@@ -129,8 +224,24 @@ def _choose(order, room, adjacent_at, adjacent, first, y_at, cap, power, work, t
                 apart = first[i] >= first[j] + y_at[j + 1] - y_at[j] or first[j] >= first[i] + y_at[i + 1] - y_at[i]
                 if apart and n_added == 0:
                     continue
-            if _insert(i, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps, from_step,
-                       from_job, queue):  # fmt: skip
+            if _insert(
+                i,
+                room,
+                adjacent_at,
+                adjacent,
+                first,
+                y_at,
+                x,
+                cap,
+                power,
+                work,
+                seen_job,
+                seen_step,
+                stamps,
+                from_step,
+                from_job,
+                queue,
+            ):
                 kept[i] = True
                 added[n_added] = i
                 n_added += 1
@@ -142,8 +253,24 @@ def _choose(order, room, adjacent_at, adjacent, first, y_at, cap, power, work, t
             for i in added[:n_added]:
                 kept[i] = False
                 _remove(i, room, first, y_at, x)
-            kept[j] = _insert(j, room, adjacent_at, adjacent, first, y_at, x, cap, power, work, seen_job, seen_step, stamps,
-                              from_step, from_job, queue)  # fmt: skip
+            kept[j] = _insert(
+                j,
+                room,
+                adjacent_at,
+                adjacent,
+                first,
+                y_at,
+                x,
+                cap,
+                power,
+                work,
+                seen_job,
+                seen_step,
+                stamps,
+                from_step,
+                from_job,
+                queue,
+            )
     return kept
 
 

@@ -1,9 +1,9 @@
 """Sharing capacity among jobs that run in one piece or pay for their pauses: place one after the other, then improve.
 
-Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most work first),
-each job takes the best place that is left, and then jobs are taken out and put back one at a time until nothing improves. A job
-that finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far the result is at most from the
-best.
+Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most
+work first), each job takes the best place that is left, and then jobs are taken out and put back one at a time until
+nothing improves. A job that finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far
+the result is at most from the best.
 """
 
 from __future__ import annotations
@@ -68,8 +68,24 @@ def _book(left, z, start, stop, power):
 
 
 @njit(cache=True)
-def _find(values, left, j, may, home, first, end, size, power, pausing, overhead, shortest, move_cost, move_steps, per_step,
-          earliest):  # fmt: skip
+def _find(
+    values,
+    left,
+    j,
+    may,
+    home,
+    first,
+    end,
+    size,
+    power,
+    pausing,
+    overhead,
+    shortest,
+    move_cost,
+    move_steps,
+    per_step,
+    earliest,
+):
     """Best place of one job in what is left: cost, zone, chunks. With ``earliest`` the wait for room counts before the cost."""
     best, best_z, best_chunks, best_wait = np.inf, -1, np.zeros((0, 2)), 1 << 60
     for z in range(values.shape[0]):
@@ -99,8 +115,25 @@ def _find(values, left, j, may, home, first, end, size, power, pausing, overhead
 
 
 @njit(cache=True)
-def _place(values, room, order, may, home, first, end, size, power, pausing, overhead, shortest, move_cost, move_steps, per_step,
-           earliest, rounds):  # fmt: skip
+def _place(
+    values,
+    room,
+    order,
+    may,
+    home,
+    first,
+    end,
+    size,
+    power,
+    pausing,
+    overhead,
+    shortest,
+    move_cost,
+    move_steps,
+    per_step,
+    earliest,
+    rounds,
+):
     """Place jobs in an order, then take each out and put it back; return cost, zone and chunks of every job."""
     n = len(first)
     left, cost, zone = room.copy(), np.full(n, np.inf), np.full(n, -1)
@@ -111,8 +144,24 @@ def _place(values, room, order, may, home, first, end, size, power, pausing, ove
             if r > 0 and zone[j] >= 0:
                 for c in range(len(chunks[j])):
                     _book(left, zone[j], chunks[j][c, 0], chunks[j][c, 1], -power[j])
-            found, z, where = _find(values, left, j, may, home, first, end, size, power, pausing, overhead, shortest, move_cost,
-                                    move_steps, per_step, earliest)  # fmt: skip
+            found, z, where = _find(
+                values,
+                left,
+                j,
+                may,
+                home,
+                first,
+                end,
+                size,
+                power,
+                pausing,
+                overhead,
+                shortest,
+                move_cost,
+                move_steps,
+                per_step,
+                earliest,
+            )
             if found < cost[j] - 1e-9 * max(1.0, abs(found)):
                 cost[j], zone[j], chunks[j] = found, z, where
                 changed = True
@@ -129,14 +178,46 @@ def _place(values, room, order, may, home, first, end, size, power, pausing, ove
                 continue
             for c in range(len(chunks[other])):
                 _book(left, zone[other], chunks[other][c, 0], chunks[other][c, 1], -power[other])
-            mine, z, where = _find(values, left, j, may, home, first, end, size, power, pausing, overhead, shortest, move_cost,
-                                   move_steps, per_step, earliest)  # fmt: skip
+            mine, z, where = _find(
+                values,
+                left,
+                j,
+                may,
+                home,
+                first,
+                end,
+                size,
+                power,
+                pausing,
+                overhead,
+                shortest,
+                move_cost,
+                move_steps,
+                per_step,
+                earliest,
+            )
             done = False
             if mine < np.inf:
                 for c in range(len(where)):
                     _book(left, z, where[c, 0], where[c, 1], power[j])
-                theirs, other_z, elsewhere = _find(values, left, other, may, home, first, end, size, power, pausing,
-                                                   overhead, shortest, move_cost, move_steps, per_step, earliest)  # fmt: skip
+                theirs, other_z, elsewhere = _find(
+                    values,
+                    left,
+                    other,
+                    may,
+                    home,
+                    first,
+                    end,
+                    size,
+                    power,
+                    pausing,
+                    overhead,
+                    shortest,
+                    move_cost,
+                    move_steps,
+                    per_step,
+                    earliest,
+                )
                 if theirs < np.inf:
                     cost[other], zone[other], chunks[other] = theirs, other_z, elsewhere
                     cost[j], zone[j], chunks[j] = mine, z, where

@@ -1,8 +1,8 @@
 """A region for each job that may pause, when regions have limits: one after the other, each where its cheapest steps are left.
 
-Each job stays in one region. It takes the cheapest shares of steps that the others have left, in the region where they cost
-least with the move; then each is taken out and put back until nothing improves. The choice of regions is a heuristic; inside each
-region `flow` then shares the room exactly.
+Each job stays in one region. It takes the cheapest shares of steps that the others have left, in the region where they
+cost least with the move; then each is taken out and put back until nothing improves. The choice of regions is a
+heuristic; inside each region `flow` then shares the room exactly.
 """
 
 from __future__ import annotations
@@ -76,9 +76,20 @@ def _choose(values, room, order, may, home, zone, first, end, size, power, move_
 
 
 def choose_regions(
-    values: np.ndarray, room: np.ndarray, may: np.ndarray, home: np.ndarray, zone: np.ndarray, first: np.ndarray, end: np.ndarray,
-    size: np.ndarray, power: np.ndarray, move_cost: np.ndarray, move_steps: np.ndarray, per_step: np.ndarray, rounds: int = 4,
-) -> np.ndarray:  # fmt: skip
+    values: np.ndarray,
+    room: np.ndarray,
+    may: np.ndarray,
+    home: np.ndarray,
+    zone: np.ndarray,
+    first: np.ndarray,
+    end: np.ndarray,
+    size: np.ndarray,
+    power: np.ndarray,
+    move_cost: np.ndarray,
+    move_steps: np.ndarray,
+    per_step: np.ndarray,
+    rounds: int = 4,
+) -> np.ndarray:
     """Return the region of each job ``(n,)``.
 
     Args:
@@ -98,6 +109,18 @@ def choose_regions(
     """
     order = np.argsort(end - first - size, kind="stable")
     return _choose(
-        values, room, order, np.ascontiguousarray(may), home, zone.copy(), first, end, size, power, move_cost, move_steps, per_step,
+        values,
+        room,
+        order,
+        np.ascontiguousarray(may),
+        home,
+        zone.copy(),
+        first,
+        end,
+        size,
+        power,
+        move_cost,
+        move_steps,
+        per_step,
         rounds,
-    )  # fmt: skip
+    )

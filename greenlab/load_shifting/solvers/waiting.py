@@ -29,8 +29,8 @@ def carbon_per_wait(
 ) -> np.ndarray:
     """Start with the most carbon saved per hour until completion, waiting and running: "Carbon-Time" of GAIA.
 
-    After Hanafy et al., "Going Green for Less Green", ASPLOS 2024, sec. 4, and its code, which divides what is saved against
-    starting at once by the time from arrival to completion.
+    After Hanafy et al., "Going Green for Less Green", ASPLOS 2024, sec. 4, and its code, which divides what is saved
+    against starting at once by the time from arrival to completion.
     """
     return _per_wait(signal.sums, signal.values, home, first, last, size)
 

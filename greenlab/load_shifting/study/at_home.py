@@ -1,6 +1,7 @@
 """What the study simulates at home: waiting and pausing, forecasts, checkpoints, idle machines, tariffs and signals.
 
-Each function is a step of `greenlab.load_shifting.study.run` and returns rows. One job of a day begins in every hour of the year.
+Each function is a step of `greenlab.load_shifting.study.run` and returns rows. One job of a day begins in every hour of
+the year.
 """
 
 from __future__ import annotations
@@ -55,17 +56,27 @@ def temporal(config: Config) -> Rows:
                     jobs = day_jobs(config, traces, duration_h=duration, slack_h=slack, interruptible=pause)
                     found = simulate(jobs, traces, "k_cheapest").metrics()
                     rows.append(
-                        {"zone": zone, "basis": basis[zone], "year": year, "duration_h": duration, "slack_h": slack,
-                         "pauses": pause, "g_per_kwh": 1e3 * found["baseline_kg"] / found["energy_kwh"],
-                         "saved_pct": found["saved_pct"], "delay_p50_h": found["delay_p50_h"], "delay_p95_h": found["delay_p95_h"]}
-                    )  # fmt: skip
+                        {
+                            "zone": zone,
+                            "basis": basis[zone],
+                            "year": year,
+                            "duration_h": duration,
+                            "slack_h": slack,
+                            "pauses": pause,
+                            "g_per_kwh": 1e3 * found["baseline_kg"] / found["energy_kwh"],
+                            "saved_pct": found["saved_pct"],
+                            "delay_p50_h": found["delay_p50_h"],
+                            "delay_p95_h": found["delay_p95_h"],
+                        }
+                    )
     return rows
 
 
 def profile(config: Config) -> Rows:
     """The average day of every zone: intensity, and the share that sun and wind leave to the others.
 
-    Month 0 is the whole year, by the hour in UTC; some zones come month by month as well, by the hour of their own clocks.
+    Month 0 is the whole year, by the hour in UTC; some zones come month by month as well, by the hour of their own
+    clocks.
     """
     rows: Rows = []
     names = grid.zones().set_index("zone")
@@ -154,10 +165,10 @@ def front(config: Config) -> Rows:
 def merit_order(zone: str, year: int, last: str, floor: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
     """A MODELLED marginal intensity ``(T,)`` [g/kWh] and whether wind or sun would be curtailed ``(T,)``.
 
-    One more kWh comes from the fuel that is dispatched last, "gas" or "coal", while it runs above the share that it keeps in its
-    quietest hours (the ``floor`` quantile of the year: heat, reserves); from the other fuel when only that one does; and from
-    curtailed wind and sun when neither does. Imports, storage and the grid's bottlenecks are left out: nobody can observe the
-    marginal plant, and this is a bracket of two simple orders and no more.
+    One more kWh comes from the fuel that is dispatched last, "gas" or "coal", while it runs above the share that it
+    keeps in its quietest hours (the ``floor`` quantile of the year: heat, reserves); from the other fuel when only that
+    one does; and from curtailed wind and sun when neither does. Imports, storage and the grid's bottlenecks are left
+    out: nobody can observe the marginal plant, and this is a bracket of two simple orders and no more.
     """
     shares = grid.generation(zone, year).pivot(index="time", columns="source", values="share")
     gram = {fuel: facts.value(f"ipcc-{fuel}") for fuel in ("gas", "coal")}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Config:
     """The settings; a step is run again when one of them changes.
 
-    The works of ``works`` are (name, gigabytes moved, kilowatt-hours computed, basis of the kilowatt-hours): "cited" from facts or
-    "assumed" by us. The gigabytes are our estimates in every row.
+    The works of ``works`` are (name, gigabytes moved, kilowatt-hours computed, basis of the kilowatt-hours): "cited"
+    from facts or "assumed" by us. The gigabytes are our estimates in every row.
     """
 
     year: int = 2019  # the only one that all 25 countries have

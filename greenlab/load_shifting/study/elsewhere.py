@@ -49,8 +49,12 @@ def reach(config: Config) -> Rows:
 
 
 def _reached(config: Config, traces: Traces, home: str, cleanest: str) -> Rows:
-    ways = (("at once, the cleanest of the year", "now", False), ("at once, the cleanest for each job", "best_region", False),
-            ("with a day of slack", "joint", False), ("with a day of slack and pauses", "joint", True))  # fmt: skip
+    ways = (
+        ("at once, the cleanest of the year", "now", False),
+        ("at once, the cleanest for each job", "best_region", False),
+        ("with a day of slack", "joint", False),
+        ("with a day of slack and pauses", "joint", True),
+    )
     rows = []
     base = simulate(day_jobs(config, traces, every_h=config.reach_every_h, home=home), traces, "now").metrics()[
         "carbon_kg"
@@ -80,8 +84,9 @@ def follow_the_sun(config: Config) -> Rows:
 def fleet(config: Config, week: int) -> tuple[Jobs, Traces, np.ndarray]:
     """Eight countries with equal machines: in each, a job of a day that draws 60 kW arrives every six hours for some weeks.
 
-    240 kW run in the mean. Only the jobs of the weeks in the middle are counted: before them the machines fill, after them the
-    last jobs would find them empty. Where the home is does not matter to the exact policies, only to the baseline.
+    240 kW run in the mean. Only the jobs of the weeks in the middle are counted: before them the machines fill, after
+    them the last jobs would find them empty. Where the home is does not matter to the exact policies, only to the
+    baseline.
 
     Returns:
         Jobs, traces, and which jobs are counted ``(n,)``.
@@ -115,8 +120,8 @@ def capacity(config: Config, week: int) -> Rows:
 
     Anywhere means in any country, from hour to hour: the work may follow the wind while it runs, and moving is free.
 
-    What is not flexible runs at once, at home, and takes its mean power from the machines; the flexible work is scaled to all of
-    the fleet.
+    What is not flexible runs at once, at home, and takes its mean power from the machines; the flexible work is scaled
+    to all of the fleet.
     """
     jobs, traces, counted = fleet(config, week)
     mean, rows = mean_kw(config), list[dict[str, Any]]()
@@ -167,8 +172,18 @@ def gap(config: Config, week: int) -> Rows:
             above = (
                 None if found["missed"] or bound.carbon_kg is None else 100 * (found["carbon_kg"] / bound.carbon_kg - 1)
             )
-            rows.append({"week": week, "utilisation": utilisation, "pauses": pause, "policy": name, "missed": found["missed"],
-                         "saved_pct": found["saved_pct"], "above_lp_pct": above, "feasible": bound.feasible})  # fmt: skip
+            rows.append(
+                {
+                    "week": week,
+                    "utilisation": utilisation,
+                    "pauses": pause,
+                    "policy": name,
+                    "missed": found["missed"],
+                    "saved_pct": found["saved_pct"],
+                    "above_lp_pct": above,
+                    "feasible": bound.feasible,
+                }
+            )
     return rows
 
 
@@ -194,8 +209,18 @@ def photons(config: Config) -> Rows:
     for work, gb, kwh, basis in config.works:
         network = high * gb / kwh
         net = 100 * (1 - (b + network * (a + b) / 2) / a)
-        rows.append({"work": work, "gb": gb, "kwh": kwh, "basis": basis, "gb_per_kwh": gb / kwh, "network_pct": 100 * network,
-                     "line_pct": facts.value("hvdc-loss"), "saved_de_se_pct": net})  # fmt: skip
+        rows.append(
+            {
+                "work": work,
+                "gb": gb,
+                "kwh": kwh,
+                "basis": basis,
+                "gb_per_kwh": gb / kwh,
+                "network_pct": 100 * network,
+                "line_pct": facts.value("hvdc-loss"),
+                "saved_de_se_pct": net,
+            }
+        )
     return rows
 
 
@@ -221,8 +246,15 @@ def pairs(config: Config) -> Rows:
         for clean in names:
             if means[dirty] > means[clean]:
                 modelled = "modelled" in (basis[dirty], basis[clean])
-                rows.append({"kind": "grids", "dirty": dirty, "clean": clean, "times": means[dirty] / means[clean],
-                             "basis": "modelled" if modelled else "computed"})  # fmt: skip
+                rows.append(
+                    {
+                        "kind": "grids",
+                        "dirty": dirty,
+                        "clean": clean,
+                        "times": means[dirty] / means[clean],
+                        "basis": "modelled" if modelled else "computed",
+                    }
+                )
     for dirty in FOSSIL:
         for clean in CLEAN:
             times = facts.value(f"ipcc-{dirty}") / facts.value(f"ipcc-{clean}")

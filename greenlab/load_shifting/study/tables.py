@@ -90,9 +90,12 @@ def spread_of_pairs(pairs: pd.DataFrame) -> dict[str, float]:
     """Of all pairs of computed grids: how many, median and largest ratio, shares [%] of 30 to 40 times and of 30 or more."""
     times = at(pairs, kind="grids", basis="computed")["times"]
     return {
-        "pairs": float(len(times)), "pairs-median": float(times.median()), "pairs-max": float(times.max()),
-        "pairs-30-to-40": 100 * float(times.between(30, 40).mean()), "pairs-30": 100 * float((times >= 30).mean()),
-    }  # fmt: skip
+        "pairs": float(len(times)),
+        "pairs-median": float(times.median()),
+        "pairs-max": float(times.max()),
+        "pairs-30-to-40": 100 * float(times.between(30, 40).mean()),
+        "pairs-30": 100 * float((times >= 30).mean()),
+    }
 
 
 def quality_gate(

@@ -58,6 +58,7 @@ def plan_twin(zone: str = "DE", week: int = 12) -> alt.LayerChart:
             subtitle=f"{label(zone)}, week {week} of 2019: a day-long job that may pause runs in blue; dashed: deadline",
         ),
         description="Hourly intensity with the hours in which a pausing job runs, with a slider for its slack",
-        width=WIDTH, height=220,
-    )  # fmt: skip
+        width=WIDTH,
+        height=220,
+    )
     return finished

@@ -206,7 +206,11 @@ class OwnGrid(W.VBox):
         )
 
     def __repr__(self) -> str:
-        return f"[upload] {self.read.zone}, {len(self.read.frame)} hours" if self.read else "[upload] no file yet"
+        return (
+            f"[upload] {self.read.zone}, {len(self.read.frame)} hours"
+            if self.read
+            else "[upload] Run the cell to use it; no file yet"
+        )
 
 
 def plain_csv(zone: str, year: int, n_hours: int = 14 * 24) -> str:

@@ -124,7 +124,7 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
         "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. Work in: {places}",
         "warning": f"{MODELLED.upper()} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
-    }  # fmt: skip
+    }
 
 
 @lru_cache(maxsize=64)
@@ -141,13 +141,19 @@ def label(zone: str) -> str:
 def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
     """Draw the grid at home hour by hour, and below how many runs are at work: blue at home, orange elsewhere.
 
-    What changes from move to move is a parameter, so that the page redraws without a new chart (Altair takes 0.3 s to make one).
+    What changes from move to move is a parameter, so that the page redraws without a new chart (Altair takes 0.3 s to
+    make one).
     """
     start = timeline_values(found, slack_h)
     at = [f"plan.{name}[datum.t]" for name in ("grid", "here", "away", "there")]
     data = alt.Chart(alt.sequence(0, SHOWN_H, as_="t")).transform_calculate(
-        d=f"(datum.t - {DAY_H}) / {DAY_H}", e=f"(datum.t - {DAY_H - 1}) / {DAY_H}", grid=at[0], here=at[1], away=at[2], there=at[3]
-    )  # fmt: skip
+        d=f"(datum.t - {DAY_H}) / {DAY_H}",
+        e=f"(datum.t - {DAY_H - 1}) / {DAY_H}",
+        grid=at[0],
+        here=at[1],
+        away=at[2],
+        there=at[3],
+    )
     axis = alt.X("d:Q", title=None).scale(domain=[-1, SHOWN_H / DAY_H - 1], nice=False).axis(tickCount=10)
     days = axis.title("Days since the runs were handed in (dashed: their deadline)")
     gram = alt.Y("grid:Q", title="g CO₂e/kWh").scale(domainMin=0)

@@ -1,8 +1,8 @@
 """Chapter 7's long run: ternary from scratch, ternary after training and rounding to 8, 4 and 2 bits, at several sizes.
 
 ``python -m greenlab.ternary.study`` runs it (restartable) and writes data/studies/ternary; `load` reads the committed
-tables. The small models are trained on Shakespeare's plays, character by character; SmolLM2 is the real one, quantized after
-training only. Quality and speed are measured; energy is what the meter says, modelled where there is no counter.
+tables. The small models are trained on Shakespeare's plays, character by character; SmolLM2 is the real one, quantized
+after training only. Quality and speed are measured; energy is what the meter says, modelled where there is no counter.
 """
 
 from __future__ import annotations
