@@ -1,4 +1,4 @@
-"""Pieces: the stretches of time in which jobs run, the one form in which every policy answers."""
+"""Pieces: the stretches of time in which jobs run. Every policy returns them."""
 
 from __future__ import annotations
 

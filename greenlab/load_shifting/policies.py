@@ -1,4 +1,4 @@
-"""Policies: given what is believed about the coming hours, where and when does each job run?"""
+"""Policies: each chooses where and when each job runs, from the forecast of the coming hours."""
 
 from __future__ import annotations
 

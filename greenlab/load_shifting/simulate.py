@@ -1,4 +1,4 @@
-"""simulate: jobs, traces and a policy in; a `Schedule` out. Decisions use the forecast, the accounts use the truth."""
+"""Run jobs over traces with a policy: gives a `Schedule`. Decisions use the forecast, results the true values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart may take for granted: checks on tidy frames, with messages that name the remedy."""
+"""Checks on the tidy frames that charts draw, with messages that name the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of chapter 9; its widgets are in ``widget.py`` and ``upload.py``, the chart with a slider in ``twin.py``."""
+"""The charts of chapter 9; its widgets are in ``widget.py`` and ``upload.py``, its slider chart in ``twin.py``."""
 
 from __future__ import annotations
 
