@@ -1,4 +1,4 @@
-"""What a scheduler believes the coming hours will be. Decisions use the forecast, the accounts use the truth.
+"""Forecasts of the coming hours. Decisions use the forecast, results the true values.
 
 Errors of real forecasts are correlated in time: a front that comes late is late for hours. Independent noise averages
 out over a long job and flatters every policy; `AR1` with a ``rho`` near 1 does not.
