@@ -1,4 +1,4 @@
-"""Run All reaches no widget's goal for the reader, and a cell that shows a widget at work says the same when it is run twice."""
+"""Run All reaches no widget's goal for the reader, and a cell that moves a widget says the same when run twice."""
 
 import json
 import os

@@ -125,7 +125,9 @@ def set_threads(n: int) -> None:
 
 
 def threads_lost() -> bool:
-    """Whether this process is a forked copy of one whose threads were started: it has none, and using them would end it.
+    """Whether this process is a forked copy of one whose threads were started.
+
+    Such a copy has no threads, and using them would end it.
 
     Loops without ``parallel=True`` work in such a process as in any other.
     """
@@ -133,7 +135,9 @@ def threads_lost() -> bool:
 
 
 def cache_folder() -> Path:
-    """A folder for compiled code where nothing else can be written: in the system's temporary folder, for this user only.
+    """A folder for compiled code, for use where no other folder can be written.
+
+    It lies in the system's temporary folder and belongs to this user only.
 
     It is found again by later processes if nobody else can write there; otherwise it is a new one, removed at the end.
     """

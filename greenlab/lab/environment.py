@@ -26,7 +26,7 @@ QUIET = {
 
 
 def thread_count() -> int:
-    """Threads to compute with: the cores this process really has, or fewer if OMP_NUM_THREADS already asks for fewer."""
+    """Threads to compute with: the cores this process may use, or OMP_NUM_THREADS if that is fewer."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores

@@ -78,7 +78,8 @@ def _live(words: str) -> str:
     said = html.escape(re.sub(r"^\[(\w[\w ]*)\]\s*", "", words))
     return (
         '<p class="greenlab-live" style="border-left:4px solid #0072B2;padding:6px 10px;line-height:1.5">'
-        f"This part needs Python: open the notebook in JupyterLab (<code>make lab</code>) to use it. <small>{said}</small></p>"
+        "This part needs Python: open the notebook in JupyterLab (<code>make lab</code>) to use it. "
+        f"<small>{said}</small></p>"
     )
 
 
@@ -122,7 +123,7 @@ def page(notebook: nbformat.NotebookNode, title: str, up: str = "") -> str:
 
 
 def _relinked(text: str, source: Path, root: Path) -> tuple[str, list[Path]]:
-    """A page whose links to notebooks and Markdown lead to their pages; and the other files of the book that it links to."""
+    """Point links to notebooks and Markdown at their pages; return the page, and the other files that it links to."""
     files: list[Path] = []
 
     def to(match: re.Match[str]) -> str:

@@ -214,7 +214,10 @@ class Explorer(W.VBox):
             self._setting = False
 
     def _on_params(self, change: Any) -> None:
-        """A page that shows the chart for the first time reports the values it was made with; tell it those that hold now."""
+        """Tell a page that shows the chart for the first time the values that hold now.
+
+        Such a page reports the values that the chart was made with.
+        """
         stale = {name: value for name, value in self._wanted.items() if change["new"].get(name, value) != value}
         if stale and not self._setting:
             self._set_params(stale)

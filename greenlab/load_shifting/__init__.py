@@ -1,4 +1,4 @@
-"""Chapter 9, load shifting: flexible computing moved to clean hours and clean regions, and how far that is from the best.
+"""Chapter 9, load shifting: moves flexible computing to clean hours and clean regions, and compares it with the best.
 
 Everything is simulated over the hours of `greenlab.core.grid.traces.Traces`; nothing is run. Without a capacity every
 policy that optimizes is exact. With one, jobs that may pause share each region's room exactly; which region each takes,

@@ -1,4 +1,4 @@
-"""What a scheduler believes the coming hours will be. Decisions use the forecast, the accounts use the truth.
+"""Forecasts of the coming hours. Decisions use the forecast, results the true values.
 
 Errors of real forecasts are correlated in time: a front that comes late is late for hours. Independent noise averages
 out over a long job and flatters every policy; `AR1` with a ``rho`` near 1 does not.
@@ -99,7 +99,8 @@ def forecast_values(forecast: Any, truth: np.ndarray, traces: Traces, signal: An
     if not (np.abs(values) <= LARGEST).all():  # NaN included
         z, t = np.argwhere(~(np.abs(values) <= LARGEST))[0]
         raise ValueError(
-            f"forecast of zone {traces.zones[z]} at {traces.time(t)} is {values[z, t]}: fill it (up to {LARGEST:g} is allowed)"
+            f"forecast of zone {traces.zones[z]} at {traces.time(t)} is {values[z, t]}: "
+            f"fill it (up to {LARGEST:g} is allowed)"
         )
     return values
 
@@ -125,7 +126,7 @@ def _of_traces(forecast: Traces, traces: Traces, signal: Any) -> np.ndarray:
 
 
 def persistence(truth: np.ndarray, issued: np.ndarray, ahead: np.ndarray, step_h: float) -> np.ndarray:
-    """Forecasts issued at steps ``issued`` for some steps ``ahead``: each repeats the day before it, for as long as is asked.
+    """Forecasts issued at steps ``issued`` for some steps ``ahead``: each repeats the day before the issue.
 
     Nothing from after the issue is used, also beyond 24 hours. On the first day there is no day before; the forecast is
     then flat, and nothing is shifted on its account.

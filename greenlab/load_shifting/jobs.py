@@ -223,7 +223,8 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
         row = int(wrong.argmax())
         bound = f"{least:g} or more" if allowed else f"more than {least:g}"
         raise ValueError(
-            f"row {row}: {name}={values[row]:g}: expected a finite number, {bound}{_span(name)}; correct or drop that job"
+            f"row {row}: {name}={values[row]:g}: expected a finite number, {bound}{_span(name)}; "
+            "correct or drop that job"
         )
     values.setflags(write=False)
     return values

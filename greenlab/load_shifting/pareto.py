@@ -1,4 +1,4 @@
-"""Carbon against money, and one signal against another: the same jobs, decided in different lights."""
+"""Compare schedules of the same jobs: carbon against money, and one carbon signal against another."""
 
 from __future__ import annotations
 

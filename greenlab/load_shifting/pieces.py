@@ -1,4 +1,4 @@
-"""Pieces: the stretches of time in which jobs run, the one form in which every policy answers."""
+"""Pieces: the stretches of time in which jobs run. Every policy returns them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from greenlab.load_shifting.solvers.cumulative import Signal
 
 @dataclass(frozen=True)
 class Pieces:
-    """Stretch ``i`` runs job ``job[i]`` in zone ``zone[i]`` from ``start[i]`` to ``stop[i]`` [steps]; ends may lie within steps."""
+    """Stretch ``i`` runs job ``job[i]`` in zone ``zone[i]`` from ``start[i]`` to ``stop[i]`` [steps].
+
+    A stretch may start or stop within a step.
+    """
 
     job: np.ndarray
     zone: np.ndarray
@@ -88,7 +91,10 @@ class Pieces:
 
 
 def join(*parts: Pieces) -> Pieces:
-    """All stretches, in the order of the jobs; each job comes from one part, which has its stretches in order of time."""
+    """All stretches, in the order of the jobs.
+
+    Each job comes from one part, which has the stretches of that job in order of time.
+    """
     parts = tuple(part for part in parts if len(part))
     if len(parts) == 1 and (np.diff(parts[0].job) >= 0).all():
         return parts[0]

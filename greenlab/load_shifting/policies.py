@@ -1,4 +1,4 @@
-"""Policies: given what is believed about the coming hours, where and when does each job run?"""
+"""Policies: each chooses where and when each job runs, from the forecast of the coming hours."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ POLICIES = {
     "now": "at once, at home: the baseline, which never shifts",
     "best_start": "at home, in one piece, at the start with the least carbon",
     "k_cheapest": "at home; jobs that may pause run in the cleanest steps of their window, the others as best_start",
-    "threshold": "at home, in the first step at or below a quantile of its window (pausing for free: in all such steps)",
+    "threshold": "at home, in the first step at or below a quantile of its window "
+    "(pausing for free: in all such steps)",
     "carbon_per_wait": "at home, in one piece, with the most carbon saved per hour until completion",
     "best_region": "at once, in the region with the least carbon over the run",
-    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region, with a capacity as well",
+    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region, "
+    "with a capacity as well",
 }
 
 
@@ -220,7 +222,7 @@ def _free_pauses(p: Problem, jobs: np.ndarray, anywhere: bool) -> Pieces:
 
 
 def _follow_the_sun(p: Problem, jobs: np.ndarray) -> Pieces:
-    """Jobs that may change region between steps: each step costs what it costs in the cheapest region that the job may use."""
+    """Place jobs that may change region between steps: each step runs in the cheapest region that the job may use."""
     found = []
     kind = p.zone_set[jobs] * len(p.signal.values) + p.home[jobs]
     for code in np.unique(kind):

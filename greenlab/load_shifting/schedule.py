@@ -19,7 +19,9 @@ from greenlab.load_shifting.windows import Windows
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a simulation returns: one entry a job in ``start_h, finish_h, region, carbon_g, baseline_g``; NaN or -1 where missed.
+    """What a simulation returns.
+
+    ``start_h, finish_h, region, carbon_g, baseline_g`` have one entry for each job: NaN or -1 where a job is missed.
 
     Attributes:
         jobs: what was asked for.
@@ -136,7 +138,10 @@ class Schedule:
         return np.where(self.scheduled, total, np.nan)
 
     def power_kw(self) -> pd.DataFrame:
-        """Mean power of computing in each zone and step: zone, time, power_kw [kW, without the data centre's overhead]."""
+        """Mean power of computing in each zone and step: zone, time, power_kw [kW].
+
+        The data centre's overhead is not included.
+        """
         load = self.pieces.load(self.jobs.power_kw, len(self.traces.zones), self.traces.n_steps)
         frame = self.traces.to_frame()[["zone", "time"]]
         return frame.assign(power_kw=load.ravel())
@@ -180,7 +185,10 @@ class Schedule:
         return result
 
     def timeline(self) -> pd.DataFrame:
-        """One row for each stretch of running: job, region, start, stop (UTC), start_h, stop_h, power_kw, energy_kwh, carbon_g."""
+        """One row for each stretch of running.
+
+        The columns are job, region, start, stop (UTC), start_h, stop_h, power_kw, energy_kwh, carbon_g.
+        """
         p, step = self.pieces, self.traces.step_h
         factor = self.pue[p.zone] * self._kwh_per_step[p.job]
         when = [self.traces.start + pd.to_timedelta(np.round(x * step * 3600), unit="s") for x in (p.start, p.stop)]

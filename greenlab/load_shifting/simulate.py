@@ -1,4 +1,4 @@
-"""simulate: jobs, traces and a policy in; a `Schedule` out. Decisions use the forecast, the accounts use the truth."""
+"""Run jobs over traces with a policy: gives a `Schedule`. Decisions use the forecast, results the true values."""
 
 from __future__ import annotations
 
@@ -267,7 +267,10 @@ def decision_problem(
 
 
 def _plan_from_yesterday(problem: Problem, policy: Policy, truth: np.ndarray, traces: Traces) -> Pieces:
-    """Plan every job on the forecast issued when it arrives: forecasts stand one after the other on a time axis of their own."""
+    """Plan every job on the forecast issued when it arrives.
+
+    The forecasts stand one after the other on one long time axis.
+    """
     p, found = problem, []
     issued, which = np.unique(p.first, return_inverse=True)
     width = np.zeros(len(issued), np.int64)  # how far ahead the jobs of each issue look

@@ -86,7 +86,10 @@ class Moves:
         return cls(data * energy[home], steps.astype(np.int64))
 
     def cost(self, values: np.ndarray, windows: Windows) -> np.ndarray:
-        """What moving costs ``(n, Z)``, at the mean of both ends' signal in the job's first step: the network crosses both."""
+        """What moving costs ``(n, Z)``, at the mean signal of both ends in the job's first step.
+
+        The network lies in both regions, so both count.
+        """
         at = np.minimum(windows.first, values.shape[1] - 1)
         there = values[:, at].T
         return self.energy_kwh * (there + there[np.arange(len(at)), windows.home][:, None]) / 2

@@ -15,7 +15,10 @@ from greenlab.load_shifting.transfer import Transfer
 
 
 def warm_up() -> float:
-    """Run every policy on three jobs; return the seconds it took: about 20 the first time on a machine, then 1 in a new process."""
+    """Run every policy on three jobs, and return the seconds it took.
+
+    It takes about 20 s the first time on a machine, then 1 s in a new process.
+    """
     began = time.perf_counter()
     hours = np.arange(48)
     traces = Traces(

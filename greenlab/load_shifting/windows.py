@@ -46,7 +46,8 @@ class Windows:
         if (late := jobs.arrival_h >= n_steps * step).any():
             row = int(late.argmax())
             raise ValueError(
-                f"row {row}: arrival_h={jobs.arrival_h[row]:g} is outside the traces, which cover 0 to {n_steps * step:g} h from "
+                f"row {row}: arrival_h={jobs.arrival_h[row]:g} is outside the traces, "
+                f"which cover 0 to {n_steps * step:g} h from "
                 f"{traces.start}: drop the job or load the next year"
             )
         if (short := jobs.duration_h < SHORTEST * step).any():
@@ -92,7 +93,8 @@ def _masks(jobs: Jobs, traces: Traces) -> tuple[np.ndarray, np.ndarray]:
         for name in names or ():
             if name not in traces.zones:
                 raise ValueError(
-                    f"row {mask.index(code)}: regions has {name!r}, which is not in the traces; they have {', '.join(traces.zones)}"
+                    f"row {mask.index(code)}: regions has {name!r}, which is not in the traces; "
+                    f"they have {', '.join(traces.zones)}"
                 )
         if names is not None:
             allowed[code] = [zone in names for zone in traces.zones]

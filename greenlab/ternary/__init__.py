@@ -1,4 +1,6 @@
-"""Chapter 7, ternary weights after BitNet b1.58 (arXiv:2402.17764): trained in float, run without multiplications by weights.
+"""Chapter 7, ternary weights after BitNet b1.58 (arXiv:2402.17764).
+
+Models are trained in float; they run without multiplications by weights.
 
 * ``quantize``: three values and a scale, `BitLinear` for training, `convert` for after training
 * ``packing``: four weights a byte, or five

@@ -1,4 +1,4 @@
-"""The packed product as machine code: one small program in LLVM's language, compiled for whichever processor reads this book.
+"""The packed product as machine code: one small program in LLVM's language, compiled for the reader's processor.
 
 Numba brings LLVM along, so no compiler is needed on the reader's machine. The program is the same for every processor
 but for one instruction, the dot product of unsigned codes (0, 1, 2) with signed 8-bit activations:

@@ -31,7 +31,10 @@ ROWS_A_PART = 64  # rows that a thread takes at a time
 FLOAT32_MAX = np.finfo(np.float32).max
 _FLOAT32 = np.dtype(np.float32)
 _UINT8 = np.dtype(np.uint8)
-NOT_FINITE = "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: look for them one layer earlier"
+NOT_FINITE = (
+    "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: "
+    "look for them one layer earlier"
+)
 _in_use = threading.Lock()
 _ROWS = types.void(
     types.CPointer(types.uint8),
@@ -361,10 +364,11 @@ def layer(
 
 
 def _take_threads(multiply_adds: int) -> bool:
-    """Whether a product of this size shares its rows out among threads; if so, ``_in_use`` is held and must be released.
+    """Whether a product of this size shares its rows out among threads.
 
-    One product at a time does, since numba's simplest threads end the process when two use them at once; the others
-    compute on their own thread. None does in a forked copy of this process, which has no threads.
+    If it does, ``_in_use`` is held and must be released. One product at a time does, since numba's simplest threads end
+    the process when two products use them at once; the others compute on their own thread. None does in a forked copy
+    of this process, which has no threads.
     """
     if multiply_adds < SERIAL_BELOW or threads_lost() or numba.get_num_threads() == 1:
         return False

@@ -114,7 +114,9 @@ class PackedLinear(nn.Module):
         return PackedTernary(self.weight.detach().cpu().numpy(), self.in_features, self.gamma, self.layout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device; the work is done on the CPU, without gradients.
+        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device.
+
+        The work is done on the CPU, without gradients.
 
         Raises:
             TypeError: if ``x`` is no tensor.
@@ -220,7 +222,10 @@ def _vector(name: str, value: Tensor | None, length: int) -> Tensor | None:
 
 
 def _array(buffer: Tensor | None, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
-    """The buffer as it is now, as an array; looked up at every call, since copying and casting a model replace buffers."""
+    """The buffer as it is now, as an array.
+
+    It is looked up at every call, since copying and casting a model replace its buffers.
+    """
     if buffer is None:
         return _NOTHING
     if buffer.dtype != dtype or buffer.device.type != "cpu" or buffer.requires_grad:

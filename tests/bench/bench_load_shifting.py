@@ -25,7 +25,10 @@ MEMORY_MARK_GB, GAP_MARK = 2.0, 0.02
 
 
 def year(zones: int = ZONES) -> Traces:
-    """A leap year of hours with a daily and a weekly swing and weather that lasts; every zone has its own level and longitude."""
+    """A leap year of hours with a daily swing, a weekly swing and weather that lasts.
+
+    Every zone has its own level and longitude.
+    """
     rng, t = np.random.default_rng(0), np.arange(HOURS)
     day = np.sin(2 * np.pi * (t / 24 + rng.random((zones, 1))))
     weather = np.cumsum(rng.standard_normal((zones, HOURS)), axis=1)
@@ -205,7 +208,10 @@ def checkpoints() -> dict[str, object]:
 
 
 def run(rounds: int = 9) -> pd.DataFrame:
-    """Return one row per scenario: median time, mark (for a capacity: of the gap to the LP), speed-up over the loop (or HiGHS)."""
+    """Return one row per scenario: median time, mark, speed-up over the loop or over HiGHS.
+
+    With a capacity the mark is that of the gap to the LP.
+    """
     context = multiprocessing.get_context("spawn")
     rows = []
     for name in scenarios():

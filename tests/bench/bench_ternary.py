@@ -1,4 +1,4 @@
-"""Packed ternary weights: one row times a matrix against torch and ONNX Runtime, the break-even batch, and whole models.
+"""Packed ternary weights against torch and ONNX Runtime: one row times a matrix, larger batches, whole models.
 
 Works take turns in one run, on one thread and on two; a ratio is the median over rounds. A turn lasts some
 milliseconds, so that a matrix that fits a cache is read from it; "cold" empties the caches before each call. Every
@@ -39,7 +39,7 @@ ONNX_MARK, DECODE_MARK, FIRST_USE_MARK_S = 1.5, 2.0, 5.0
 
 
 def onnx_2bit(n: int, k: int, block: int, threads: int) -> Callable[[], object]:
-    """ONNX Runtime's product with 2-bit weights, int8 arithmetic allowed (accuracy_level 4), as a call without arguments."""
+    """ONNX Runtime's product with 2-bit weights, as a call without arguments; int8 arithmetic is allowed (level 4)."""
     helper, rng = onnx.helper, np.random.default_rng(0)
     weights = rng.integers(0, 256, (n, k // block, block // 4), dtype=np.uint8)
     scales = np.full(n * (k // block), 0.01, np.float32)
@@ -157,7 +157,8 @@ def decode(rounds: int = 5) -> list[pd.DataFrame]:
 def first_use() -> pd.DataFrame:
     """Seconds that a new process waits for its first product: nothing compiled yet, then from numba's cache."""
     code = (
-        "import time, torch; from greenlab.ternary import *; layer = random_packed(576, 64); start = time.perf_counter(); "
+        "import time, torch; from greenlab.ternary import *; layer = random_packed(576, 64); "
+        "start = time.perf_counter(); "
         "layer(torch.ones(1, 576)); print(time.perf_counter() - start)"
     )
     with tempfile.TemporaryDirectory() as folder:

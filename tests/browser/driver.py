@@ -61,7 +61,9 @@ WATCH_REPAINTS = """cell => {
     window.repaints = [];
     cell.addEventListener('keydown', () => {
         const start = performance.now(), before = look();
-        const frame = () => look() === before ? requestAnimationFrame(frame) : window.repaints.push(performance.now() - start);
+        const frame = () => look() === before
+            ? requestAnimationFrame(frame)
+            : window.repaints.push(performance.now() - start);
         requestAnimationFrame(frame);
     }, {capture: true});
 }"""

@@ -30,7 +30,7 @@ def chapters(*names):
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    """A Lab server on a copy of the notebooks and the pages they link to, so that nothing in the repository is changed."""
+    """A Lab server on a copy of the notebooks and the pages they link to; the repository stays unchanged."""
     find_chromium()
     root = tmp_path_factory.mktemp("book")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
@@ -218,7 +218,7 @@ def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(chapter):
 
 @chapters("01_footprint")
 def test_footprint_runs_and_its_calculators_answer(chapter):
-    """Move each calculator by keyboard: chart and sentence follow within a tenth of a second; the twins need no kernel."""
+    """Keys move each calculator; chart and sentence follow within a tenth of a second; the twins need no kernel."""
     name = "01_footprint.ipynb"
     page = chapter
     for picture, source in [

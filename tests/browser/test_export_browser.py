@@ -1,4 +1,4 @@
-"""The chapters as web pages: from a file, without a server, a kernel or a network, every chart is drawn and twins move."""
+"""The chapters as web pages, opened as files without a server, a kernel or a network: charts are drawn, twins move."""
 
 import json
 import re

@@ -36,7 +36,9 @@ import altair as alt
 shift = alt.param(name="shift", value=0)
 base = alt.Chart(frame, description="points").mark_point().add_params(shift).transform_calculate(z="datum.y + shift")
 base = base.encode(x="x:Q", y=alt.Y("z:Q").scale(domain=[0, 20]))
-Explorer({"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base)
+Explorer(
+    {"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base
+)
 """
 PREDICT = 'predict("browser-test", "How many?", low=0, high=10, unit="layers")'
 SPREAD = 'reveal("browser-test", 7, unit="layers")'
@@ -50,15 +52,19 @@ explorer = Explorer({
 explorer
 """
 BUILDERS = {
-    "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y", x_title="Energy [J]",'
+    "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y",'
+    ' x_title="Energy [J]",'
     ' band=("lo", "hi"), goal=(5, "goal"), **words)',
-    "basis": 'bars_with_range(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "n", "y", x_title="Energy [J]",'
+    "basis": 'bars_with_range(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "n", "y",'
+    ' x_title="Energy [J]",'
     ' basis="b", **words)',
     "energy": 'energy_bars(pd.DataFrame({"run": ["a", "a", "b"], "component": ["cpu", "dram", "cpu"], '
     '"basis": ["measured", "modelled", "measured"], "energy_j": [3.0, 1.0, 2.0]}), **words)',
-    "heatmap": 'heatmap(pd.DataFrame([(i, j, i * j) for i in range(4) for j in range(3)], columns=["i", "j", "v"]), "i", "j",'
+    "heatmap": 'heatmap(pd.DataFrame([(i, j, i * j) for i in range(4) for j in range(3)], columns=["i", "j", "v"]),'
+    ' "i", "j",'
     ' "v", x_title="i", y_title="j", value_title="v [J]", label_format="d", **words)',
-    "points": 'points(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "x", "y", x_title="x", y_title="y [J]",'
+    "points": 'points(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "x", "y",'
+    ' x_title="x", y_title="y [J]",'
     ' label="n", color="b", basis="b", goal=(4, "goal"), **words)',
     "log": 'points(frame.assign(x=[1, 10, 100, 1000], y=1.5), "x", "y", x_title="x", y_title="y", log_x=True, **words)',
     "band": 'lines(pd.concat([frame.assign(m=m, lo=frame.y - 1, hi=frame.y + 1) for m in "ab"]), "x", "y", x_title="x",'
@@ -68,9 +74,11 @@ BUILDERS = {
     "time": 'lines(frame.assign(x=pd.date_range("2020-01-01", periods=4, freq="h")), "x", "y", x_title="Time (UTC)",'
     ' y_title="y [J]", **words)',
     "dots": 'dots(frame.assign(m="a"), "x", "y", "m", x_title="y [J]", **words)',
-    "roofline": 'roofline(frame.assign(roof="a", intensity=frame.x + 1, flops_per_s=frame.y + 1), frame.assign(work="w", kind="k",'
+    "roofline": 'roofline(frame.assign(roof="a", intensity=frame.x + 1, flops_per_s=frame.y + 1),'
+    ' frame.assign(work="w", kind="k",'
     " intensity=frame.x + 1, flops_per_s=frame.y + 1), **words)",
-    "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y", x_title="y [J]",'
+    "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y",'
+    ' x_title="y [J]",'
     ' slider=Slider("k", "k"), **words)',
 }
 
@@ -169,7 +177,7 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
 
 
 def test_keys_belong_to_the_control_that_has_the_focus(lab_page, lab_server):
-    """d d deletes no cell, arrows move menus and the sliders of charts, Commit answers to the keyboard; Escape leads out."""
+    """The keys d d delete no cell, arrows move menus and sliders of charts, Enter presses Commit, Escape leads out."""
     lab_page.open_notebook(write(lab_server, "keys.ipynb", SETUP, CONTROLS, TWIN, PREDICT))
     assert lab_page.run_all() == []
     cells, keyboard = lab_page.page.locator(".jp-Notebook .jp-Cell"), lab_page.page.keyboard

@@ -102,7 +102,7 @@ def test_a_seed_that_numpy_refuses_is_explained(restored, seed):
 
 
 def test_charts_come_as_one_offline_bundle(restored):
-    """Only v5+json, which Lab draws by itself, and a sentence; never HTML, which Lab would prefer and load from a CDN."""
+    """A chart gives v5+json, which Lab draws by itself, and a sentence; HTML would be preferred and need a CDN."""
     setup()
     chart = (
         alt.Chart(FRAME, title=alt.Title("It rises", subtitle="x"), description="A line.").mark_line().encode(x="x:Q")

@@ -98,7 +98,7 @@ def test_set_moves_several_controls_and_draws_once(explorer, recorder):
 
 
 def test_another_setting_is_told_without_moving_the_widget(explorer, recorder):
-    """From the setting it was made in, wherever the reader stands; the goal that is reached there is not reached here."""
+    """The other setting starts from the one the widget was made in; a goal reached there does not count here."""
     explorer.set(k=3, kind="moe")
     standing = explorer.value, explorer.text
     assert explorer.text_at(k=5) == "The end is 10 & dense.\nGoal: an end of 10 or more: reached."

@@ -1,4 +1,4 @@
-"""Load shifting written a second time, as plainly as possible: loops over starts, steps and subsets. And cases to compare on."""
+"""Load shifting written a second time with plain loops over starts, steps and subsets, and cases to compare both on."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ def best_piece(row, first, size, end):
 
 
 def best_steps(row, first, size, end, share=None):
-    """Least cost over steps sorted by cost, the last one within the deadline only; ``share`` of its power in each step."""
+    """Least cost over steps sorted by cost; the last counts up to the deadline, each takes ``share`` of the power."""
     left, cost = size, 0.0
     steps = sorted(
         (row[t], min(1.0, end - t, 1.0 if share is None else share[t]))

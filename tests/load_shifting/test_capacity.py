@@ -251,7 +251,10 @@ def test_unit_jobs_are_an_assignment_and_equal_a_linear_program_written_by_hand(
 
 
 def one_piece_case(seed):
-    """Four jobs that may not pause on two machines: the carbon of the schedule (None if a job is missed) and the least of all."""
+    """Four jobs that may not pause on two machines: the carbon of the schedule, and the least carbon of all schedules.
+
+    The first is None if a job is missed.
+    """
     rng = np.random.default_rng(seed)
     n, n_steps = 4, 10
     first, duration, slack = rng.integers(0, 4, n), rng.integers(1, 4, n), rng.integers(0, 5, n)
@@ -278,7 +281,10 @@ def test_jobs_in_one_piece_never_beat_every_combination_of_starts(seed):
 
 
 def test_jobs_in_one_piece_come_near_the_best_combination_of_starts():
-    """A heuristic for an NP-hard problem: exact in 97 of 100 small cases, half a per cent above the best in the mean."""
+    """A heuristic for an NP-hard problem: exact in 95 of 100 small cases, at most 0.5 % above the best in the mean.
+
+    At most 3 of 100 cases miss a job.
+    """
     cases = [(carbon, best) for carbon, best in map(one_piece_case, range(200)) if best < np.inf]
     kept = np.array([(carbon, best) for carbon, best in cases if carbon is not None])
     gap = kept[:, 0] / kept[:, 1] - 1

@@ -1,4 +1,4 @@
-"""Chapter 9's committed study: whole, its figures follow from its tables, and what must hold of them whatever the numbers."""
+"""Chapter 9's committed study is whole, its figures follow from its tables, and certain relations hold between them."""
 
 import numpy as np
 import pandas as pd

@@ -1,5 +1,9 @@
 """Chapter 9: what must hold for any work on any grid; forecasts, signals, metrics, workloads and bad input."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 
 from greenlab import load_shifting as ls
 from greenlab.core.grid.traces import Traces
+from greenlab.core.studies import ROOT
 from greenlab.load_shifting import AR1, POLICIES, Jobs, Policy, Transfer, simulate, workload
 from tests.load_shifting import reference as ref
 
@@ -277,7 +282,7 @@ def test_the_other_workloads_and_their_errors():
 
 
 def test_a_leap_year_and_the_days_when_clocks_change_are_24_hours_each():
-    """The zone of the traces is UTC: a night job arrives at the same hour on every day of 2020, a year of 8,784 hours."""
+    """Traces are in UTC: a night job arrives at the same hour on every day of 2020, a year of 8,784 hours."""
     times = pd.date_range("2020-01-01", "2021-01-01", freq="h", inclusive="left", tz="UTC")
     local = times.tz_convert("Europe/Berlin")
     frame = pd.DataFrame(
@@ -413,8 +418,39 @@ def test_jobs_that_arrive_within_a_step_start_at_the_next_and_keep_their_slack()
     assert clock.start_h[0] == 1
 
 
-def test_warming_up_leaves_nothing_to_compile():
-    from greenlab.load_shifting import warm_up
+COMPILED = """
+import importlib, json, pkgutil
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from greenlab.core.grid.traces import Traces
+from greenlab.load_shifting import POLICIES, Jobs, Transfer, simulate, solvers, warm_up
 
-    assert warm_up() > 0
-    assert warm_up() < 60
+def compiled():
+    modules = [importlib.import_module(f"{solvers.__name__}.{m.name}") for m in pkgutil.iter_modules(solvers.__path__)]
+    loops = {id(f): f for m in modules for f in vars(m).values() if isinstance(f, Dispatcher)}
+    return sorted(f"{f.__module__}.{f.__name__}{s}" for f in loops.values() for s in f.signatures)
+
+none = compiled()
+warm_up()
+first = compiled()
+warm_up()
+hours = np.arange(24 * 30)
+traces = Traces(("A", "B", "C"), "2020", 1.0, 300 + 100 * np.sin(np.stack([hours, hours + 6, hours + 12]) / 4))
+jobs = Jobs(hours[:200], 2.5, 1.0, 12.0, interruptible=hours[:200] % 3 > 0, data_gb=1.0)
+for policy in POLICIES:
+    simulate(jobs, traces, policy)
+for capacity in (100.0, 2.0):
+    simulate(jobs, traces, "joint", capacity=capacity)
+    simulate(jobs, traces, "k_cheapest", capacity=capacity)
+simulate(jobs, traces, "joint", transfer=Transfer(0.01))
+print(json.dumps([none, first, compiled()]))
+"""
+
+
+def test_warming_up_leaves_nothing_to_compile():
+    """In a process of its own, where no other test has compiled a loop before."""
+    found = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True, cwd=ROOT)
+    none, first, then = json.loads(found.stdout)
+    assert none == []
+    assert len(first) > 0
+    assert then == first

@@ -1,4 +1,4 @@
-"""The committed study of chapter 7: whole, its figures from its tables, and its two models as good as the table says."""
+"""The committed study of chapter 7 is whole, its figures follow from its tables, its models are as good as it says."""
 
 import subprocess
 import sys
@@ -178,7 +178,8 @@ def test_energy_is_measured_in_turn_and_is_the_mean_of_the_rounds(monkeypatch):
 def test_threads_are_set_for_torch_and_for_the_kernels(monkeypatch):
     """The first use of numba's threads sets torch back to all cores; in a process of its own, as that happens once."""
     code = (
-        "import torch, numba; from greenlab.ternary.study import races; torch.set_num_threads(2); races.set_threads(1); "
+        "import torch, numba; from greenlab.ternary.study import races; "
+        "torch.set_num_threads(2); races.set_threads(1); "
         "print(torch.get_num_threads(), numba.get_num_threads())"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=studies.ROOT)

@@ -1,4 +1,4 @@
-"""What a chart may take for granted: checks on tidy frames, with messages that name the remedy."""
+"""Checks on the tidy frames that charts draw, with messages that name the remedy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def require_unique(data: pd.DataFrame, *columns: str) -> None:
 
 
 def require_finite(data: pd.DataFrame, *columns: str) -> None:
-    """Raise ValueError unless these columns are numbers, none of them missing or infinite (a chart drops such silently).
+    """Raise ValueError unless these columns are numbers, none of them missing or infinite.
+
+    A chart leaves out such values without a word.
 
     >>> require_finite(pd.DataFrame({"loss": [1.0, float("nan")]}), "loss")
     Traceback (most recent call last):
@@ -67,8 +69,8 @@ def require_finite(data: pd.DataFrame, *columns: str) -> None:
         if bad.any():
             values = "value" if bad.sum() == 1 else "values"
             raise ValueError(
-                f"column {column} has {bad.sum()} missing or infinite {values}, first in row {data.index[bad.argmax()]}; "
-                "drop the row or compute the value"
+                f"column {column} has {bad.sum()} missing or infinite {values}, "
+                f"first in row {data.index[bad.argmax()]}; drop the row or compute the value"
             )
 
 

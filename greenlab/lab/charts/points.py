@@ -1,4 +1,4 @@
-"""Points: what is paid against what is got, such as energy against loss, with the name written beside each point."""
+"""Points: a cost against a benefit, such as energy against loss, with the name written beside each point."""
 
 from __future__ import annotations
 

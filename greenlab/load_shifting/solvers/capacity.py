@@ -1,4 +1,4 @@
-"""When zones have a limit: which algorithm shares the room, and what is left over."""
+"""Schedule jobs in zones with a limit: choose the algorithm that shares the room, and say which jobs do not fit."""
 
 from __future__ import annotations
 

@@ -233,7 +233,10 @@ def _take_over(
 
 @njit(cache=True)
 def _greedy(rooms, rank, room, adjacent_at, adjacent, may, first, y_at, x, y, cap, need, power, n_zones, n_steps):
-    """Give each room, in the order of ``rooms``, as much as the flow carries; changes room, x, y and what is still needed."""
+    """Give each room, in the order of ``rooms``, as much as the flow carries.
+
+    This changes room, x, y and what is still needed.
+    """
     n, size = len(first), n_zones * n_steps
     job_stamp, job_level, job_at = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     room_stamp, room_level, room_at = np.full(size, -1, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64)

@@ -62,7 +62,10 @@ def _descend(counts, sums, zeros, left, right, k):
 
 @njit(cache=True)
 def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out, rank_out, part_out, tail_out):
-    """Cost of the cheapest steps of each job's window; which they are follows from a rank, its part, and the tail's part."""
+    """Cost of the cheapest steps of each job's window.
+
+    A rank, the part of that step and the tail's part say which steps these are.
+    """
     for i in range(len(jobs)):
         j = jobs[i]
         left, right = first[j], int(end[j])

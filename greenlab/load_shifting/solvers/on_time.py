@@ -1,4 +1,4 @@
-"""Which jobs to give up when not all of those that may pause can be on time: as few as a search finds, by number of jobs.
+"""Choose which jobs to give up when not all jobs that may pause can be on time: as few jobs as a search finds.
 
 Jobs are added one at a time, along augmenting paths that move the others to other steps. Where a job does not fit, the
 largest of the jobs that compete with it (those that the failed search has reached) makes way, if it is larger: the rule
@@ -85,7 +85,7 @@ def _insert(
     from_job,
     queue,
 ):
-    """Give job ``j`` all its work if others can make room by moving; else leave it with what it got, and return False."""
+    """Give job ``j`` all its work if others can make room by moving; else let it keep what it got, and return False."""
     need = work[j]
     for k in range(y_at[j], y_at[j + 1]):
         need -= x[k]

@@ -18,7 +18,9 @@ EPS = 1e-9
 
 @njit(cache=True)
 def _best_piece(values, left, z, begin, end, size, power, earliest):
-    """Cheapest start at which every step has room for the job, or the earliest; the start (-1 for none), and its cost for 1 kW.
+    """Cheapest start at which every step has room for the job, or the earliest such start.
+
+    Returns the start (-1 for none), and its cost for 1 kW.
 
     The last step needs room for the part of it that is used.
     """
@@ -86,7 +88,10 @@ def _find(
     per_step,
     earliest,
 ):
-    """Best place of one job in what is left: cost, zone, chunks. With ``earliest`` the wait for room counts before the cost."""
+    """Best place of one job in the room that is left: cost, zone, chunks.
+
+    With ``earliest`` the wait for room counts before the cost.
+    """
     best, best_z, best_chunks, best_wait = np.inf, -1, np.zeros((0, 2)), 1 << 60
     for z in range(values.shape[0]):
         begin = first[j] + move_steps[j, z]

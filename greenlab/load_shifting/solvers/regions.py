@@ -1,4 +1,4 @@
-"""A region for each job that may pause, when regions have limits: one after the other, each where its cheapest steps are left.
+"""Choose a region for each job that may pause, one job after the other, when regions have limits.
 
 Each job stays in one region. It takes the cheapest shares of steps that the others have left, in the region where they
 cost least with the move; then each is taken out and put back until nothing improves. The choice of regions is a
@@ -16,7 +16,10 @@ EPS = 1e-9
 
 @njit(cache=True)
 def _take(values, left, z, begin, end, size, power, share):
-    """Cheapest shares of the steps of one zone that are left; returns their cost for 1 kW, and the steps that found no room."""
+    """Take the cheapest shares of the steps of one zone that are left.
+
+    Returns their cost for 1 kW, and the work [steps] that found no room.
+    """
     stop = int(np.ceil(end - EPS))
     n = stop - begin
     need, cost = size, 0.0

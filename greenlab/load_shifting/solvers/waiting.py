@@ -1,4 +1,4 @@
-"""Policies that do not look for the optimum, as published schedulers do: a threshold, and carbon saved per time waited."""
+"""Policies of published schedulers that do not look for the optimum: a threshold, and carbon saved per hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 9's long run: what waiting, moving and both save in real hours, and what eats it up again.
+"""Chapter 9's long run: what waiting, moving and both save in real hours, and what makes the saving smaller.
 
 ``python -m greenlab.load_shifting.study`` runs it (restartable, a few minutes) and writes data/studies/load_shifting;
 `load` reads the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe,

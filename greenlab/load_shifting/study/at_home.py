@@ -97,7 +97,10 @@ def profile(config: Config) -> Rows:
 
 
 def forecasts(config: Config) -> Rows:
-    """What errors of the forecast cost: perfect, yesterday again, independent errors and errors with memory, over seeds."""
+    """What errors of the forecast cost, over seeds.
+
+    The forecasts are perfect, repeat yesterday, or have independent errors or errors with memory.
+    """
     rows: Rows = []
     for zone in config.forecast_zones:
         traces = hours((zone,), config.year)

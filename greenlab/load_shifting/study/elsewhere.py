@@ -68,7 +68,10 @@ def _reached(config: Config, traces: Traces, home: str, cleanest: str) -> Rows:
 
 
 def follow_the_sun(config: Config) -> Rows:
-    """Work that may go round the world against work that stays, for short and long jobs; zones outside Europe are MODELLED."""
+    """Compare work that may go round the world with work that stays, for short and long jobs.
+
+    Zones outside Europe are MODELLED.
+    """
     rows: Rows = []
     sunny = ("US-CAL", "ES", "AU", "CL", "JP", "IN")
     traces = hours(sunny, config.year)
@@ -82,7 +85,9 @@ def follow_the_sun(config: Config) -> Rows:
 
 
 def fleet(config: Config, week: int) -> tuple[Jobs, Traces, np.ndarray]:
-    """Eight countries with equal machines: in each, a job of a day that draws 60 kW arrives every six hours for some weeks.
+    """Eight countries with equal machines: in each, a job arrives every six hours for some weeks.
+
+    A job takes a day and draws 60 kW.
 
     240 kW run in the mean. Only the jobs of the weeks in the middle are counted: before them the machines fill, after
     them the last jobs would find them empty. Where the home is does not matter to the exact policies, only to the
@@ -144,7 +149,10 @@ def capacity(config: Config, week: int) -> Rows:
 
 
 def gap(config: Config, week: int) -> Rows:
-    """How far from the linear program: jobs that pause are shared out exactly, the others and the regions by a heuristic."""
+    """How far the schedules are from the bound of the linear program.
+
+    Jobs that pause are shared out exactly; the other jobs and the regions are chosen by a heuristic.
+    """
     jobs, traces, _ = fleet(replace(config, fleet_margin=0), week)
     three = ("DE", "PL", "DK")
     traces = traces.select(three)
@@ -202,7 +210,7 @@ def transfers(config: Config) -> Rows:
 
 
 def photons(config: Config) -> Rows:
-    """Works by data and energy: what moving the data takes, what a power line of 1,000 km would lose, and what moving saves."""
+    """Works by their data and energy: what moving takes and saves, and what a power line of 1,000 km would lose."""
     _, high = facts.low_high("network-energy")
     a, b = (float(hours((z,), config.year).intensity_g_per_kwh.mean()) for z in ("DE", "SE"))
     rows: Rows = []
@@ -237,7 +245,7 @@ def data_moved(config: Config) -> Rows:
 
 
 def pairs(config: Config) -> Rows:
-    """How many times dirtier one is than the other: all pairs of zones (means of the year) and of the IPCC's medians."""
+    """How many times dirtier one of two is: all pairs of zones (means of the year) and of the IPCC's medians."""
     rows: Rows = []
     names = zone_names(None, config.year)
     means = dict(zip(names, hours(names, config.year).intensity_g_per_kwh.mean(axis=1), strict=True))

@@ -1,4 +1,4 @@
-"""Chapter 9 as the reader sees it: its charts. The widgets stand in `load_shifting_widgets` and `load_shifting_own`."""
+"""The charts of chapter 9; its widgets are in ``widget.py`` and ``upload.py``, its slider chart in ``twin.py``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAVED = "Carbon saved [%]"
 
 
 def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the average day of every zone as a row of hours, the dirtiest on top; modelled zones say so in their name."""
+    """Draw the average day of every zone as a row of hours, the dirtiest on top; names of modelled zones say so."""
     rows = work.at(profile, month=0)
     order = rows.groupby("zone")["intensity_g_per_kwh"].mean().sort_values(ascending=False).index
     rows = rows.assign(
@@ -95,7 +95,8 @@ def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
         title=title,
         zero=False,
         marks=True,
-        subtitle="share of generation that is neither sun nor wind, mean day of the month in 2019; California is MODELLED",
+        subtitle="share of generation that is neither sun nor wind, mean day of the month in 2019; "
+        "California is MODELLED",
         description="Share left by sun and wind by hour of the day in three grids, with a slider for the month",
         x_title="Hour of the day (local clock)",
         y_title="Not from sun or wind [%]",
@@ -119,7 +120,8 @@ def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) 
     ).properties(width=150, height=120)
     return marks.facet(column=alt.Column("plan:N", title=None, sort=names)).properties(
         title="Waiting saves a fifth here, pausing two fifths",
-        description="Bars of the intensity of a few hours; filled where the job runs: at once, at the best start, with a pause",
+        description="Bars of the intensity of a few hours; filled where the job runs: "
+        "at once, at the best start, with a pause",
     )
 
 
@@ -178,7 +180,8 @@ def error_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         title=title,
         zero=True,
         subtitle="Germany, 24-hour job in one piece, 24 hours of slack; the band is the spread over five draws",
-        description="Carbon saved against the standard error of the forecast, for independent errors and errors with memory",
+        description="Carbon saved against the standard error of the forecast, "
+        "for independent errors and errors with memory",
         x_title="Standard error of the forecast [%]",
         y_title=SAVED,
     )
@@ -198,14 +201,15 @@ def fleet_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         max_colors=4,
         zero=True,
         subtitle="share of the whole fleet's carbon; eight countries with equal machines; band: six times of the year",
-        description="Carbon saved by a fleet against its utilisation, at home and in eight countries, all or a quarter flexible",
+        description="Carbon saved by a fleet against its utilisation, at home and in eight countries, "
+        "all or a quarter flexible",
         x_title="Machines in use [%]",
         y_title=SAVED,
     )
 
 
 def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the saving of schedules that follow the average, counted by the average and by a MODELLED marginal signal."""
+    """Draw the saving of schedules that follow the average signal, counted by it and by a MODELLED marginal signal."""
     rows = work.at(table, decided_by="average")
     order = {"gas": "gas is dispatched last", "coal": "coal is dispatched last"}
     label_ = [f"{label(z)}, {order[last]}" for z, last in zip(rows["zone"], rows["last"], strict=True)]
@@ -285,7 +289,8 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         title=title,
         subtitle=None,
         slider=None,
-        description="Histogram of the ratio of mean intensities over all pairs of 25 countries; one pair lies between 30 and 40",
+        description="Histogram of the ratio of mean intensities over all pairs of 25 countries; "
+        "one pair lies between 30 and 40",
         width=WIDTH,
         height=220,
     )

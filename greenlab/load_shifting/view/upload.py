@@ -1,4 +1,4 @@
-"""Chapter 9's upload: a reader's own grid file, read, repaired or refused in words, and shifted over."""
+"""Chapter 9's upload: reads the reader's own grid file, repairs or refuses it with a message, and shifts jobs on it."""
 
 from __future__ import annotations
 

@@ -122,7 +122,8 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         "there": [None if np.isnan(x) else round(float(x), 1) for x in mean],
         "due": (slack_h + RUN_H) / DAY_H,
         "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
-        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. Work in: {places}",
+        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. "
+        f"Work in: {places}",
         "warning": f"{MODELLED.upper()} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
     }
 
@@ -195,7 +196,7 @@ def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
 
 
 def shift_explorer() -> Explorer:
-    """Shift eight training runs: where is home, which week, how long may they wait, pause, travel, and what is known ahead."""
+    """Shift eight training runs: the reader chooses home, week, wait, pauses, travel and what is known ahead."""
 
     @lru_cache(maxsize=32)
     def outcome(**values: Any) -> Outcome:
@@ -209,7 +210,8 @@ def shift_explorer() -> Explorer:
         places = ", ".join(map(label, found.where[:3]))
         kept = "every deadline is kept" if not m["missed"] else f"{m['missed']} of {RUNS} runs miss their deadline"
         return (
-            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}. The runs work in {places}, finish "
+            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}. "
+            f"The runs work in {places}, finish "
             f"{m['delay_p50_h']:.0f} h later (median), pause {m['pauses']} times; {kept}."
         )
 

@@ -186,7 +186,10 @@ class _Elsewhere:
         self.wall_s, self.busy_s, self.own_s = time.perf_counter(), _busy_s(), _own_s()
 
     def cores(self) -> float:
-        """Cores that others kept busy and the race could have used: their CPU seconds a second, less the cores left idle."""
+        """Cores that other processes kept busy and the race could have used.
+
+        It is the CPU seconds of the others in a second, less the cores that the race left idle.
+        """
         wall_s = max(time.perf_counter() - self.wall_s, 1e-9)
         others = (_busy_s() - self.busy_s - (_own_s() - self.own_s)) / wall_s
         n_cores = len(_cores())

@@ -71,7 +71,7 @@ def _rule(threshold: float | str) -> str:
 
 
 def threshold_widget() -> Explorer:
-    """Make a real matrix of SmolLM2 ternary: choose the matrix and the threshold, see what survives and how much is lost."""
+    """Make a real matrix of SmolLM2 ternary: choose the matrix and the threshold, see what remains and what is lost."""
 
     @lru_cache(maxsize=4)
     def matrix(layer: int, name: str) -> tuple[torch.Tensor, pd.DataFrame]:
@@ -135,7 +135,8 @@ def bits_chart(by_bits: pd.DataFrame, float_loss: float, title: str) -> alt.Laye
         title=title,
         x_title="Bits a weight",
         y_title="Loss on unseen text [nats per character]",
-        description="Loss against bits a weight for a model quantized after training, beside one trained with ternary weights",
+        description="Loss against bits a weight for a model quantized after training, "
+        "beside one trained with ternary weights",
     )
 
 
@@ -184,5 +185,6 @@ def memory_chart(paper_memory: pd.DataFrame, title: str) -> alt.LayerChart:
         "series",
         title=title,
         x_title="Memory, 16-bit float over ternary [x]",
-        description="Memory ratio by model size: printed, with every linear layer ternary, with the feed-forward ones only",
+        description="Memory ratio by model size: printed, with every linear layer ternary, "
+        "with the feed-forward ones only",
     )

@@ -40,7 +40,7 @@ def race_chart(table: pd.DataFrame, title: str, doubt: str = "") -> alt.LayerCha
 
 
 def race_widget() -> Explorer:
-    """Race the number formats on this processor: choose the matrix, the batch and the threads; every move measures anew.
+    """Race the number formats on this processor: choose matrix, batch and threads; every move measures anew.
 
     Where the rounds disagree, or another program uses the cores, sentence and chart say that the numbers are not to be
     trusted, and the goal is not reached.
@@ -146,7 +146,8 @@ def energy_widget() -> Explorer:
     def say(add_pj: float, read_pj: float, context: int, batch: int) -> str:
         ternary = _energies(model(add_pj, read_pj), context, batch)[True]
         share = ternary["reading"] / sum(ternary.values())
-        return f"Ternary needs {ratio(add_pj, read_pj, context, batch):.1f} times less; {share:.0%} of its energy reads weights."
+        times = ratio(add_pj, read_pj, context, batch)
+        return f"Ternary needs {times:.1f} times less; {share:.0%} of its energy reads weights."
 
     controls = {
         "add_pj": W.FloatSlider(
