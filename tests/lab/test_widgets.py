@@ -119,7 +119,7 @@ def test_a_setting_that_fails_leaves_the_widget_where_it_stood(explorer, k, erro
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"K": 3}, "no control 'K'; known: k, kind"),
+        ({"K": 3}, "no control 'K'; close to it: k"),
         ({"shares": 0.1}, "no control 'shares'; close to it: share"),
         ({"k": 10}, "control 'k' cannot take 10; give whole numbers from 1 to 9"),
         ({"k": 2.5}, "control 'k' cannot take 2.5"),
