@@ -140,7 +140,7 @@ def run(config: Config, machine: Machine) -> tuple[dict[str, pd.DataFrame], stud
     section.bar.close()
     repeats = pd.DataFrame(section.rows)
     tables = {"repeats": repeats, "summary": summary(repeats)}
-    return tables | {"figures": figures(tables["summary"]), "steps": steps.receipts()}, steps
+    return tables | {"figures": figures(tables["summary"], machine.name), "steps": steps.receipts()}, steps
 
 
 def idle(section: Section, config: Config) -> None:
