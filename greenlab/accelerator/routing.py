@@ -8,8 +8,8 @@ from greenlab.core import checks
 def expected_visits(n_experts: int, top_k: int, n_tokens: int) -> float:
     """Mean number of distinct experts that ``n_tokens`` visit: E (1 - (1 - k/E)^n).
 
-    Each token picks ``top_k`` different experts, all equally likely and independently of other tokens, so it leaves a given
-    expert out with probability 1 - k/E. A real router prefers some experts, so its batches visit fewer.
+    Each token picks ``top_k`` different experts, all equally likely and independently of other tokens, so it leaves a
+    given expert out with probability 1 - k/E. A real router prefers some experts, so its batches visit fewer.
 
     >>> expected_visits(8, 2, 1), expected_visits(8, 2, 4), expected_visits(4, 4, 9)
     (2.0, 5.46875, 4.0)

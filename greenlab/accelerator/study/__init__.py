@@ -1,8 +1,9 @@
 """Joules of an accelerator, measured: idle, arithmetic, decoding, prompts, layers left out, experts, training.
 
-``make study NAME=accelerator`` runs it (restartable, about ten minutes) on a machine with one NVIDIA GPU and its driver's
-energy counter, and writes data/studies/accelerator; `load` reads the committed tables. What does not fit the GPU's memory
-is left out, so a card of 16 GB gives fewer rows of the same tables. Joules are the GPU's own: the host is not in them.
+``make study NAME=accelerator`` runs it (restartable, about ten minutes) on a machine with one NVIDIA GPU and its
+driver's energy counter, and writes data/studies/accelerator; `load` reads the committed tables. What does not fit the
+GPU's memory is left out, so a card of 16 GB gives fewer rows of the same tables. Joules are the GPU's own: the host is
+not in them.
 """
 
 from __future__ import annotations
@@ -323,7 +324,10 @@ def machine_here(config: Config) -> Machine:
     """
     from greenlab.core.energy.counters import find_counters
 
-    need = "the study needs one NVIDIA GPU of Volta or later with its driver, and the extra [nvidia]: pip install -e '.[nvidia]'"
+    need = (
+        "the study needs one NVIDIA GPU of Volta or later with its driver, and the extra [nvidia]: "
+        "pip install -e '.[nvidia]'"
+    )
     counters, states = find_counters()
     mine = tuple(counter for counter in counters if counter.component == "gpu")
     if len(mine) != 1:

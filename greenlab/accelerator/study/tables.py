@@ -13,14 +13,15 @@ from greenlab.core import facts
 
 KEYS = ["section", "what", "unit", "batch", "context", "layers", "experts_visited"]
 SUMMARY = [
-    *KEYS, "repeats", "time_s", "energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit", "low_j_per_unit",
-    "high_j_per_unit", "units_per_s", "basis",
+    *KEYS, "repeats", "time_s", "energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit",
+    "low_j_per_unit", "high_j_per_unit", "units_per_s", "basis",
 ]  # fmt: skip
 FIGURES = ["name", "value", "unit", "basis", "note"]
 FACTS = {"NVIDIA H100 80GB HBM3": "h100-sxm5-80gb"}  # device of run.json -> its row in data/facts
 # What a reader has to know of a row beside its numbers.
 REMARKS = {
-    "idle-no-program": "no program held the card, but the card had just been used: a card that has rested can draw much less",
+    "idle-no-program": "no program held the card, but the card had just been used: "
+    "a card that has rested can draw much less",
 }
 
 
@@ -28,13 +29,13 @@ def summary(repeats: pd.DataFrame) -> pd.DataFrame:
     """One line a row of the study.
 
     Args:
-        repeats: one row a block: the columns of `Repeat`, ``section``, ``what``, ``unit`` and, where they apply, ``batch``
-            [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited``.
+        repeats: one row a block: the columns of `Repeat`, ``section``, ``what``, ``unit`` and, where they apply,
+            ``batch`` [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited``.
 
     Returns:
-        ``j_per_unit`` is all joules over all units [J per token, FLOP, byte or second]; ``least_`` and ``most_j_per_unit``
-        are the repeats' extremes (the spread); ``low_`` and ``high_j_per_unit`` the meter's range over all blocks.
-        ``power_w`` is the mean [W], ``basis`` is "measured" only if every block was.
+        ``j_per_unit`` is all joules over all units [J per token, FLOP, byte or second]; ``least_`` and
+        ``most_j_per_unit`` are the repeats' extremes (the spread); ``low_`` and ``high_j_per_unit`` the meter's range
+        over all blocks. ``power_w`` is the mean [W], ``basis`` is "measured" only if every block was.
 
     Raises:
         TypeError: if ``repeats`` is no table.
@@ -139,8 +140,8 @@ def figures(table: pd.DataFrame, device: str = "") -> pd.DataFrame:
         device: as run.json names it; idle power is compared with its rated power.
 
     Returns:
-        The columns name, value, unit, basis and note. A note says how far the repeats differ; the one of a ratio gives the
-        least and the greatest that the repeats of its two lines allow.
+        The columns name, value, unit, basis and note. A note says how far the repeats differ; the one of a ratio gives
+        the least and the greatest that the repeats of its two lines allow.
 
     Raises:
         TypeError: if an argument is of another kind.
@@ -211,7 +212,8 @@ class _Line(NamedTuple):
         return f"{self.name}-pj", 1e12 * self.value, f"pJ/{self.unit}", self.basis, note
 
     def share_of(self, rated_w: float) -> Figure:
-        note = f"of {rated_w:.0f} W rated power; repeats {100 * self.least / rated_w:.4g} to {100 * self.most / rated_w:.4g}"
+        least, most = 100 * self.least / rated_w, 100 * self.most / rated_w
+        note = f"of {rated_w:.0f} W rated power; repeats {least:.4g} to {most:.4g}"
         note += f"; {REMARKS[self.name]}" if self.name in REMARKS else ""
         return f"{self.name}-share", 100 * self.value / rated_w, "%", self.basis, note
 
@@ -247,9 +249,9 @@ def _ratios(lines: list[_Line]) -> Iterator[Figure]:
             for size in ("total", "active"):
                 if dense := at.get((section, what.replace(": experts", f": dense, {size} size"), batch, 0, 0)):
                     yield line.over(dense, f"{line.model}-over-{size}-{batch}")
-        elif section == "training" and " as teacher: training step" in what:
-            if alone := at.get((section, f"{what.partition(' with ')[0]}: training step", batch, context, 0)):
-                yield line.over(alone, "training-with-teacher-over-alone")
+        elif section == "training" and what.endswith(" as teacher: training step"):
+            alone = at.get((section, f"{what.partition(' with ')[0]}: training step", batch, context, 0))
+            yield from [line.over(alone, "training-with-teacher-over-alone")] if alone else []
 
 
 def _zeros(zeros: _Line, random: _Line | None) -> Iterator[Figure]:
