@@ -181,7 +181,7 @@ class _Line(NamedTuple):
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> _Line:
-        keys = {key: int(row[key]) if row[key] > 0 else 0 for key in ("batch", "context", "layers")}
+        keys: dict[str, Any] = {key: int(row[key]) if row[key] > 0 else 0 for key in ("batch", "context", "layers")}
         # Doing nothing lasts a little longer than asked for: watts are joules over the seconds of the clock.
         factor = row["units_per_s"] if row["unit"] == "s" else 1.0
         columns = {"value": "j_per_unit", "least": "least_j_per_unit", "most": "most_j_per_unit"}

@@ -1,4 +1,4 @@
-"""What a token costs on an H100, measured: tables of the accelerator study beside the bound, their charts, and a widget.
+"""What a token costs on an H100, measured: tables of the accelerator study, their charts beside the bound, a widget.
 
 Joules are those of the GPU alone, read from its own energy counter; `greenlab.accelerator` says how. Nothing is
 interpolated: the widget moves from one measured point to the next.
@@ -14,7 +14,8 @@ import ipywidgets as W
 import numpy as np
 import pandas as pd
 
-from greenlab.core import facts, studies
+from greenlab.core import checks, facts, studies
+from greenlab.core.names import unknown
 from greenlab.hardware import decode, device, roofline
 from greenlab.hardware.view.charts import _table, _text
 from greenlab.lab.charts import bars_with_range, require_columns, require_few
@@ -103,9 +104,8 @@ def measured_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         y=alt.Y("j_per_token:Q", title=ENERGY_TITLE), shape=alt.Shape("model:N", title=None, scale=order),
         tooltip=["model:N", *tooltip, "basis:N"],
     )  # fmt: skip
-    server = alt.Chart(
-        pd.DataFrame([{"batch": 64, "j": facts.value("energy-h100-llama3-8b"), "words": "a server: 8B"}])
-    )
+    others = {"batch": 64, "j": facts.value("energy-h100-llama3-8b"), "words": "8B on a server"}
+    server = alt.Chart(pd.DataFrame([others]))
     cross = server.mark_point(shape="cross", size=110, filled=True, color=INK, opacity=1).encode(x=x, y=y)
     words = server.mark_text(align="left", dx=9, dy=-8).encode(x=x, y=y, text="words:N")
     return finish(
@@ -194,9 +194,6 @@ def nearest_point(model: str, batch: int, context: int) -> tuple[pd.Series, bool
         TypeError: if an argument is of another kind.
         ValueError: if the model was not measured, or a number is below 1.
     """
-    from greenlab.core import checks
-    from greenlab.core.names import unknown
-
     _text(model=model)
     batch = checks.integer("batch", batch, low=1, high=10**9)
     context = checks.integer("context", context, low=1, high=10**9)
@@ -233,7 +230,7 @@ def _moving_point(point: alt.Chart, title: str, description: str) -> Any:
 
 def _joules(value: float) -> str:
     """Joules with three digits and no prefix, so that they can be compared at a glance."""
-    return f"{float(f'{value:.3g}'):,} J" if value < 100 else f"{value:,.0f} J"
+    return f"{float(f'{value:.3g}'):g} J" if value < 100 else f"{value:,.0f} J"
 
 
 def token_widget() -> Explorer:
@@ -264,9 +261,11 @@ def token_widget() -> Explorer:
         )
 
     def reached(**chosen: Any) -> bool:
-        row, _ = nearest_point(**chosen)
+        row, exact = nearest_point(**chosen)
         each = row["tokens_per_s"] / row["batch"]
-        return bool(row["model"] == LARGE and ANSWER * row["j_per_token"] < GOAL_J and each >= GOAL_TOKENS_PER_S)
+        return bool(
+            exact and row["model"] == LARGE and ANSWER * row["j_per_token"] < GOAL_J and each >= GOAL_TOKENS_PER_S
+        )
 
     points = _points()
     controls = {
