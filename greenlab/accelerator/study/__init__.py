@@ -89,14 +89,15 @@ class Section:
         self.steps, self.machine, self.bar = steps, machine, bar
         self.rows: list[Row] = []
 
-    def row(self, section: str, what: str, unit: str, make: Callable[[], tuple[Any, float]], **keys: Any) -> None:
+    def row(self, section: str, what: str, unit: str, make: Callable[[], tuple[Any, ...]], **keys: Any) -> None:
         """Measure one row unless it is on disk.
 
         Args:
             section: the kind of row, such as "decode".
             what: the model, the layer or the operation.
             unit: what joules are divided by: "token", "FLOP", "byte" or "s".
-            make: gives the work and its units a call; it runs only when the row is measured.
+            make: gives the work, its units a call, and further columns if there are any; it runs only when the row is
+                measured.
             **keys: further columns, such as batch and context.
         """
         name = "-".join([section, what, *(f"{key}{value}" for key, value in keys.items())])
@@ -106,8 +107,9 @@ class Section:
         self.rows += [head | (found["extra"] or {}) | row for row in found["repeats"]]
         self.bar.update()
 
-    def _measure(self, make: Callable[[], tuple[Any, float]]) -> dict[str, Any]:
+    def _measure(self, make: Callable[[], tuple[Any, ...]]) -> dict[str, Any]:
         extra, bench = None, self.machine.bench
+        made: tuple[Any, ...] | None = None
         try:
             made = make()
             work, units = made[:2]

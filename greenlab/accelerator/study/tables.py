@@ -110,10 +110,9 @@ def visits(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, layer in EXPERT_LAYERS.items():
         found = table[(table["section"] == "layer") & (table["what"] == f"{name}: experts")]
-        for line in found.itertuples():
-            tokens = int(line.batch)
+        for tokens, visited in found[["batch", "experts_visited"]].astype(int).itertuples(index=False, name=None):
             expected = expected_visits(layer.n_experts, layer.top_k, tokens)
-            rows.append((name, tokens, layer.n_experts, layer.top_k, int(line.experts_visited), expected))
+            rows.append((name, tokens, layer.n_experts, layer.top_k, visited, expected))
     return pd.DataFrame(rows, columns=["layer", "tokens", "n_experts", "top_k", "visited", "expected"])
 
 
@@ -180,7 +179,7 @@ class _Line(NamedTuple):
     basis: str
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> _Line:
+    def of(cls, row: dict[Any, Any]) -> _Line:
         keys: dict[str, Any] = {key: int(row[key]) if row[key] > 0 else 0 for key in ("batch", "context", "layers")}
         # Doing nothing lasts a little longer than asked for: watts are joules over the seconds of the clock.
         factor = row["units_per_s"] if row["unit"] == "s" else 1.0

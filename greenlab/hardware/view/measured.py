@@ -30,12 +30,15 @@ USUAL_BATCH = 8  # sequences, at which contexts were measured
 ANSWER = 300  # tokens
 GOAL_J, GOAL_TOKENS_PER_S = 20, 75  # for an answer; for each user
 BATCH_TITLE, ENERGY_TITLE = "Sequences at once (batch)", "Energy a token [J]"
+DECADES = [0.001, 0.01, 0.1, 1, 10]  # J: ticks of the logarithmic axes
 MEASURED, BOUND = "measured", "bound at rated power"
 COLUMNS = ["model", "batch", "context", "j_per_token", "low", "high", "power_w", "tokens_per_s", "basis"]
 SHARES = {  # rows of the chart of zeros: words -> figure of the study
-    "a product: joules": "matmul-zeros-over-random", "a product: watts": "matmul-zeros-over-random-power",
-    "a copy: joules": "copy-zeros-over-random", "a copy: watts": "copy-zeros-over-random-power",
-}  # fmt: skip
+    "zeros in a product: joules": "matmul-zeros-over-random",
+    "zeros in a product: watts": "matmul-zeros-over-random-power",
+    "zeros in a copy: joules": "copy-zeros-over-random",
+    "zeros in a copy: watts": "copy-zeros-over-random-power",
+}
 
 
 def measured_table() -> pd.DataFrame:
@@ -93,7 +96,7 @@ def measured_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     order = alt.Scale(domain=require_few(usual, "model"))
     color = alt.Color("model:N", title=None, scale=order)
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2)
-    y = alt.Y("j:Q", title=ENERGY_TITLE).scale(type="log").axis(format="~g", tickCount=6)
+    y = alt.Y("j:Q", title=ENERGY_TITLE).scale(type="log").axis(format="~g", values=DECADES)
     dash = alt.StrokeDash("what:N", title=None).scale(domain=[MEASURED, BOUND], range=[[1, 0], [5, 4]])
     lines = alt.Chart(long).mark_line().encode(x=x, y=y, color=color, strokeDash=dash)
     base = alt.Chart(usual).encode(x=x, color=color)
@@ -136,7 +139,7 @@ def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     rows = table[(table["model"] == LARGE) & (table["batch"] == USUAL_BATCH)].sort_values("context")
     rows = rows.assign(label=[f"{context:,} tokens" for context in rows["context"]])
     return bars_with_range(
-        rows, "label", "j_per_token", title=title, x_title=ENERGY_TITLE, band=("low", "high"), basis="basis",
+        rows, "label", "j_per_token", title=title, x_title=ENERGY_TITLE, band=("low", "high"), value_format=".2f",
         subtitle=f"MEASURED: {LARGE} on an H100, {USUAL_BATCH} sequences at once; lines are the meter's range",
         description="Measured energy a token of an 8B model for five lengths of context; it hardly rises up to 2,048 "
         "tokens and then nearly triples",
@@ -146,7 +149,8 @@ def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 def zeros_table() -> pd.DataFrame:
     """What zeros cost where random numbers cost 100 %: the columns label, share [%] and basis."""
     found = studies.load("accelerator", "figures")["figures"].set_index("name")
-    rows = [
+    rows = [{"label": "random numbers", "share": 100.0, "basis": "measured"}]
+    rows += [
         {"label": words, "share": found.loc[name, "value"], "basis": found.loc[name, "basis"]}
         for words, name in SHARES.items()
     ]
@@ -167,8 +171,7 @@ def zeros_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     _text(title=title)
     require_columns(_table("table", table), "label", "share", "basis")
     return bars_with_range(
-        table, "label", "share", title=title, x_title="Zeros, as a share of random numbers [%]", basis="basis",
-        goal=(100, "random numbers"), value_format=".0f",
+        table, "label", "share", title=title, x_title="Share of what random numbers take [%]", value_format=".0f",
         subtitle="MEASURED on an H100: joules for each FLOP or byte, and watts, in 16 bits",
         description="Energy and power of a matrix product and of a copy of zeros, as shares of the same with random "
         "numbers; all are below one hundred per cent",
@@ -211,19 +214,23 @@ def _moving_point(point: alt.Chart, title: str, description: str) -> Any:
     table = _points()
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2, domain=[1, 1024])
     y = alt.Y("j_per_token:Q", title="Energy a token [J], measured")
-    y = y.scale(type="log", domain=[0.002, 6]).axis(format="~g", tickCount=6)
+    y = y.scale(type="log", domain=[0.002, 6]).axis(format="~g", values=DECADES)
     usual = alt.Chart(table[table["context"] == USUAL_CONTEXT])
     lines = usual.mark_line(color=MUTED, strokeWidth=1.5, opacity=0.5).encode(x=x, y=y, detail="model:N")
     dots = alt.Chart(table).mark_point(filled=True, color=MUTED, size=45, opacity=0.7).encode(x=x, y=y)
-    first = table[(table["batch"] == 1)]
-    names = alt.Chart(first).mark_text(align="left", dx=8, dy=-9, color=MUTED).encode(x=x, y=y, text="model:N")
+    last = table.loc[table[table["context"] == USUAL_CONTEXT].groupby("model")["batch"].idxmax()]
+    names: list[Any] = []
+    for widest in (False, True):  # a line that ends at the right edge is labelled above its end
+        ends = alt.Chart(last[(last["batch"] == table["batch"].max()) == widest])
+        place: dict[str, Any] = {"align": "right", "dy": -15} if widest else {"align": "left", "dx": 8}
+        names.append(ends.mark_text(color=MUTED, **place).encode(x=x, y=y, text="model:N"))
     strong = point.encode(x=x)
     bar = strong.mark_rule(color=VERMILION, strokeWidth=2).encode(y=alt.Y("low:Q", title=""), y2="high:Q")
-    mark = strong.mark_point(filled=True, size=170, color=VERMILION, opacity=1).encode(y=y)
-    layers: list[Any] = [lines, dots, names, bar, mark]
+    mark = strong.mark_point(filled=True, size=110, color=VERMILION, opacity=1).encode(y=y)
+    layers: list[Any] = [lines, dots, *names, bar, mark]
     for side, where in (("left", "<"), ("right", ">=")):  # the words stay inside the plot wherever the point goes
         words = point.transform_filter(f"datum.batch {where} 64").encode(x=x, y=y, text="words:N")
-        place: dict[str, Any] = {"align": side, "dx": 12 if side == "left" else -12, "dy": 18}
+        place = {"align": side, "dx": 12 if side == "left" else -12, "dy": 18}
         layers += [words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(**place)]
     return alt.layer(*layers).properties(title=title, description=description, width=WIDTH, height=320)
 
