@@ -46,7 +46,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class ExpertLayer:
-    """One mixture-of-experts layer: ``n_experts`` SwiGLU experts of width ``d_ff``, of which a token visits ``top_k``."""
+    """One mixture-of-experts layer: ``n_experts`` SwiGLU experts of width ``d_ff``, and a token visits ``top_k``."""
 
     d_model: int
     d_ff: int
@@ -63,7 +63,8 @@ class ExpertLayer:
         return 3 * self.n_experts * self.d_model * self.d_ff * BYTES_PER_VALUE
 
 
-# Mixtral: arXiv:2401.04088, table 1. Qwen3: arXiv:2505.09388 and its config.json. DeepSeek-V3: arXiv:2412.19437, sec. 4.2.
+# Mixtral: arXiv:2401.04088, table 1. Qwen3: arXiv:2505.09388 and its config.json.
+# DeepSeek-V3: arXiv:2412.19437, sec. 4.2.
 EXPERT_LAYERS = {
     "Mixtral-8x7B": ExpertLayer(4096, 14_336, 8, 2),
     "Qwen3-30B-A3B": ExpertLayer(2048, 768, 128, 8),

@@ -1,7 +1,7 @@
 """What is repeated: the arithmetic, a decode step, a prompt, layers with experts, a training step. All in bfloat16.
 
-Where the host would be in the way, the work is recorded once as a CUDA graph and replayed: at batch 1 an 8B model runs some
-hundred kernels a token, and launching them from Python would take longer than the device needs.
+Where the host would be in the way, the work is recorded once as a CUDA graph and replayed: at batch 1 an 8B model runs
+some hundred kernels a token, and launching them from Python would take longer than the device needs.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def prompt(model: GPT, n_tokens: int, device: torch.device) -> Work:
 
 
 class SkippingBlock(nn.Module):
-    """A block that only the router's ``share`` of the tokens enters, at their own positions (arXiv:2404.02258, eq. 1)."""
+    """A block that only the router's ``share`` of the tokens enters, at their positions (arXiv:2404.02258, eq. 1)."""
 
     def __init__(self, block: nn.Module, d_model: int, share: float) -> None:
         super().__init__()

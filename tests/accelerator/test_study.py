@@ -1,6 +1,9 @@
 """The study's arithmetic, bookkeeping and tables, on the CPU with a fake counter whose joules are known."""
 
 import dataclasses
+import json
+import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +14,7 @@ import torch
 from greenlab.accelerator import study
 from greenlab.accelerator.bench import Bench
 from greenlab.accelerator.shapes import EXPERT_LAYERS, ExpertLayer
-from greenlab.accelerator.study.tables import figures, pick, summary
+from greenlab.accelerator.study.tables import figures, pick, rated_power_w, summary, visits
 from greenlab.core import studies
 from greenlab.core.energy.counters import Counter
 from greenlab.core.model.gpt import GPTConfig
@@ -20,9 +23,10 @@ WATTS = 250.0
 LARGE = GPTConfig(vocab_size=64, context_length=128, n_layers=4, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64)
 SMALL = dataclasses.replace(LARGE, n_layers=1, d_model=16, n_heads=2, n_kv_heads=1, d_ff=32)
 CONFIG = study.Config(
-    repeats=2, block_s=1.0, expert_block_s=0.5, settle_s=0.0, matmul_size=8, copy_bytes=64, models=("large", "small"), context=16,
-    batches=((1, 4), (2,)), contexts=(8, 64, 4096), contexts_batch=2, prompts=(32, 128, 4096), left_out=(1, 2),
-    skipping_share=0.5, expert_layers=("few", "many"), expert_tokens=(1, 8), student="small", training_batch=2, training_tokens=8,
+    repeats=2, block_s=1.0, expert_block_s=0.5, settle_s=0.0, matmul_size=8, copy_bytes=64,
+    models=("large", "small"), context=16, batches=((1, 4), (2,)), contexts=(8, 64, 4096), contexts_batch=2,
+    prompts=(32, 128, 4096), left_out=(1, 2), skipping_share=0.5, expert_layers=("few", "many"), expert_tokens=(1, 8),
+    student="small", training_batch=2, training_tokens=8,
 )  # fmt: skip
 
 
@@ -45,13 +49,32 @@ def bench(watts=WATTS, **changes):
     )
 
 
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    monkeypatch.setattr(studies, "ROOT", tmp_path)
-    monkeypatch.setattr(study.time, "sleep", lambda seconds: None)
-    monkeypatch.setitem(EXPERT_LAYERS, "few", ExpertLayer(16, 24, 4, 2))
-    monkeypatch.setitem(EXPERT_LAYERS, "many", ExpertLayer(16, 8, 32, 4))
-    return study.Machine(bench(), 1e9, "a fake GPU", {"large": LARGE, "small": SMALL})
+def small_machine(memory_bytes=1e9):
+    return study.Machine(bench(), memory_bytes, "a fake GPU", {"large": LARGE, "small": SMALL})
+
+
+def without_waiting(patch, root):
+    """Steps are kept in ``root``. Sleep, hashes and garbage collection cost seconds and are left out."""
+    patch.setattr(studies, "ROOT", root)
+    patch.setattr(studies, "code_hash", lambda work, modules=(): "a hash")
+    patch.setattr(studies, "repository", lambda: {"commit": "a commit", "dirty": False})
+    patch.setattr(study.time, "sleep", lambda seconds: None)
+    patch.setattr(study, "free", lambda: None)
+    patch.setitem(EXPERT_LAYERS, "few", ExpertLayer(16, 24, 4, 2))
+    patch.setitem(EXPERT_LAYERS, "many", ExpertLayer(16, 8, 32, 4))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The whole study, run once; its steps stay on disk for the other tests of the module."""
+    with pytest.MonkeyPatch.context() as patch:
+        without_waiting(patch, tmp_path_factory.mktemp("study"))
+        yield study.run(CONFIG, small_machine())[0]
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return study.load()
 
 
 def test_a_block_divides_the_counters_joules_by_what_was_done():
@@ -82,9 +105,8 @@ def test_a_bench_needs_time_and_repeats(bad):
         bench(**bad)
 
 
-def test_every_section_has_its_rows_and_every_row_its_repeats(machine):
-    tables, _ = study.run(CONFIG, machine)
-    rows = tables["summary"]
+def test_every_section_has_its_rows_and_every_row_its_repeats(finished):
+    rows = finished["summary"]
     count = rows.groupby("section").size().to_dict()
     decode = 2 + 1 + 2 + 2  # batches of both models, two contexts that fit, two cuts
     assert count == {
@@ -97,45 +119,178 @@ def test_every_section_has_its_rows_and_every_row_its_repeats(machine):
         "training": 4,
     }
     assert (rows["repeats"] == 2).all()
-    assert len(tables["repeats"]) == 2 * len(rows)
+    assert len(finished["repeats"]) == 2 * len(rows)
     assert (rows["basis"] == "measured").all()
     assert rows["power_w"].between(0.9 * WATTS, 1.1 * WATTS).all()
     assert (rows["low_j_per_unit"] < rows["least_j_per_unit"]).all()
     assert (rows["most_j_per_unit"] < rows["high_j_per_unit"]).all()
     assert pick(rows, "decode", "large", batch=1, context=16, layers=2)["units_per_s"] > 0
-    assert tables["figures"]["name"].is_unique
-    assert len(tables["figures"]) == len(rows)
+    assert finished["figures"]["name"].is_unique
+    assert len(finished["steps"]) == len(rows)
 
 
-def test_a_study_that_was_stopped_goes_on_where_it_was(machine, monkeypatch):
-    first, _ = study.run(CONFIG, machine)
+def test_the_figures_hold_every_row_and_the_ratios_of_those_that_belong_together(finished):
+    names = set(finished["figures"]["name"])
+    ratios = {
+        "matmul-zeros-over-random", "matmul-zeros-over-random-power", "matmul-zeros-over-random-speed",
+        "copy-zeros-over-random", "copy-zeros-over-random-power", "copy-zeros-over-random-speed",
+        "decode-large-batch-1-over-4", "decode-large-layers-2-over-whole", "decode-large-layers-3-over-whole",
+        "prompt-large-mixture-of-depths-128-over-dense", "training-with-teacher-over-alone",
+        *(f"layer-{layer}-experts-over-{size}-{tokens}" for layer in ("few", "many") for size in ("total", "active")
+          for tokens in (1, 8)),
+    }  # fmt: skip
+    assert {name for name in names if "-over-" in name} == ratios
+    assert {name for name in names if name.endswith("-pj")} == {
+        f"{work}-{kind}-pj" for work in ("matmul", "copy") for kind in ("zeros", "random-numbers")
+    }
+    assert {name.removesuffix("-power") for name in names - ratios if name.endswith("-power")} <= names
+    rows, lines = finished["summary"], len(finished["summary"])
+    timed = rows["section"].isin(["matmul", "copy", "decode"]).sum()
+    assert len(names) == lines + timed + 4 + len(ratios)
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(finished, monkeypatch):
     monkeypatch.setattr(Bench, "run", lambda *a: pytest.fail("measured again"))
     monkeypatch.setattr(study.workloads, "decode_step", lambda *a: pytest.fail("built again"))
-    again, _ = study.run(CONFIG, machine)
-    pd.testing.assert_frame_equal(first["summary"], again["summary"])
+    again, _ = study.run(CONFIG, small_machine())
+    pd.testing.assert_frame_equal(finished["summary"], again["summary"])
 
 
-def test_what_does_not_fit_the_memory_is_left_out(machine):
-    tiny = dataclasses.replace(machine, memory_bytes=50e3)  # weights: 78 kB and 7 kB
-    rows = study.run(CONFIG, tiny)[0]["summary"]
+def test_what_does_not_fit_the_memory_is_left_out(finished):
+    rows = study.run(CONFIG, small_machine(50e3))[0]["summary"]  # weights: 78 kB and 7 kB
+    assert len(rows) < len(finished["summary"])
     assert set(rows.loc[rows["section"] == "decode", "what"]) == {"small"}
     assert "training" not in set(rows["section"])
 
 
-def test_a_row_that_runs_out_of_memory_is_left_out_and_the_study_goes_on(machine, monkeypatch):
+def test_a_row_that_runs_out_of_memory_is_left_out_and_the_study_goes_on(monkeypatch, tmp_path):
     def full(*arguments):
         raise torch.cuda.OutOfMemoryError("no room")
 
+    without_waiting(monkeypatch, tmp_path)
     monkeypatch.setattr(study.workloads, "prompt", full)
-    rows = study.run(CONFIG, machine)[0]["summary"]
+    few = {"models": ("large",), "batches": ((1,),), "contexts": (), "left_out": (), "expert_layers": ()}
+    rows = study.run(dataclasses.replace(CONFIG, prompts=(32,), **few), small_machine())[0]["summary"]
     assert "prompt" not in set(rows["section"])
     assert "training" in set(rows["section"])
+
+
+def line(section, what, joules, **keys):
+    """Two blocks of one second and 10 tokens each; the second takes a tenth more energy."""
+    base = {"section": section, "what": what, "unit": "token", "basis": "measured", "units": 10.0, "time_s": 1.0}
+    blocks = [joules, 1.1 * joules]
+    return [base | keys | {"energy_j": j, "low_j": 0.9 * j, "high_j": 1.2 * j} for j in blocks]
+
+
+def values(*lines, device=""):
+    found = figures(summary(pd.DataFrame([block for blocks in lines for block in blocks])), device)
+    return found.set_index("name")
+
+
+def test_a_ratio_divides_two_lines_and_says_how_far_the_repeats_let_it_be_off():
+    one, two, four = (line("decode", "m", j, batch=b, context=512) for b, j in ((1, 100.0), (2, 60.0), (4, 20.0)))
+    found = values(one, two, four, line("decode", "m", 80.0, batch=1, context=512, layers=24))
+    assert found.loc["decode-m-batch-2-over-1", "value"] == pytest.approx(60)
+    assert found.loc["decode-m-batch-4-over-2", "value"] == pytest.approx(100 / 3)
+    assert found.loc["decode-m-batch-1-over-4", "value"] == pytest.approx(5)
+    assert found.loc["decode-m-layers-24-over-whole", ["value", "unit"]].tolist() == [pytest.approx(80), "%"]
+    assert found.loc["decode-m-batch-1-over-4", "note"].endswith("the repeats allow 4.545 to 5.5")
+    assert (found["basis"] == "measured").all()
+
+
+def test_a_longer_context_is_compared_with_the_usual_one_at_the_same_batch():
+    found = values(
+        line("decode", "m", 90.0, batch=1, context=512),
+        line("decode", "m", 40.0, batch=8, context=512),
+        line("decode", "m", 30.0, batch=8, context=128),
+        line("decode", "m", 100.0, batch=8, context=4096),
+    )
+    assert found.loc["decode-m-context-4096-over-512", "value"] == pytest.approx(2.5)
+    assert "decode-m-context-128-over-512" not in found.index
+    assert found.loc["decode-m-batch-1-over-8", "value"] == pytest.approx(90 / 40)
+
+
+def test_a_ratio_with_a_modelled_line_is_modelled():
+    found = values(
+        line("decode", "m", 90.0, batch=1, context=512),
+        line("decode", "m", 40.0, batch=2, context=512, basis="modelled"),
+    )
+    assert found.loc["decode-m-batch-2-over-1", "basis"] == "modelled"
+
+
+def test_idle_watts_are_joules_over_the_clocks_seconds_and_a_share_of_the_rated_power():
+    """A block that asks for 10 s of sleep and lasts 10.5 s."""
+    idle = line("idle", "no program", 1050.0, unit="s", time_s=10.5)
+    found = values(idle, device="NVIDIA H100 80GB HBM3, CUDA 13.0")
+    assert found.loc["idle-no-program", "value"] == pytest.approx(105)
+    assert found.loc["idle-no-program-share", "value"] == pytest.approx(15)
+    assert "had just been used" in found.loc["idle-no-program", "note"]
+    assert "idle-no-program-share" not in values(idle, device="another card").index
+
+
+def test_zeros_are_compared_in_joules_watts_and_speed():
+    found = values(
+        line("matmul", "random numbers", 100.0, unit="FLOP"), line("matmul", "zeros", 80.0, unit="FLOP", units=20.0)
+    )
+    assert found.loc["matmul-zeros-over-random", "value"] == pytest.approx(40)
+    assert found.loc["matmul-zeros-over-random-power", "value"] == pytest.approx(80)
+    assert found.loc["matmul-zeros-over-random-speed", "value"] == pytest.approx(2)
+    assert found.loc["matmul-zeros-pj", ["value", "unit"]].tolist() == [pytest.approx(4.2e12), "pJ/FLOP"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: figures("text"), "table is str"),
+        (lambda: figures(pd.DataFrame()), "table lacks the column 'section'"),
+        (lambda: summary(pd.DataFrame({"section": []})), "repeats lacks the column 'what'"),
+        (lambda: visits(None), "table is NoneType"),
+        (lambda: rated_power_w(700), "device=700 is int"),
+        (lambda: pick(study.load()["summary"], "decode", "Llama-3.1-8B", batch=8), "not one"),
+        (lambda: pick(study.load()["summary"], "decode", "Llama-3.1-8B", tokens=1), "keys has 'tokens'"),
+    ],
+)
+def test_what_is_no_table_of_the_study_is_refused(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+def test_the_committed_tables_follow_from_the_committed_repeats(committed):
+    numbers = ["energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit", "low_j_per_unit"]
+    again = summary(committed["repeats"])
+    pd.testing.assert_frame_equal(again, committed["summary"], check_dtype=False, rtol=2e-5)
+    assert (again[numbers] > 0).all(axis=None)
+    run = json.loads((studies.STUDIES / "accelerator" / "run.json").read_text())
+    found = figures(committed["summary"], run["device"])
+    pd.testing.assert_frame_equal(found, committed["figures"], check_dtype=False, rtol=1e-5)
+
+
+def test_every_committed_row_was_measured_and_names_its_code(committed):
+    assert all((committed[name]["basis"] == "measured").all() for name in ("repeats", "summary", "figures"))
+    run = json.loads((studies.STUDIES / "accelerator" / "run.json").read_text())
+    assert len(run["steps"]) == len(committed["summary"]) == len(committed["steps"]) > 100
+    for name, step in run["steps"].items():
+        assert re.fullmatch("[0-9a-f]{12}", step["code"]), name
+        assert re.fullmatch("[0-9a-f]{40}", step["commit"]), name
+        assert step["dirty"] is False, name
+        assert step["device"] == run["device"] == "NVIDIA H100 80GB HBM3, CUDA 13.0", name
+
+
+def test_the_committed_batches_visited_about_as_many_experts_as_random_routing_does(committed):
+    """Within four standard deviations of n draws without an expert, taken as independent (which overstates them)."""
+    found = visits(committed["summary"])
+    assert len(found) == 3 * 7
+    missed = 1 - found["expected"] / found["n_experts"]
+    deviation = (found["n_experts"] * missed * (1 - missed)) ** 0.5
+    assert ((found["visited"] - found["expected"]).abs() <= 4 * deviation + 1e-9).all()
+    assert (found.loc[found["tokens"] == 1, "visited"] == found.loc[found["tokens"] == 1, "top_k"]).all()
 
 
 def test_the_summary_adds_blocks_and_keeps_the_spread():
     blocks = pd.DataFrame(
         {
-            "section": "decode", "what": "m", "unit": "token", "batch": 8, "context": 512, "repeat": [1, 2], "calls": [10, 10],
+            "section": "decode", "what": "m", "unit": "token", "batch": 8, "context": 512,
+            "repeat": [1, 2], "calls": [10, 10],
             "time_s": [1.0, 1.0], "energy_j": [100.0, 140.0], "low_j": [90.0, 120.0], "high_j": [130.0, 170.0],
             "basis": "measured", "units": [80.0, 80.0],
         }
@@ -145,14 +300,13 @@ def test_the_summary_adds_blocks_and_keeps_the_spread():
     assert (row["least_j_per_unit"], row["most_j_per_unit"]) == pytest.approx((1.25, 1.75))
     assert (row["low_j_per_unit"], row["high_j_per_unit"]) == pytest.approx((210 / 160, 300 / 160))
     assert row["power_w"] == pytest.approx(120)
-    assert figures(summary(blocks))["name"].tolist() == ["decode-m-batch-8-context-512"]
+    names = ["decode-m-batch-8-context-512", "decode-m-batch-8-context-512-power"]
+    assert figures(summary(blocks))["name"].tolist() == names
 
 
 def test_without_a_gpu_the_study_says_what_it_needs_and_ends():
     """CUDA_VISIBLE_DEVICES hides a GPU that is there."""
     command = [sys.executable, "-m", "greenlab.accelerator.study"]
-    import os
-
     done = subprocess.run(
         command, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, timeout=120, check=False
     )

@@ -7,6 +7,7 @@ from greenlab.core import assets
 from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
 from greenlab.hardware import view as see
 from greenlab.hardware.own_machine import Prediction
+from greenlab.hardware.view.measured import nearest_point
 from greenlab.hardware.view.widgets import working_cells
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
@@ -30,6 +31,10 @@ def test_every_chart_is_a_valid_specification_with_words(core):
         see.energy_chart(see.energy_table(ENERGY), "t"),
         see.roofline_twin("t"),
         see.systolic_twin("t"),
+        see.measured_chart(see.bound_table(see.measured_table()), "t"),
+        see.zeros_chart(see.zeros_table(), "t"),
+        see.context_chart(see.measured_table(), "t"),
+        see.token_twin("t"),
     ]
     for chart in charts:
         spec = chart.to_dict()
@@ -78,6 +83,81 @@ def test_the_systolic_widget_holds_at_every_extreme_and_its_goal_can_be_reached(
     assert widget.text.endswith("multiply: reached.")
     widget.set(m=6, cycle=6)
     assert "not yet reached" in widget.text
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return see.bound_table(see.measured_table())
+
+
+def test_the_measured_points_are_those_of_the_study(measured):
+    assert measured.groupby("model").size().to_dict() == {"Llama-3.1-8B": 13, "Llama-3.2-1B": 4, "SmolLM2-135M": 5}
+    assert (measured["basis"] == "measured").all()
+    assert ((measured["low"] < measured["j_per_token"]) & (measured["j_per_token"] < measured["high"])).all()
+    # power over speed is energy: three columns of the study that must agree
+    assert (measured["power_w"] / measured["tokens_per_s"]).to_numpy() == pytest.approx(
+        measured["j_per_token"].to_numpy(), rel=1e-5
+    )
+
+
+def test_the_bound_of_an_8b_model_by_hand(measured):
+    """16.0 GB of weights and 67 MB of cache at 3,350 GB/s and 700 W; the embedding table is not read but for a row."""
+    first = measured.iloc[0]
+    weights_b = 2 * (8.03e9 - 128_256 * 4096)
+    assert first["bound_j"] == pytest.approx(700 * (weights_b + 512 * 131_072) / 3.35e12, rel=1e-3)
+    assert 0.9 < first["j_per_token"] / first["bound_j"] < 1.1, "the chapter says that they agree at batch 1"
+    tiny = measured[(measured["model"] == "SmolLM2-135M") & (measured["batch"] == 1)].iloc[0]
+    assert tiny["j_per_token"] / tiny["bound_j"] > 7, "and that they differ by seven for the tiny model"
+
+
+def test_the_token_widget_holds_at_every_extreme_and_shows_measured_points_only(measured):
+    widget = see.token_widget()
+    points = set(zip(measured["model"], measured["batch"], measured["context"], strict=True))
+    for values, text in exercise_extremes(widget):
+        assert text.startswith("MEASURED at batch")
+        assert ("not measured" in text) == ((values["model"], values["batch"], values["context"]) not in points)
+        assert "nan" not in text
+        assert " m" not in text.split("Goal:")[0].replace(" meter", "").replace(" measured", ""), "no milli prefix"
+    assert widget.text.endswith("for each user: not yet reached.")
+
+
+def test_an_answers_cost_by_hand():
+    widget = see.token_widget()
+    widget.set(batch=8)
+    assert "0.42 J a token, 384 W, 915 tokens/s in all, 114 for each user." in widget.text
+    assert "Writing 300 tokens: 126 J (111 J to 176 J by the meter), 0.035 Wh." in widget.text
+    by_hand_j = 300 * 384.276 / 915.178  # watts over tokens a second
+    assert by_hand_j == pytest.approx(126, abs=0.5)
+
+
+def test_the_goal_of_the_token_widget_weighs_joules_against_speed():
+    widget = see.token_widget()
+    reached = []
+    for batch in (1, 64, 128, 256):
+        widget.set(batch=batch)
+        reached.append(widget.text.endswith(": reached."))
+    assert reached == [False, False, True, False]
+    widget.set(batch=128, context=2048)
+    assert widget.text.endswith("not yet reached."), "what was not measured reaches nothing"
+
+
+def test_the_nearest_point_is_measured_in_doublings():
+    assert nearest_point("Llama-3.2-1B", 32, 512)[0]["batch"] == 64
+    row, exact = nearest_point("Llama-3.1-8B", 16, 8192)
+    assert (row["batch"], row["context"], exact) == (8, 8192, False)
+    with pytest.raises(ValueError, match="no model 'Llama-4'"):
+        nearest_point("Llama-4", 1, 512)
+    with pytest.raises(ValueError, match="batch"):
+        nearest_point("Llama-3.1-8B", 0, 512)
+
+
+def test_a_chart_of_measured_joules_refuses_a_table_without_its_columns(measured):
+    with pytest.raises(ValueError, match="bound_j"):
+        see.measured_chart(measured.drop(columns="bound_j"), "t")
+    with pytest.raises(TypeError, match="table"):
+        see.context_chart("text", "t")
+    with pytest.raises(TypeError, match="title"):
+        see.token_twin(3)
 
 
 @pytest.mark.parametrize("m", [1, 4, 8])

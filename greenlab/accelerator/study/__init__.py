@@ -1,8 +1,9 @@
 """Joules of an accelerator, measured: idle, arithmetic, decoding, prompts, layers left out, experts, training.
 
-``make study NAME=accelerator`` runs it (restartable, about ten minutes) on a machine with one NVIDIA GPU and its driver's
-energy counter, and writes data/studies/accelerator; `load` reads the committed tables. What does not fit the GPU's memory
-is left out, so a card of 16 GB gives fewer rows of the same tables. Joules are the GPU's own: the host is not in them.
+``make study NAME=accelerator`` runs it (restartable, about ten minutes) on a machine with one NVIDIA GPU and its
+driver's energy counter, and writes data/studies/accelerator; `load` reads the committed tables. What does not fit the
+GPU's memory is left out, so a card of 16 GB gives fewer rows of the same tables. Joules are the GPU's own: the host is
+not in them.
 """
 
 from __future__ import annotations
@@ -88,14 +89,15 @@ class Section:
         self.steps, self.machine, self.bar = steps, machine, bar
         self.rows: list[Row] = []
 
-    def row(self, section: str, what: str, unit: str, make: Callable[[], tuple[Any, float]], **keys: Any) -> None:
+    def row(self, section: str, what: str, unit: str, make: Callable[[], tuple[Any, ...]], **keys: Any) -> None:
         """Measure one row unless it is on disk.
 
         Args:
             section: the kind of row, such as "decode".
             what: the model, the layer or the operation.
             unit: what joules are divided by: "token", "FLOP", "byte" or "s".
-            make: gives the work and its units a call; it runs only when the row is measured.
+            make: gives the work, its units a call, and further columns if there are any; it runs only when the row is
+                measured.
             **keys: further columns, such as batch and context.
         """
         name = "-".join([section, what, *(f"{key}{value}" for key, value in keys.items())])
@@ -105,8 +107,9 @@ class Section:
         self.rows += [head | (found["extra"] or {}) | row for row in found["repeats"]]
         self.bar.update()
 
-    def _measure(self, make: Callable[[], tuple[Any, float]]) -> dict[str, Any]:
+    def _measure(self, make: Callable[[], tuple[Any, ...]]) -> dict[str, Any]:
         extra, bench = None, self.machine.bench
+        made: tuple[Any, ...] | None = None
         try:
             made = make()
             work, units = made[:2]
@@ -140,7 +143,7 @@ def run(config: Config, machine: Machine) -> tuple[dict[str, pd.DataFrame], stud
     section.bar.close()
     repeats = pd.DataFrame(section.rows)
     tables = {"repeats": repeats, "summary": summary(repeats)}
-    return tables | {"figures": figures(tables["summary"]), "steps": steps.receipts()}, steps
+    return tables | {"figures": figures(tables["summary"], machine.name), "steps": steps.receipts()}, steps
 
 
 def idle(section: Section, config: Config) -> None:
@@ -323,7 +326,10 @@ def machine_here(config: Config) -> Machine:
     """
     from greenlab.core.energy.counters import find_counters
 
-    need = "the study needs one NVIDIA GPU of Volta or later with its driver, and the extra [nvidia]: pip install -e '.[nvidia]'"
+    need = (
+        "the study needs one NVIDIA GPU of Volta or later with its driver, and the extra [nvidia]: "
+        "pip install -e '.[nvidia]'"
+    )
     counters, states = find_counters()
     mine = tuple(counter for counter in counters if counter.component == "gpu")
     if len(mine) != 1:

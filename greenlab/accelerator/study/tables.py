@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from greenlab.accelerator.routing import expected_visits
+from greenlab.accelerator.shapes import EXPERT_LAYERS
+from greenlab.core import facts
+
 KEYS = ["section", "what", "unit", "batch", "context", "layers", "experts_visited"]
 SUMMARY = [
-    *KEYS, "repeats", "time_s", "energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit", "low_j_per_unit",
-    "high_j_per_unit", "units_per_s", "basis",
+    *KEYS, "repeats", "time_s", "energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit",
+    "low_j_per_unit", "high_j_per_unit", "units_per_s", "basis",
 ]  # fmt: skip
+FIGURES = ["name", "value", "unit", "basis", "note"]
+FACTS = {"NVIDIA H100 80GB HBM3": "h100-sxm5-80gb"}  # device of run.json -> its row in data/facts
+# What a reader has to know of a row beside its numbers.
+REMARKS = {
+    "idle-no-program": "no program held the card, but the card had just been used: "
+    "a card that has rested can draw much less",
+}
 
 
 def summary(repeats: pd.DataFrame) -> pd.DataFrame:
     """One line a row of the study.
 
     Args:
-        repeats: one row a block: the columns of `Repeat`, ``section``, ``what``, ``unit`` and, where they apply, ``batch``
-            [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited``.
+        repeats: one row a block: the columns of `Repeat`, ``section``, ``what``, ``unit`` and, where they apply,
+            ``batch`` [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited``.
 
     Returns:
-        ``j_per_unit`` is all joules over all units [J per token, FLOP, byte or second]; ``least_`` and ``most_j_per_unit``
-        are the repeats' extremes (the spread); ``low_`` and ``high_j_per_unit`` the meter's range over all blocks.
-        ``power_w`` is the mean [W], ``basis`` is "measured" only if every block was.
+        ``j_per_unit`` is all joules over all units [J per token, FLOP, byte or second]; ``least_`` and
+        ``most_j_per_unit`` are the repeats' extremes (the spread); ``low_`` and ``high_j_per_unit`` the meter's range
+        over all blocks. ``power_w`` is the mean [W], ``basis`` is "measured" only if every block was.
+
+    Raises:
+        TypeError: if ``repeats`` is no table.
+        ValueError: if it lacks a column.
     """
+    needed = ["section", "what", "unit", "units", "time_s", "energy_j", "low_j", "high_j", "basis"]
+    _require("repeats", repeats, needed)
     frame = repeats.reindex(columns=[*KEYS, *repeats.columns.difference(KEYS, sort=False)])
     frame = frame[frame["units"].notna()]
     rows = []
@@ -51,9 +69,19 @@ def summary(repeats: pd.DataFrame) -> pd.DataFrame:
 def pick(table: pd.DataFrame, section: str, what: str, **keys: float) -> pd.Series:
     """Return the one line of the summary with this section, ``what`` and further keys.
 
+    Args:
+        table: as `summary` gives it.
+        section: such as "decode".
+        what: such as "Llama-3.1-8B".
+        **keys: values of ``batch``, ``context`` or ``layers``. Without ``layers`` it is a line of the whole model.
+
     Raises:
-        ValueError: if there is none, or more than one.
+        TypeError: if ``table`` is no table.
+        ValueError: if there is no such line or more than one, or a key is unknown.
     """
+    _require("table", table, ["section", "what", "batch", "context", "layers"])
+    if unknown := set(keys) - {"batch", "context", "layers"}:
+        raise ValueError(f"keys has {sorted(unknown)[0]!r}: give batch, context or layers")
     found = table[(table["section"] == section) & (table["what"] == what)]
     for key in ("batch", "context", "layers"):
         if key in keys:
@@ -65,16 +93,194 @@ def pick(table: pd.DataFrame, section: str, what: str, **keys: float) -> pd.Seri
     return found.iloc[0]
 
 
-def figures(table: pd.DataFrame) -> pd.DataFrame:
-    """What prose quotes: name, value, unit, basis and note, one figure a line of the summary and the ratios of some."""
+def visits(table: pd.DataFrame) -> pd.DataFrame:
+    """How many experts were visited, beside what random routing visits in the mean.
+
+    Args:
+        table: as `summary` gives it.
+
+    Returns:
+        One row per layer and number of tokens: layer, tokens, n_experts, top_k, visited, expected.
+
+    Raises:
+        TypeError: if ``table`` is no table.
+        ValueError: if it lacks a column.
+    """
+    _require("table", table, ["section", "what", "batch", "experts_visited"])
     rows = []
-    for line in table.itertuples():
-        words = [line.section, str(line.what).replace(": ", "-").replace(", ", "-")]
-        words += [
-            f"{key}-{int(getattr(line, key))}" for key in ("batch", "context", "layers") if getattr(line, key) > 0
-        ]
-        name = "-".join(words).lower().replace(" ", "-").replace(".", "p")
-        unit = "W" if line.unit == "s" else f"J/{line.unit}"
-        note = f"{line.repeats} repeats, {line.least_j_per_unit:.4g} to {line.most_j_per_unit:.4g}; mean {line.power_w:.0f} W"
-        rows.append((name, line.j_per_unit, unit, line.basis, note))
-    return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
+    for name, layer in EXPERT_LAYERS.items():
+        found = table[(table["section"] == "layer") & (table["what"] == f"{name}: experts")]
+        for tokens, visited in found[["batch", "experts_visited"]].astype(int).itertuples(index=False, name=None):
+            expected = expected_visits(layer.n_experts, layer.top_k, tokens)
+            rows.append((name, tokens, layer.n_experts, layer.top_k, visited, expected))
+    return pd.DataFrame(rows, columns=["layer", "tokens", "n_experts", "top_k", "visited", "expected"])
+
+
+def rated_power_w(device: str) -> float | None:
+    """The rated power [W] of a device as run.json names it; None where data/facts does not hold the device.
+
+    >>> rated_power_w("NVIDIA H100 80GB HBM3, CUDA 13.0"), rated_power_w("Tesla T4, CUDA 12.8")
+    (700.0, None)
+
+    Raises:
+        TypeError: if ``device`` is no text.
+    """
+    if not isinstance(device, str):
+        raise TypeError(f"device={device!r} is {type(device).__name__}: give the device of run.json")
+    fact = FACTS.get(device.partition(", CUDA")[0])
+    return None if fact is None else float(facts.value(f"{fact}.tdp_w"))
+
+
+def figures(table: pd.DataFrame, device: str = "") -> pd.DataFrame:
+    """What prose quotes, one figure a row: every line of the summary, the power of some, and ratios of two lines.
+
+    Args:
+        table: as `summary` gives it.
+        device: as run.json names it; idle power is compared with its rated power.
+
+    Returns:
+        The columns name, value, unit, basis and note. A note says how far the repeats differ; the one of a ratio gives
+        the least and the greatest that the repeats of its two lines allow.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the table lacks a column.
+    """
+    _require("table", table, SUMMARY)
+    rated_w = rated_power_w(device)
+    lines = [_Line.of(row) for row in table.to_dict("records")]
+    rows = [line.figure() for line in lines]
+    rows += [line.power() for line in lines if line.section in ("matmul", "copy", "decode")]
+    rows += [line.picojoules() for line in lines if line.section in ("matmul", "copy")]
+    if rated_w is not None:
+        rows += [line.share_of(rated_w) for line in lines if line.section == "idle"]
+    rows += _ratios(lines)
+    return pd.DataFrame(rows, columns=FIGURES)
+
+
+Figure = tuple[str, float, str, str, str]
+
+
+class _Line(NamedTuple):
+    """A line of the summary. ``batch``, ``context`` and ``layers`` are 0 where they do not apply."""
+
+    section: str
+    what: str
+    unit: str
+    batch: int
+    context: int
+    layers: int
+    repeats: int
+    value: float
+    least: float
+    most: float
+    power_w: float
+    units_per_s: float
+    basis: str
+
+    @classmethod
+    def of(cls, row: dict[Any, Any]) -> _Line:
+        keys: dict[str, Any] = {key: int(row[key]) if row[key] > 0 else 0 for key in ("batch", "context", "layers")}
+        # Doing nothing lasts a little longer than asked for: watts are joules over the seconds of the clock.
+        factor = row["units_per_s"] if row["unit"] == "s" else 1.0
+        columns = {"value": "j_per_unit", "least": "least_j_per_unit", "most": "most_j_per_unit"}
+        spread = {key: factor * row[column] for key, column in columns.items()}
+        same = {key: row[key] for key in ("section", "what", "unit", "repeats", "power_w", "units_per_s", "basis")}
+        return cls(**same, **keys, **spread)
+
+    @property
+    def name(self) -> str:
+        keys = [f"{key}-{getattr(self, key)}" for key in ("batch", "context", "layers") if getattr(self, key)]
+        return _slug("-".join([self.section, self.what, *keys]))
+
+    @property
+    def model(self) -> str:
+        """Section and ``what``: the start of the name."""
+        return _slug(f"{self.section}-{self.what}")
+
+    def figure(self) -> Figure:
+        note = f"{self.repeats} repeats, {self.least:.4g} to {self.most:.4g}; mean {self.power_w:.0f} W"
+        note += f"; {REMARKS[self.name]}" if self.name in REMARKS else ""
+        return self.name, self.value, "W" if self.unit == "s" else f"J/{self.unit}", self.basis, note
+
+    def power(self) -> Figure:
+        return f"{self.name}-power", self.power_w, "W", self.basis, f"mean of {self.repeats} repeats"
+
+    def picojoules(self) -> Figure:
+        note = f"{self.repeats} repeats, {1e12 * self.least:.4g} to {1e12 * self.most:.4g}"
+        return f"{self.name}-pj", 1e12 * self.value, f"pJ/{self.unit}", self.basis, note
+
+    def share_of(self, rated_w: float) -> Figure:
+        least, most = 100 * self.least / rated_w, 100 * self.most / rated_w
+        note = f"of {rated_w:.0f} W rated power; repeats {least:.4g} to {most:.4g}"
+        note += f"; {REMARKS[self.name]}" if self.name in REMARKS else ""
+        return f"{self.name}-share", 100 * self.value / rated_w, "%", self.basis, note
+
+    def over(self, other: _Line, name: str, unit: str = "x") -> Figure:
+        """Joules of this line over those of another, as a factor or in per cent."""
+        scale = 100 if unit == "%" else 1
+        least, most = scale * self.least / other.most, scale * self.most / other.least
+        note = f"joules of two lines divided; the repeats allow {least:.4g} to {most:.4g}"
+        return name, scale * self.value / other.value, unit, _both(self, other), note
+
+
+def _ratios(lines: list[_Line]) -> Iterator[Figure]:
+    """Each ratio whose two lines are there; a small card has fewer lines."""
+    at = {(line.section, line.what, line.batch, line.context, line.layers): line for line in lines}
+    for line in lines:
+        section, what, batch, context, layers = line[0], line[1], line[3], line[4], line[5]
+        if section in ("matmul", "copy") and what == "zeros":
+            yield from _zeros(line, at.get((section, "random numbers", 0, 0, 0)))
+        elif section == "decode" and layers:
+            if whole := at.get((section, what, batch, context, 0)):
+                yield line.over(whole, f"{line.model}-layers-{layers}-over-whole", "%")
+        elif section == "decode":
+            if half := at.get((section, what, batch // 2, context, 0)):
+                yield line.over(half, f"{line.model}-batch-{batch}-over-{batch // 2}", "%")
+            if batch > 1 and (single := at.get((section, what, 1, context, 0))):
+                yield single.over(line, f"{line.model}-batch-1-over-{batch}")
+            else:
+                yield from _contexts(line, [other for other in lines if other[:2] == line[:2] and not other.layers])
+        elif section == "prompt" and what.endswith(", mixture of depths"):
+            if dense := at.get((section, what.removesuffix(", mixture of depths"), batch, context, 0)):
+                yield line.over(dense, f"{line.model}-{context}-over-dense", "%")
+        elif section == "layer" and what.endswith(": experts"):
+            for size in ("total", "active"):
+                if dense := at.get((section, what.replace(": experts", f": dense, {size} size"), batch, 0, 0)):
+                    yield line.over(dense, f"{line.model}-over-{size}-{batch}")
+        elif section == "training" and what.endswith(" as teacher: training step"):
+            alone = at.get((section, f"{what.partition(' with ')[0]}: training step", batch, context, 0))
+            yield from [line.over(alone, "training-with-teacher-over-alone")] if alone else []
+
+
+def _zeros(zeros: _Line, random: _Line | None) -> Iterator[Figure]:
+    if random is None:
+        return
+    name, note = f"{zeros.section}-zeros-over-random", "means of two lines divided"
+    basis = _both(zeros, random)
+    yield zeros.over(random, name, "%")
+    yield f"{name}-power", 100 * zeros.power_w / random.power_w, "%", basis, note
+    yield f"{name}-speed", zeros.units_per_s / random.units_per_s, "x", basis, note
+
+
+def _contexts(line: _Line, others: list[_Line]) -> Iterator[Figure]:
+    """A longer context over the one at which the model's batches were measured."""
+    usual = next((other.context for other in others if other.batch == 1), 0)
+    base = next((other for other in others if (other.batch, other.context) == (line.batch, usual)), None)
+    if base is not None and line.context > usual:
+        yield line.over(base, f"{line.model}-context-{line.context}-over-{usual}")
+
+
+def _both(one: _Line, other: _Line) -> str:
+    return "measured" if one.basis == other.basis == "measured" else "modelled"
+
+
+def _slug(words: str) -> str:
+    return words.replace(": ", "-").replace(", ", "-").lower().replace(" ", "-").replace(".", "p")
+
+
+def _require(name: str, table: object, columns: list[str]) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{name} is {type(table).__name__}: give a table")
+    if missing := [column for column in columns if column not in table]:
+        raise ValueError(f"{name} lacks the column {missing[0]!r}: give a table of the study")
