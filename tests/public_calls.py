@@ -17,14 +17,12 @@ import pandas as pd
 import torch
 
 from greenlab import hardware, layer_pruning, ternary
-from greenlab.accelerator import Bench, ExpertLayer
+from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
 from greenlab.core.grid.traces import Traces
-from greenlab.core.machine import ROOT
 from greenlab.core.model import gpt, training
 from greenlab.core.model.cost import TransformerShape
-from greenlab.core.names import BASES
 from greenlab.lab import charts, exercises
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -41,6 +39,20 @@ TEXT = "abcdefghijkl"
 
 def model() -> gpt.GPT:
     return gpt.GPT(CONFIG, seed=1)
+
+
+def llama() -> Any:
+    """A decoder of transformers, which layer pruning cuts."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=12, hidden_size=8, intermediate_size=16, num_hidden_layers=3, num_attention_heads=2,
+                num_key_value_heads=2, max_position_embeddings=32,
+            )  # fmt: skip
+        ).eval()
 
 
 def ids(rows: int = 2, tokens: int = 6) -> torch.Tensor:
@@ -109,7 +121,7 @@ XY = {"x_title": "Layers removed", "y_title": "Loss [nats]"}
 
 
 def times() -> pd.DataFrame:
-    return pd.DataFrame({"name": ["a", "b", "a", "b"], "round": [0, 0, 1, 1], "time_s": [1.0, 2.0, 1.0, 2.0]})
+    return pd.DataFrame({"work": ["a", "b", "a", "b"], "round": [0, 0, 1, 1], "time_s": [1.0, 2.0, 1.0, 2.0]})
 
 
 def exercise() -> exercises.Exercise:
@@ -121,6 +133,20 @@ def exercise() -> exercises.Exercise:
 
 def study() -> studies.Steps:
     return studies.Steps("walked", CONFIG)
+
+
+def finished_study() -> Call:
+    steps = study()
+    steps.run("one", int)
+    figures = pd.DataFrame({"name": ["a"], "value": [1.0], "unit": "J", "basis": "measured", "note": ""})
+    return a("walked", CONFIG, {"figures": figures}, steps.receipts())
+
+
+def saved() -> str:
+    """The name of a study that has been saved."""
+    args, kwargs = finished_study()
+    studies.save(*args, **kwargs)
+    return "walked"
 
 
 def registered() -> str:
@@ -142,7 +168,7 @@ def predicted() -> str:
 
 
 def ledger_record() -> Call:
-    return a("moe", "routing", baseline_j=10.0, saved_fraction=0.5, quality_before=0.9, quality_after=0.9, basis=BASES[0])
+    return a("ternary", "ternary weights", baseline_j=10.0, saved_fraction=0.5, quality_before=0.9, quality_after=0.9, basis="measured")
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -179,11 +205,11 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "ternary.random_packed": lambda _: a(8, 4),
     "ternary.save_model": lambda made: a(ternary.pack_model(ternary.bit_gpt(CONFIG)), made["folder"] / "more.safetensors"),
     "layer_pruning.HealConfig": lambda _: a(),
-    "layer_pruning.block_distances": lambda _: a(model(), ids()),
-    "layer_pruning.block_influence": lambda _: a(model(), ids()),
-    "layer_pruning.drop_layers": lambda _: a(model(), 1, 1),
-    "layer_pruning.heal": lambda _: a(model(), ids(), layer_pruning.HealConfig(steps=1, batch_size=1, rank=1)),
-    "layer_pruning.layers_to_drop": lambda _: a("distance", 1, distances=layer_pruning.block_distances(model(), ids())),
+    "layer_pruning.block_distances": lambda _: a(llama(), ids()),
+    "layer_pruning.block_influence": lambda _: a(llama(), ids()),
+    "layer_pruning.drop_layers": lambda _: a(llama(), 1, 1),
+    "layer_pruning.heal": lambda _: a(llama(), ids(), layer_pruning.HealConfig(steps=1, batch_size=1, rank=1)),
+    "layer_pruning.layers_to_drop": lambda _: a("angular", 1, distances=layer_pruning.block_distances(llama(), ids())),
     "accelerator.Bench": lambda _: a(torch.device("cpu")),
     "accelerator.Bench.run": lambda _: a(bench(), int, 1.0),
     "accelerator.ExpertLayer": lambda _: a(8, 16, 4, 2),
@@ -199,7 +225,7 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.energy.merge": lambda _: a([component()]),
     "core.assets.fetch": lambda made: a("texts", source=made["folder"]),
     "core.assets.load_llm": lambda made: a(made["folder"]),
-    "core.assets.load_text": lambda _: a("cloze"),
+    "core.assets.load_text": lambda _: a("milton"),
     "core.assets.problems": lambda _: a("texts"),
     "core.assets.save_packages": lambda made: a(made["folder"], ("texts",)),
     "core.assets.sha256_of": lambda made: a(made["packed"]),
@@ -228,10 +254,10 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.cost.prefill_flops": lambda _: a(shape(), 4),
     "core.model.cost.decode_bytes": lambda _: a(shape(), 4),
     "core.model.cost.predicted_speedup": lambda _: a(shape(), 1),
-    "core.model.decoder.decoder_layers": lambda _: a(model()),
+    "core.model.decoder.decoder_layers": lambda _: a(llama()),
     "core.model.decoder.check_input_ids": lambda _: a(ids()),
-    "core.model.decoder.captured_states": lambda _: a(model(), [], None),
-    "core.model.decoder.keep_layers": lambda _: a(model(), [0, 2]),
+    "core.model.decoder.captured_states": lambda _: a(llama(), [], None),
+    "core.model.decoder.keep_layers": lambda _: a(llama(), [0, 2]),
     "core.model.gpt.GPTConfig": lambda _: a(**vars(CONFIG)),
     "core.model.gpt.LayerCache": lambda _: a(2, 2, 16, 4),
     "core.model.gpt.LayerCache.append": lambda _: a(
@@ -242,7 +268,7 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.gpt.RMSNorm": lambda _: a(8),
     "core.model.gpt.RMSNorm.forward": lambda _: a(gpt.RMSNorm(8), torch.ones(2, 8)),
     "core.model.gpt.rotations": lambda _: a(CONFIG),
-    "core.model.gpt.rotate": lambda _: a(torch.ones(1, 2, 3, 4), gpt.rotations(CONFIG)[:, :3]),
+    "core.model.gpt.rotate": lambda _: a(torch.ones(1, 2, 3, 4), gpt.rotations(CONFIG)[:3]),
     "core.model.gpt.Attention": lambda _: a(CONFIG),
     "core.model.gpt.SwiGLU": lambda _: a(CONFIG),
     "core.model.gpt.Block": lambda _: a(
@@ -255,18 +281,18 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.random_state.local_seed": lambda _: a(0),
     "core.model.scoring.held_out_text": lambda _: a(),
     "core.model.scoring.token_windows": lambda _: a(Tokenizer(), TEXT, 4),
-    "core.model.scoring.text_loss": lambda _: a(model(), ids()),
+    "core.model.scoring.text_loss": lambda _: a(llama(), ids()),
     "core.model.scoring.load_cloze": lambda _: a(2),
-    "core.model.scoring.option_log_probabilities": lambda _: a(model(), Tokenizer(), ["ab"], [["c", "d"]]),
+    "core.model.scoring.option_log_probabilities": lambda _: a(llama(), Tokenizer(), ["ab"], [["c", "d"]]),
     "core.model.scoring.cloze": lambda _: a(
-        model(), Tokenizer(), pd.DataFrame({"prompt": ["ab"], "options": [["c", "d"]], "answer": [0]})
+        llama(), Tokenizer(), pd.DataFrame({"prompt": ["ab"], "id": ["1"], "category": ["x"], "answer": ["c"], "wrong_1": ["d"], "wrong_2": ["e"], "wrong_3": ["f"]})
     ),
     "core.model.training.CharTokenizer.encode": lambda _: a(training.CharTokenizer("abc"), "ab"),
     "core.model.training.CharTokenizer.decode": lambda _: a(training.CharTokenizer("abc"), torch.tensor([0, 1])),
     "core.model.training.TrainingConfig": lambda _: a(),
     "core.model.training.batches": lambda _: a(ids(4, 10).flatten(), 8, 2, 0),
     "core.model.training.mode": lambda _: a(model(), True),
-    "core.model.training.logits_of": lambda _: a(model(), ids()),
+    "core.model.training.logits_of": lambda _: a(llama(), ids()),
     "core.model.training.next_token_loss": lambda _: a(model(), ids(), ids()),
     "core.model.training.evaluate": lambda _: a(model(), ids(4, 10).flatten(), 8),
     "core.model.training.make_optimizer": lambda _: a(model(), training.TrainingConfig()),
@@ -275,23 +301,18 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     ),
     "core.provenance.code_hash": lambda _: a(study),
     "core.speed.checked_ids": lambda _: a("input_ids", ids()),
-    "core.speed.run_prefill": lambda _: a(model(), ids(1)),
-    "core.speed.run_decode": lambda _: a(model(), ids(1), 2),
+    "core.speed.run_prefill": lambda _: a(llama(), ids(1)),
+    "core.speed.run_decode": lambda _: a(llama(), ids(1), 2),
     "core.speed.interleave": lambda _: a({"a": int, "b": float}, rounds=1),
     "core.speed.ratios": lambda _: a(times(), "a"),
-    "core.speed.read_bandwidth": lambda _: a(1 << 16, 1),
+    "core.speed.read_bandwidth": lambda _: a(1 << 26, 1),
     "core.speed.matmul_rate": lambda _: a(8, rounds=1),
     "core.studies.folder": lambda _: a("moe"),
     "core.studies.Steps": lambda _: a("walked", CONFIG),
     "core.studies.Steps.run": lambda _: a(study(), "one", int),
     "core.studies.config_json": lambda _: a(CONFIG),
-    "core.studies.save": lambda _: a(
-        "walked",
-        CONFIG,
-        {"figures": pd.DataFrame({"name": ["a"], "value": [1.0], "unit": "J", "basis": "measured", "note": ""})},
-        _receipts(),
-    ),
-    "core.studies.load": lambda _: a("layer_pruning", "figures"),
+    "core.studies.save": lambda _: finished_study(),
+    "core.studies.load": lambda _: a(saved(), "figures"),
     "lab.check": lambda _: a(registered(), 1),
     "lab.ledger.record": lambda _: ledger_record(),
     "lab.ledger.table": lambda _: a(),
@@ -325,11 +346,4 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "lab.state.set_aside": lambda _: a("predictions", "moe-1"),
     "lab.state.forget": lambda _: a("predictions", "moe-1"),
 }  # fmt: skip
-
-
-def _receipts() -> pd.DataFrame:
-    steps = study()
-    steps.run("one", int)
-    return steps.receipts()
-
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.core.calls import checked_work, finished
 from greenlab.core.energy.meter import measure
 from greenlab.core.machine import ROOT, available_cores, cpu_name
@@ -66,12 +67,13 @@ class Steps:
         on: the device that does the work, where it is not this machine's processor.
 
     Raises:
-        TypeError: if ``chapter`` is no text, or ``config`` no dataclass that JSON can hold.
+        TypeError: if ``chapter`` or ``on`` is no text, or ``config`` no dataclass that JSON can hold.
         ValueError: if ``chapter`` cannot be the name of a chapter.
     """
 
     def __init__(self, chapter: str, config: Any, *, on: str = "") -> None:
         name = folder(chapter).name
+        checks.text("on", on)
         self.device = on or device()
         self.config_json = config_json(config)
         digest = hashlib.sha256(json.dumps(self.config_json, sort_keys=True).encode()).hexdigest()[:12]
@@ -203,6 +205,7 @@ def save(
         ValueError: if a table has no columns, or a column is missing.
     """
     target, settings = folder(chapter), config_json(config)
+    checks.text("on", on)
     _check_receipts(receipts)
     _check_tables(tables)
     steps = _step_records(receipts)
@@ -330,7 +333,7 @@ def load(chapter: str, *names: str) -> dict[str, pd.DataFrame]:
         raise unknown("chapter", chapter, sorted(path.parent.name for path in STUDIES.glob("*/run.json")))
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"table={name!r} is {type(name).__name__}: give the name of a table")
+            raise TypeError(f"names={name!r} is {type(name).__name__}: give the name of a table")
         if name not in found:
-            raise ValueError(f"table={name!r}: the study {chapter!r} has {', '.join(found)}")
+            raise ValueError(f"names={name!r}: the study {chapter!r} has {', '.join(found)}")
     return {name: pd.read_csv(place / f"{name}.csv") for name in names or found}

@@ -170,8 +170,8 @@ def save_packages(folder: str | Path, names: tuple[str, ...] = ()) -> list[Path]
         AssetError: if a package cannot be had, or the folder cannot be written.
     """
     folder, saved = as_path("folder", folder), []
-    if isinstance(names, str):
-        raise TypeError(f"names={names!r} is str: give a tuple, such as ('texts',)")
+    for name in (names := checks.several("names", names, remedy="such as ('texts',)")):
+        checks.one_of("names", name, tuple(SPECS))
     for asset in [spec(name) for name in names or SPECS]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
