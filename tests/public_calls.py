@@ -49,9 +49,14 @@ def llama() -> Any:
         torch.manual_seed(0)
         return LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=12, hidden_size=8, intermediate_size=16, num_hidden_layers=3, num_attention_heads=2,
-                num_key_value_heads=2, max_position_embeddings=32,
-            )  # fmt: skip
+                vocab_size=12,
+                hidden_size=8,
+                intermediate_size=16,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+                max_position_embeddings=32,
+            )
         ).eval()
 
 
@@ -88,10 +93,6 @@ def bit_linear() -> ternary.BitLinear:
     return ternary.BitLinear(8, 4)
 
 
-def work() -> hardware.Work:
-    return hardware.decode("llama-3-8b") if "llama-3-8b" in hardware.MODELS else hardware.decode(next(iter(hardware.MODELS)))
-
-
 def device() -> hardware.Device:
     return next(iter(hardware.devices().values()))
 
@@ -108,6 +109,10 @@ class Tokenizer:
         return types.SimpleNamespace(input_ids=found[0] if isinstance(text, str) else found)
 
 
+ITEMS = pd.DataFrame(
+    [("1", "x", "ab", "c", "d", "e", "f")],
+    columns=["id", "category", "prompt", "answer", "wrong_1", "wrong_2", "wrong_3"],
+)
 FRAME = pd.DataFrame({"x": [0, 1, 2, 0, 1, 2], "y": [1.0, 2, 3, 1, 3, 5], "m": list("aaabbb")})
 BARS = pd.DataFrame({"n": ["dense", "moe"], "e": [10.0, 6.0], "low": [8.0, 5.0], "high": [12.0, 9.0]})
 ENERGY = pd.DataFrame(
@@ -168,7 +173,15 @@ def predicted() -> str:
 
 
 def ledger_record() -> Call:
-    return a("ternary", "ternary weights", baseline_j=10.0, saved_fraction=0.5, quality_before=0.9, quality_after=0.9, basis="measured")
+    return a(
+        "ternary",
+        "ternary weights",
+        baseline_j=10.0,
+        saved_fraction=0.5,
+        quality_before=0.9,
+        quality_after=0.9,
+        basis="measured",
+    )
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -203,7 +216,9 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "ternary.load_model": lambda made: a(made["model"]),
     "ternary.pack_model": lambda _: a(ternary.bit_gpt(CONFIG)),
     "ternary.random_packed": lambda _: a(8, 4),
-    "ternary.save_model": lambda made: a(ternary.pack_model(ternary.bit_gpt(CONFIG)), made["folder"] / "more.safetensors"),
+    "ternary.save_model": lambda made: a(
+        ternary.pack_model(ternary.bit_gpt(CONFIG)), made["folder"] / "more.safetensors"
+    ),
     "layer_pruning.HealConfig": lambda _: a(),
     "layer_pruning.block_distances": lambda _: a(llama(), ids()),
     "layer_pruning.block_influence": lambda _: a(llama(), ids()),
@@ -231,8 +246,6 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.assets.sha256_of": lambda made: a(made["packed"]),
     "core.assets.smollm2_matrix": lambda _: a(0, "mlp.up_proj"),
     "core.assets.spec": lambda _: a("texts"),
-    "core.compiled.njit": lambda _: a(lambda x: x),
-    "core.compiled.set_threads": lambda _: a(1),
     "core.grid.traces.Traces.time": lambda _: a(traces(), 2),
     "core.grid.traces.Traces.index": lambda _: a(traces(), "DE"),
     "core.grid.traces.Traces.select": lambda _: a(traces(), ["DE"]),
@@ -250,7 +263,6 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
         )
     ),
     "core.model.cost.flops_per_token": lambda _: a(shape()),
-    "core.model.cost.decode_flops": lambda _: a(shape()),
     "core.model.cost.prefill_flops": lambda _: a(shape(), 4),
     "core.model.cost.decode_bytes": lambda _: a(shape(), 4),
     "core.model.cost.predicted_speedup": lambda _: a(shape(), 1),
@@ -284,9 +296,7 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.scoring.text_loss": lambda _: a(llama(), ids()),
     "core.model.scoring.load_cloze": lambda _: a(2),
     "core.model.scoring.option_log_probabilities": lambda _: a(llama(), Tokenizer(), ["ab"], [["c", "d"]]),
-    "core.model.scoring.cloze": lambda _: a(
-        llama(), Tokenizer(), pd.DataFrame({"prompt": ["ab"], "id": ["1"], "category": ["x"], "answer": ["c"], "wrong_1": ["d"], "wrong_2": ["e"], "wrong_3": ["f"]})
-    ),
+    "core.model.scoring.cloze": lambda _: a(llama(), Tokenizer(), ITEMS),
     "core.model.training.CharTokenizer.encode": lambda _: a(training.CharTokenizer("abc"), "ab"),
     "core.model.training.CharTokenizer.decode": lambda _: a(training.CharTokenizer("abc"), torch.tensor([0, 1])),
     "core.model.training.TrainingConfig": lambda _: a(),
@@ -346,4 +356,3 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "lab.state.set_aside": lambda _: a("predictions", "moe-1"),
     "lab.state.forget": lambda _: a("predictions", "moe-1"),
 }  # fmt: skip
-

@@ -14,7 +14,6 @@ import io
 import re
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,7 +135,7 @@ class _Recorder:
 
 
 def from_doctest(one: Public) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The arguments of the first call in the doctest, with the object of a method as the first; None if there is none."""
+    """The arguments of the first call in the doctest, a method's object as the first; None if there is none."""
     owner = one.function if one.is_class else one.owner
     doc = one.doc if not one.is_class or ">>>" in one.doc else inspect.getdoc(one.function.__init__) or ""
     if ">>>" not in doc:
@@ -190,6 +189,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "name": {"negative": -7, "nan": NAN, "bool": True, "empty": "", "bytes": b"x", "none": None, "list": ["x"],
              "object": object(), "path": "../x", "long": "x" * 5000},
+    "new": {"negative": -7, "nan": NAN, "bool": True, "empty": "", "bytes": b"x", "none": None, "object": object()},
     "text": {"negative": -7, "nan": NAN, "bool": True, "bytes": b"x", "none": None, "list": ["x"], "object": object()},
     "bool": {"unknown": "no", "quoted": "3", "half": 2.5, "none": None, "nan": NAN, "list": [], "negative": -7},
     "tensor": {
@@ -330,7 +330,7 @@ def with_value(one: Public, args: tuple[Any, ...], kwargs: dict[str, Any], name:
 def outcome(
     one: Public, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, value: Any, names: tuple[str, ...]
 ) -> str:
-    """Empty if a ValueError or TypeError holds one of ``names``, or a huge number gave finite ones; else what happened."""
+    """Empty if an error holds one of ``names``, or a huge number gave finite ones; else what happened."""
     try:
         result = with_value(one, args, kwargs, name, value)
     except (ValueError, TypeError) as error:

@@ -11,10 +11,10 @@ the modules of `tests.public_functions.WITHOUT_LIST`, the names without an under
 * what a model calls at every token, on tensors that the model has checked (``INSIDE``),
 * arguments that may be anything (annotated ``Any``), unless ``KINDS`` or ``MODELS`` says what they are.
 
-Each argument of a call that works, from the function's doctest or from `tests.public_calls`, is replaced by the values of
-its kind in `tests.public_functions.VALUES`. Two meanings hold everywhere: a finite number, however large, if the result
-is finite, and a FileNotFoundError that names the path of a file that is not there. The others stand in ``MEANT``, each
-with its meaning, which the docstring says too.
+Each argument of a call that works, from the function's doctest or from `tests.public_calls`, is replaced by the
+values of its kind in `tests.public_functions.VALUES`. Two meanings hold everywhere: a finite number, however large, if
+the result is finite, and a FileNotFoundError that names the path of a file that is not there. The others stand in
+``MEANT``, each with its meaning, which the docstring says too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pytest
 from greenlab.core import assets, studies
 from greenlab.lab import exercises, predictions
 from tests.public_calls import CALLS, files
-from tests.public_functions import Public, bad_values, call, from_doctest, outcome, public
+from tests.public_functions import LATER, WITH_LIST, Public, bad_values, call, from_doctest, outcome, public
 
 GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
@@ -48,7 +48,7 @@ MODELS = ("model", "teacher", "tokenizer", "config")  # annotated Any, as transf
 TEXTS = (  # words of the caller's own: any text is a meaning
     "characters", "details", "label", "note", "on", "question", "source", "subject", "text", "title", "unit",
 )  # fmt: skip
-KINDS = {  # "text": any text is a meaning; "name": any text that can be a file's name
+KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name": any that can be a file's name
     "hardware.Device": {"id": "text", "name": "text", "kind": "text"},
     "hardware.NumberFormat": {"name": "text"},
     "core.energy.Receipt": {"region": "text"},
@@ -57,7 +57,7 @@ KINDS = {  # "text": any text is a meaning; "name": any text that can be a file'
     "core.studies.folder": {"chapter": "name"},
     "core.studies.save": {"chapter": "name"},
     "core.studies.Steps.run": {"name": "name"},
-    "lab.exercises.exercise": {"id": "name"},
+    "lab.exercises.exercise": {"id": "new"},
     "lab.ledger.record": {"technique": "text"},
     "lab.predict": {"id": "name"},
     "lab.state.path_of": {"section": "name", "key": "name"},
@@ -67,7 +67,9 @@ KINDS = {  # "text": any text is a meaning; "name": any text that can be a file'
     "lab.state.forget": {"section": "name", "key": "name"},
     "lab.state.load": {"section": "name"},
 }
-CALLED = {"id": ("claim", "fact", "exercise", "prediction")}  # an id is called by what it names: no claim 'qqq'
+CALLED = {  # a name is called by what it names: no claim 'qqq'
+    "id": ("claim", "fact", "exercise", "prediction"), "name": ("table",),
+}  # fmt: skip
 NO_FILE = {"empty": "no limit", "unknown": "no limit", "nul": "no limit"}
 MEANT = {
     "ternary.absmax_quantize": {"x": {"cube": "any number of axes"}},
@@ -154,7 +156,10 @@ def test_the_call_that_is_varied_works(name, made):
 
 
 def test_the_walk_is_not_empty_and_its_lists_name_what_is_there():
-    assert len(WALKED) >= 100
-    found = set(public())
+    assert len(WALKED) >= 140
+    assert set(LATER).isdisjoint(WITH_LIST)
+    found = set(public((*WITH_LIST, *LATER)))
     for named in (GUARDS, RESULTS, INSIDE, NEEDS_ASSETS, KINDS, MEANT, CALLS):
         assert set(named) <= found, sorted(set(named) - found)
+    for name, arguments in [*KINDS.items(), *MEANT.items()]:
+        assert set(arguments) <= {parameter.name for parameter in WALKED[name].parameters}, name

@@ -47,8 +47,8 @@ def folder(chapter: str) -> Path:
     """
     if not isinstance(chapter, str):
         raise TypeError(f"chapter={chapter!r} is {type(chapter).__name__}: give a name such as 'layer_pruning'")
-    if not re.fullmatch(r"[A-Za-z0-9_]+", chapter):
-        raise ValueError(f"chapter={chapter!r}: give a name of letters, digits and _, such as 'layer_pruning'")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", chapter):
+        raise ValueError(f"chapter={chapter!r:.120}: give a name of at most 100 letters, digits and _")
     return STUDIES / chapter
 
 
@@ -97,8 +97,8 @@ class Steps:
         """
         if not isinstance(name, str):
             raise TypeError(f"name={name!r} is {type(name).__name__}: give the name of the step as text")
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name):
-            raise ValueError(f"name={name!r}: give a name of letters, digits, _, - and .")
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+            raise ValueError(f"name={name!r:.120}: give a name of at most 100 letters, digits, _, - and .")
         checked_work("work", work)
         path, code = self.folder / f"{name}.json", code_hash(work, modules)
         record = _kept(path)

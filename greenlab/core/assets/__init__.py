@@ -266,7 +266,11 @@ def load_llm(name_or_path: str | Path) -> tuple[Any, Any]:
     local = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name_or_path, local_files_only=local, use_safetensors=True, dtype="auto"
+            name_or_path,
+            local_files_only=local,
+            adapter_kwargs={"local_files_only": local},  # transformers asks the hub for an adapter otherwise
+            use_safetensors=True,
+            dtype="auto",
         )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local)
     except (OSError, ValueError) as error:

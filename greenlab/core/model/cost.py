@@ -241,7 +241,9 @@ def prefill_flops(shape: TransformerShape, n_tokens: ArrayLike, *, head: str = "
     return _flops(shape, tokens=n, pairs=pairs, logits=n if head == "all" else 1)
 
 
-def kv_cache_bytes(shape: TransformerShape, context: ArrayLike, batch: ArrayLike = 1, bytes_per_value: float = 2) -> Number:
+def kv_cache_bytes(
+    shape: TransformerShape, context: ArrayLike, batch: ArrayLike = 1, bytes_per_value: float = 2
+) -> Number:
     """Bytes of the KV cache [B]: a key and a value per layer, key-value head, token of ``context`` and sequence.
 
     Args:

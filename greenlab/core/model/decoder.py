@@ -81,10 +81,11 @@ def captured_states(model: nn.Module, states: list[Tensor], last: Tensor | None)
         last: position of the last token of each row ``(B,)``; None keeps every token.
 
     Raises:
-        TypeError: if ``states`` is no list, or ``last`` no tensor of integers.
+        TypeError: if ``states`` is no list of tensors, or ``last`` no tensor of integers.
         ValueError: if ``last`` has another shape, the model is not a decoder, or keeps its blocks elsewhere.
     """
-    checks.instance("states", states, list)
+    for state in checks.instance("states", states, list):
+        checks.instance("states", state, Tensor)
     if last is not None:
         if checks.instance("last", last, Tensor).dtype not in (torch.int64, torch.int32):
             raise TypeError(f"last is {last.dtype}: give a tensor of positions, int64 or int32")

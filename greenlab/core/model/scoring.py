@@ -173,7 +173,11 @@ def _check_options(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> 
     for i, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
         if not isinstance(prompt, str):
             raise TypeError(f"prompts[{i}]={prompt!r:.80} is {type(prompt).__name__}: give a text")
-        if isinstance(choices, str) or not isinstance(choices, Sequence) or not all(isinstance(choice, str) for choice in choices):
+        if (
+            isinstance(choices, str)
+            or not isinstance(choices, Sequence)
+            or not all(isinstance(choice, str) for choice in choices)
+        ):
             raise TypeError(f"options[{i}]={choices!r:.80}: give a list of texts")
         if len(choices) != len(options[0]) or not choices:
             raise ValueError(f"options[{i}] has {len(choices)} entries, options[0] {len(options[0])}: give as many")
