@@ -205,9 +205,10 @@ def save_packed(
         ValueError: if a name is used twice or starts with "greenlab.", or the file cannot be written.
     """
     place = _path(path)
-    checks.instance("matrices", matrices, Mapping, remedy="packed matrices by name")
-    if others is not None:
-        checks.instance("others", others, Mapping, remedy="tensors by name")
+    if not isinstance(matrices, Mapping):
+        raise TypeError(f"matrices is {type(matrices).__name__}: give a dict of packed matrices by name")
+    if others is not None and not isinstance(others, Mapping):
+        raise TypeError(f"others is {type(others).__name__}: give a dict of tensors by name, or None")
     others = dict(others or {})
     if not isinstance(note, str):
         raise TypeError(f"note is {type(note).__name__}: give text")

@@ -170,9 +170,10 @@ def save_packages(folder: str | Path, names: tuple[str, ...] = ()) -> list[Path]
         AssetError: if a package cannot be had, or the folder cannot be written.
     """
     folder, saved = as_path("folder", folder), []
-    for name in (names := checks.several("names", names, remedy="such as ('texts',)")):
+    wanted = checks.several("names", names, remedy="such as ('texts',)")
+    for name in wanted:
         checks.one_of("names", name, tuple(SPECS))
-    for asset in [spec(name) for name in names or SPECS]:
+    for asset in [spec(name) for name in wanted or SPECS]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as work:
