@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from greenlab import hardware, layer_pruning, ternary
+from greenlab import hardware, layer_pruning, load_shifting, ternary
 from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
@@ -79,6 +79,22 @@ def component() -> Component:
 def traces() -> Traces:
     hours = np.arange(48, dtype=float).reshape(2, 24) + 100
     return Traces(("DE", "FR"), pd.Timestamp("2025-01-01", tz="UTC"), 1.0, hours)
+
+
+def jobs() -> load_shifting.Jobs:
+    return load_shifting.Jobs([0, 2], 1, slack_h=6)
+
+
+def priced() -> Traces:
+    """Traces with all that a signal or a front may be drawn from."""
+    hours = np.arange(48, dtype=float).reshape(2, 24)
+    times = pd.Timestamp("2025-01-01", tz="UTC")
+    extra = {"marginal_g_per_kwh": hours + 200, "curtailed_share": hours / 100, "price_per_kwh": hours / 50}
+    return Traces(("DE", "FR"), times, 1.0, hours + 100, **extra)
+
+
+def schedule() -> load_shifting.Schedule:
+    return load_shifting.simulate(jobs(), traces(), "best_start")
 
 
 def bench() -> Bench:
@@ -197,6 +213,19 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "hardware.Device.peak": lambda _: a(device(), "bf16"),
     "hardware.NumberFormat": lambda _: a("half", 2.0, 2.0, "bf16"),
     "hardware.model_shape": lambda _: a(shape()),
+    "load_shifting.AR1": lambda _: a(),
+    "load_shifting.AR1.of": lambda _: a(load_shifting.AR1(), traces().intensity_g_per_kwh, 1.0),
+    "load_shifting.Jobs.replace": lambda _: a(jobs(), power_kw=2.0),
+    "load_shifting.Jobs.from_frame": lambda _: a(pd.DataFrame({"arrival_h": [0], "duration_h": [1], "slack_h": [6]})),
+    "load_shifting.Policy": lambda _: a("best_start"),
+    "load_shifting.Schedule.account": lambda _: a(schedule(), traces().intensity_g_per_kwh),
+    "load_shifting.Schedule.account_baseline": lambda _: a(schedule(), traces().intensity_g_per_kwh),
+    "load_shifting.Transfer": lambda _: a(),
+    "load_shifting.Transfer.between": lambda _: a(load_shifting.Transfer(), 2),
+    "load_shifting.bounds.optimum": lambda _: a(jobs(), traces()),
+    "load_shifting.bounds.linear_program": lambda _: a(jobs(), traces(), 5.0),
+    "load_shifting.compare_signals": lambda _: a(jobs(), priced()),
+    "load_shifting.pareto": lambda _: a(jobs(), priced(), weights=[0.0, 1.0]),
     "ternary.BitBlock": lambda _: a(CONFIG, 0, linear=ternary.BitLinear, feed_forward=gpt.SwiGLU, norm=gpt.RMSNorm),
     "ternary.BitLinear": lambda _: a(8, 4),
     "ternary.BitLinear.forward": lambda _: a(bit_linear(), torch.ones(2, 8)),
