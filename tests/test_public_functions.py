@@ -66,7 +66,16 @@ KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name"
     "lab.state.set_aside": {"section": "name", "key": "name"},
     "lab.state.forget": {"section": "name", "key": "name"},
     "lab.state.load": {"section": "name"},
-}
+    "ternary.PackedLinear.set_extra_state": {"state": "thing"},
+    "core.model.training.CharTokenizer.decode": {"ids": "several"},
+    "load_shifting.Jobs": {
+        "arrival_h": "array", "duration_h": "array", "power_kw": "array", "slack_h": "array", "deadline_h": "array",
+        "data_gb": "array", "checkpoint_h": "array", "min_chunk_h": "array",
+    },
+    "load_shifting.Transfer": {"energy_kwh_per_gb": "array", "delay_h": "array", "speed_gb_per_h": "array"},
+    "load_shifting.simulate": {"capacity": "array", "pue": "array", "signal": "array", "forecast": "array"},
+    "load_shifting.bounds.linear_program": {"capacity": "array", "pue": "array", "signal": "array"},
+}  # fmt: skip
 CALLED = {  # a name is called by what it names: no claim 'qqq'
     "id": ("claim", "fact", "exercise", "prediction"), "name": ("table",),
 }  # fmt: skip
@@ -138,6 +147,9 @@ def test_every_argument_is_refused_by_name_or_has_a_meaning(name, made):
     one, wrong = WALKED[name], []
     for parameter in one.parameters:
         if parameter.kind is parameter.VAR_KEYWORD:
+            said = outcome(one, *working_call(one, made), "qqq", 1, ("qqq",))
+            if said:
+                wrong.append(f"an argument that there is not, qqq=1: {said}")
             continue
         meant = MEANT.get(name, {}).get(parameter.name, {})
         names = (parameter.name, *CALLED.get(parameter.name, ()))
@@ -162,4 +174,6 @@ def test_the_walk_is_not_empty_and_its_lists_name_what_is_there():
     for named in (GUARDS, RESULTS, INSIDE, NEEDS_ASSETS, KINDS, MEANT, CALLS):
         assert set(named) <= found, sorted(set(named) - found)
     for name, arguments in [*KINDS.items(), *MEANT.items()]:
+        if name.startswith(LATER):
+            continue
         assert set(arguments) <= {parameter.name for parameter in WALKED[name].parameters}, name

@@ -235,7 +235,9 @@ def _about(state: Any) -> dict[str, Any]:
         about = json.loads(bytes(state.cpu().tolist()))
         found = {key: about[key] for key in ("layout", "in_features", "gamma", "eps")}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise ValueError(f"{_EXTRA} is not that of a packed layer: give what state_dict() of one returned") from None
+        raise ValueError(
+            f"state is not that of a packed layer ({_EXTRA}): give what state_dict() of one returned"
+        ) from None
     bytes_a_row(found["in_features"], found["layout"])
     checks.number("gamma", found["gamma"], above=0)
     checks.number("eps", found["eps"], above=0)
