@@ -13,10 +13,16 @@ WORKERS ?= 2
 NO_TEST := $(if $(PYTEST_ARGS),5,0)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: lab test unit notebooks browser check bench study chapter student setup assets clean
+.PHONY: lab html test unit notebooks browser check bench study chapter student setup assets clean
 
+# The whole repository is served, so that links from the chapters into data/ open; and Lab asks about no news.
 lab: assets
-	$(BIN)/jupyter lab --ip=127.0.0.1 $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
+
+# The chapters as web pages with live charts, for reading without Python: html/*.html
+html: $(VENV)/.dev
+	$(BIN)/python -m greenlab.lab.export html
 
 test: unit notebooks browser
 
@@ -80,4 +86,4 @@ $(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/.reader
 	@touch $@
 
 clean:
-	rm -rf $(VENV) data/assets build student  # never .greenlab: the reader's predictions and ledger are in there
+	rm -rf $(VENV) data/assets build student html  # never .greenlab: the reader's predictions and ledger are in there

@@ -1,1 +1,1 @@
-"""What every chapter stands on. Import the module you need: ``from greenlab.core import cost``."""
+"""The code that all chapters use. Import the module you need: ``from greenlab.core.model import cost``."""

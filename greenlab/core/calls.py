@@ -1,4 +1,4 @@
-"""Work that is handed in to be measured or timed: it must be done when the call returns."""
+"""Check a function that a reader gives to be measured or timed: its work must be done when the call returns."""
 
 from __future__ import annotations
 

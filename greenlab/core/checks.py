@@ -1,4 +1,7 @@
-"""Checks of arguments at the border of the package: each names the argument, the value, the allowed range and the remedy."""
+"""Checks of the arguments of public functions.
+
+Each error names the argument, the value, the allowed range and the remedy.
+"""
 
 from __future__ import annotations
 

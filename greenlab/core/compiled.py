@@ -1,7 +1,7 @@
 """Loops that numba compiles: where they are kept, how many threads they use, and what happens after a fork.
 
-Used as ``from greenlab.core.compiled import njit`` in place of numba's own. numba is imported when the first loop is decorated,
-not before. Three things differ from ``numba.njit(cache=True)``:
+Used as ``from greenlab.core.compiled import njit`` in place of numba's own. numba is imported when the first loop is
+decorated, not before. Three things differ from ``numba.njit(cache=True)``:
 
 * a checkout that can only be read, with no home to write to, still works: compiled code then goes to a temporary folder
 * a file of compiled code that is damaged, or that cannot be written, is passed over; the loop is compiled again
@@ -125,7 +125,9 @@ def set_threads(n: int) -> None:
 
 
 def threads_lost() -> bool:
-    """Whether this process is a forked copy of one whose threads were started: it has none, and using them would end it.
+    """Whether this process is a forked copy of one whose threads were started.
+
+    Such a copy has no threads, and using them would end it.
 
     Loops without ``parallel=True`` work in such a process as in any other.
     """
@@ -133,7 +135,9 @@ def threads_lost() -> bool:
 
 
 def cache_folder() -> Path:
-    """A folder for compiled code where nothing else can be written: in the system's temporary folder, for this user only.
+    """A folder for compiled code, for use where no other folder can be written.
+
+    It lies in the system's temporary folder and belongs to this user only.
 
     It is found again by later processes if nobody else can write there; otherwise it is a new one, removed at the end.
     """

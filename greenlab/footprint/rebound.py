@@ -1,4 +1,4 @@
-"""When does an effort pay back, and what is left of a saving when people use more of what became cheap?
+"""When an effort pays back, and how much of a saving is left when people use more of what became cheap.
 
 W. S. Jevons saw it with coal (The Coal Question, 1865): better engines raised the demand. The rebound effect is the
 share of the expected saving that extra use takes back; above 1 more is used than before (Saunders, Energy Journal

@@ -1,4 +1,4 @@
-"""Hardware: what a chip can do at most, what a language model asks of it, and which of the two walls is met first.
+"""Hardware: what a chip can do at most, what a language model needs, and whether arithmetic or memory sets the time.
 
 * ``device``: chips as numbers, from data/facts
 * ``work``: reading a prompt and writing tokens as FLOPs and bytes, for real models in several number formats

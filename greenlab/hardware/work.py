@@ -1,8 +1,8 @@
 """What a language model asks of a chip: FLOPs and bytes, while it reads a prompt and while it writes tokens.
 
-The counts follow from the shape of the model (`core.cost`). Weights are read once for the whole batch; each sequence
-has a KV cache of its own, which is read for every token. Activations are not counted: they are small and stay on the
-chip.
+The counts follow from the shape of the model (`core.model.cost`). Weights are read once for the whole batch; each
+sequence has a KV cache of its own, which is read for every token. Activations are not counted: they are small and stay
+on the chip.
 """
 
 from __future__ import annotations

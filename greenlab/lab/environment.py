@@ -9,10 +9,11 @@ import sys
 import numpy as np
 
 from greenlab.core.machine import available_cores
-from greenlab.lab import renderer, theme
+from greenlab.lab import page, renderer, theme
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
-# Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no advice.
+# Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no
+# advice.
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -25,7 +26,7 @@ QUIET = {
 
 
 def thread_count() -> int:
-    """Threads to compute with: the cores this process really has, or fewer if OMP_NUM_THREADS already asks for fewer."""
+    """Threads to compute with: the cores this process may use, or OMP_NUM_THREADS if that is fewer."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
@@ -34,8 +35,9 @@ def thread_count() -> int:
 def setup(seed: int = 0) -> None:
     """Prepare a notebook. Call it first, before torch and transformers are imported; calling it again is harmless.
 
-    Threads are set to the cores that are really available, Hugging Face libraries stay offline and quiet, charts get the
-    book's theme and a renderer that needs no network, and the global random generators are seeded. Nothing is printed.
+    Threads are set to the cores that are really available, Hugging Face libraries stay offline and quiet, charts get
+    the book's theme and a renderer that needs no network, the page is told how to treat keys and screen readers, and
+    the global random generators are seeded. Nothing is printed.
 
     Args:
         seed: seeds ``random`` and NumPy, and torch if it is already imported. A torch that is imported later starts
@@ -54,6 +56,7 @@ def setup(seed: int = 0) -> None:
     _tell_imported(seed, threads)
     theme.enable()
     renderer.enable()
+    page.attend()
 
 
 def _tell_imported(seed: int, threads: int) -> None:

@@ -130,6 +130,7 @@ def predict(
         slider = _log_slider(low, high, step, default)
     else:
         slider = _linear_slider(low, high, 1 if step is None else step, default)
+    slider.tooltip = question  # the page names the slider by it and speaks its value with the unit
     slider.description = unit or "answer"
     slider.layout = W.Layout(width="420px")
     slider.style.description_width = "initial"

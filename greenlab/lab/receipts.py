@@ -1,4 +1,4 @@
-"""A receipt as the reader sees it: joules and grams with their ranges, measured or modelled, and what that is like."""
+"""Show a receipt to the reader: joules and grams with their ranges, measured or modelled, and a comparison."""
 
 from __future__ import annotations
 

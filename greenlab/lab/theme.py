@@ -1,7 +1,8 @@
 """The look of every chart: Okabe-Ito colours, left-aligned titles that state the finding, quiet grids.
 
-Colours: M. Okabe and K. Ito, "Color Universal Design" (2002, rev. 2008), distinguishable with the common forms of colour
-blindness. Blue, vermilion and green come first because they also stand out on white; yellow, which does not, comes last.
+Colours: M. Okabe and K. Ito, "Color Universal Design" (2002, rev. 2008), distinguishable with the common forms of
+colour blindness. Blue, vermilion and green come first because they also stand out on white; yellow, which does not,
+comes last.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def greenlab_theme() -> alt.theme.ThemeConfig:
     """The Vega-Lite config of the book."""
     axis: Any = {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": "normal", "titlePadding": 8}
     axis |= {"labelColor": INK, "titleColor": INK, "gridColor": GRID, "domainColor": "#888888", "tickColor": "#888888"}
+    axis |= {"labelFlush": False}  # else Vega pushes the first and the last label inwards, away from their ticks
     title: Any = {"anchor": "start", "frame": "group", "fontSize": 16, "fontWeight": 600, "color": INK, "offset": 12}
     title |= {"subtitleFontSize": 12.5, "subtitleColor": MUTED, "subtitlePadding": 6, "subtitleLineHeight": 16}
     legend: Any = {
@@ -44,6 +46,8 @@ def greenlab_theme() -> alt.theme.ThemeConfig:
             "mark": {"color": BLUE},
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
             "axis": {**axis, "labelLimit": 260},
+            "axisX": {"labelSeparation": 6},
+            "axisXBand": {"labelOverlap": True, "labelSeparation": 4},
             "axisY": {"titleAlign": "center"},
             "title": title,
             "legend": legend,

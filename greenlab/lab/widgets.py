@@ -1,7 +1,7 @@
 """The book's widget: a few controls, a chart that follows them, and a sentence that says what the chart shows.
 
-It is a ``VBox`` with observers. ``interact`` and ``Output`` were measured to be slower, to blank the chart at every step,
-and to hide exceptions. The message is text, so a screen reader hears it and a test can read it.
+It is a ``VBox`` with observers. ``interact`` and ``Output`` were measured to be slower, to blank the chart at every
+step, and to hide exceptions. The message is text, so a screen reader hears it and a test can read it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ import ipywidgets as W
 import traitlets
 
 from greenlab.core.names import unknown
-from greenlab.lab.renderer import EMBED_OPTIONS
+from greenlab.lab import page
+from greenlab.lab.renderer import fit
 
 Values = dict[str, Any]
 MESSAGE = '<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{}</div>'
 FAILED = "This setting failed"  # how the message starts when draw or say raised
+
+
+class _FittingChart(alt.JupyterChart):
+    """A chart that a kernel updates, as wide as the cell that shows it."""
+
+    @traitlets.validate("spec")
+    def _fit(self, proposal: Any) -> Any:
+        return proposal["value"] and fit(proposal["value"])
 
 
 def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
@@ -29,11 +38,15 @@ def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
 
     Raises:
         ValueError: if the chart has no description.
+        TypeError: if it is no chart of Altair.
     """
+    if not isinstance(chart, alt.TopLevelMixin):
+        raise TypeError(f"chart={chart!r:.80} is {type(chart).__name__}: give an Altair chart")
     if getattr(chart, "description", alt.Undefined) is alt.Undefined:
         raise ValueError("the chart has no description; it is what a reader hears who does not see the chart")
     alt.JupyterChart.enable_offline()
-    return alt.JupyterChart(chart, embed_options=EMBED_OPTIONS)
+    page.attend()
+    return _FittingChart(chart)
 
 
 class LiveChart(W.VBox):
@@ -44,7 +57,7 @@ class LiveChart(W.VBox):
         self._words = str(chart.description)
 
     def __repr__(self) -> str:
-        return f"[live chart] {self._words}"
+        return f"[live chart] Run the cell to see it. {self._words}"
 
 
 class Explorer(W.VBox):
@@ -59,12 +72,13 @@ class Explorer(W.VBox):
         goal_text: the goal, such as "get below 60 % of the energy at no more than 2 % loss".
         base: a chart with parameters that Vega recomputes itself; faster than a new chart (42 against 64 ms a step).
 
-    A burst of slider moves does not queue up: ipywidgets sends the next value only when the kernel has answered the last
-    one, and then the newest.
+    A burst of slider moves does not queue up: ipywidgets sends the next value only when the kernel has answered the
+    last one, and then the newest.
 
     Raises:
         ValueError: if there are no controls, one has no description, or the goal has no words. Whatever ``draw`` or
             ``say`` raise for the first values is passed on.
+        TypeError: if controls is no mapping of widgets, or draw, say or goal cannot be called.
     """
 
     def __init__(
@@ -77,9 +91,18 @@ class Explorer(W.VBox):
         *,
         base: alt.TopLevelSpec | None = None,
     ) -> None:
+        if not isinstance(controls, Mapping):
+            raise TypeError(f"controls={controls!r:.80} is {type(controls).__name__}: give a dict of name and widget")
+        for name, call in (("draw", draw), ("say", say), ("goal", goal)):
+            if not callable(call) and not (name == "goal" and call is None):
+                raise TypeError(f"{name}={call!r:.80} is {type(call).__name__}: give a function of the control values")
+        if not isinstance(goal_text, str):
+            raise TypeError(f"goal_text={goal_text!r:.80} is {type(goal_text).__name__}: give words")
         if not controls:
             raise ValueError("controls is empty; give at least one widget, for example a W.IntSlider")
         for name, control in controls.items():
+            if not isinstance(control, W.ValueWidget):
+                raise TypeError(f"controls[{name!r}]={control!r:.80} is no control: give a widget with a value")
             if not getattr(control, "description", ""):
                 raise ValueError(f"control {name!r} has no description; it is the label that the reader sees and hears")
         if (goal is None) != (not goal_text):
@@ -87,6 +110,7 @@ class Explorer(W.VBox):
         self.controls = dict(controls)
         self._draw, self._say, self._goal, self._goal_text, self._base = draw, say, goal, goal_text, base
         self._text, self._quiet, self._setting = "", False, False
+        self._first: Values = {name: control.value for name, control in controls.items()}
         self._wanted: Values = {}  # the parameters that were set last
         self.message = W.HTML()
         self.panel = panel(base if base is not None else draw(**self.value))
@@ -132,6 +156,25 @@ class Explorer(W.VBox):
         if self.value != before:
             self._redraw()
 
+    def text_at(self, **values: Any) -> str:
+        """What the widget says at another setting; then it stands again where it stood.
+
+        For a cell that shows the widget at work: it prints the same each time it runs, wherever the reader has moved
+        the controls, and it reaches no goal for the reader.
+
+        Args:
+            values: controls that differ from the setting in which the widget was made.
+
+        Raises:
+            ValueError: as `set` does.
+        """
+        before = self.value
+        try:
+            self.set(**{**self._first, **values})
+            return self.text
+        finally:
+            self.set(**before)
+
     def _on_change(self, _: Any) -> None:
         if not self._quiet:
             self._redraw()
@@ -171,7 +214,10 @@ class Explorer(W.VBox):
             self._setting = False
 
     def _on_params(self, change: Any) -> None:
-        """A page that shows the chart for the first time reports the values it was made with; tell it those that hold now."""
+        """Tell a page that shows the chart for the first time the values that hold now.
+
+        Such a page reports the values that the chart was made with.
+        """
         stale = {name: value for name, value in self._wanted.items() if change["new"].get(name, value) != value}
         if stale and not self._setting:
             self._set_params(stale)
@@ -182,7 +228,7 @@ class Explorer(W.VBox):
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.value.items())
-        return f"[widget] {settings}"
+        return f"[widget] Run the cell to use it. It starts at {settings}"
 
 
 def _choices(control: W.ValueWidget) -> list[Any] | None:
@@ -223,8 +269,14 @@ def exercise_extremes(explorer: Explorer) -> list[tuple[Values, str]]:
     """Move every control to its least, its first and its greatest value, alone and all together; for tests.
 
     Returns:
-        The values and the text of each stop. The controls are put back; an exception of ``draw`` or ``say`` is passed on.
+        The values and the text of each stop. The controls are put back; an exception of ``draw`` or ``say`` is passed
+        on.
+
+    Raises:
+        TypeError: if ``explorer`` is no Explorer.
     """
+    if not isinstance(explorer, Explorer):
+        raise TypeError(f"explorer={explorer!r:.80} is {type(explorer).__name__}: give an Explorer")
     start = explorer.value
     ends = {name: _ends(control) for name, control in explorer.controls.items()}
     stops = [start] + [start | {name: end} for name in ends for end in ends[name]]

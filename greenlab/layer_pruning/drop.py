@@ -1,4 +1,4 @@
-"""Which layers go, and the model without them. What is left is smaller, faster, and can be saved and loaded."""
+"""Choose the layers to remove, and build the model without them: it is smaller, faster, and can be saved and loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""How good could any schedule be? The exact optimum without a capacity, and a linear program with one."""
+"""How good could any schedule be? The exact optimum without a capacity, and a linear program with one.
+
+Two families: jobs that stay in one region (`optimum`), and jobs that may change region between steps (`optimum` with
+``migrate``, `linear_program` with ``regions="any"``). The second has more choice, so its bound is a bound for the first
+as well.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from greenlab.core import checks
 from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.policies import Policy
 from greenlab.load_shifting.schedule import Schedule
-from greenlab.load_shifting.simulate import by_zone, decision_problem, signal_values, simulate
+from greenlab.load_shifting.simulate import check_work, decision_problem, pue_by_zone, signal_values, simulate
 from greenlab.load_shifting.solvers import capacity as limits
 from greenlab.load_shifting.transfer import Moves, Transfer
 from greenlab.load_shifting.windows import Windows
@@ -22,7 +29,8 @@ class Bound:
 
     Attributes:
         feasible: whether all the jobs that fit their windows can be done at all.
-        carbon_kg: least carbon [kg] (or least cost, by another signal [unit of the signal x kWh / 1000]); None if infeasible.
+        carbon_kg: least carbon [kg] (or least cost, by another signal [unit of the signal x kWh / 1000]); None if
+            infeasible.
         n_variables: size of the linear program.
     """
 
@@ -31,19 +39,41 @@ class Bound:
     n_variables: int
 
 
-def optimum(jobs: Jobs, traces: Traces, *, regions: str = "any", **options: Any) -> Schedule:
+def optimum(jobs: Jobs, traces: Traces, *, regions: str = "any", migrate: bool = False, **options: Any) -> Schedule:
     """The best that each job can get with the future known and room without limit: exact, for `simulate`'s rules.
 
+    No schedule of `simulate` is better, under whatever limit, if it keeps to the same choice: each job in one region,
+    or (``migrate``) in another one from step to step, as `Policy` with ``migrate`` has it. With ``migrate`` it is a
+    bound for both.
+
     Args:
-        jobs: the work.
+        jobs: the work; true durations are planned with, whatever was estimated.
         traces: the hours.
         regions: "home", or "any" that a job allows.
+        migrate: whether jobs that may pause for free may change region between steps.
         options: ``pue``, ``transfer`` and ``signal`` of `simulate`.
+
+    Raises:
+        TypeError: as `simulate`.
+        ValueError: as `simulate`, and for an option that would make it no bound (a capacity, a forecast).
     """
-    return simulate(jobs, traces, "joint" if _anywhere(regions) else "k_cheapest", **options)
+    known = ("pue", "transfer", "signal")
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"{name}={options[name]!r}: the optimum takes {', '.join(known)}; it knows the future and no limit"
+            )
+    check_work(jobs, traces, options.get("transfer"))
+    anywhere = _anywhere(regions)
+    if checks.flag("migrate", migrate) and not anywhere:
+        raise ValueError("migrate=True with regions='home': who stays at home cannot change region")
+    policy = Policy("joint", migrate=migrate) if anywhere else Policy("k_cheapest")
+    return simulate(jobs.replace(estimated_h=np.nan), traces, policy, **options)
 
 
 def _anywhere(regions: str) -> bool:
+    if not isinstance(regions, str):
+        raise TypeError(f"regions={regions!r} is {type(regions).__name__}: expected 'home' or 'any'")
     if regions not in ("home", "any"):
         raise ValueError(f"regions={regions!r}: expected 'home' or 'any'")
     return regions == "any"
@@ -55,10 +85,11 @@ def linear_program(
 ) -> Bound:  # fmt: skip
     """A lower bound with capacity, by HiGHS: every job may pause for free and run for parts of steps.
 
-    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job exceeds its
-    power in a step, no zone its capacity. With equal powers and whole steps that is a transportation problem, whose
-    optimum is whole numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With ``regions="any"`` a job
-    may change zone from step to step; a transfer is charged by the share of the work that is done away from home.
+    ``x[j, z, t]`` is the mean power of job ``j`` in zone ``z`` and step ``t``: its sum is the job's work, no job
+    exceeds its power in a step, no zone its capacity. With equal powers and whole steps that is a transportation
+    problem, whose optimum is whole numbers. Jobs in one piece, checkpoints and shortest chunks can only cost more. With
+    ``regions="any"`` a job may change zone from step to step; a transfer is charged by the share of the work that is
+    done away from home.
 
     Args:
         jobs: the work; jobs that do not fit their windows are left out, as `simulate` lists them as missed.
@@ -70,18 +101,24 @@ def linear_program(
         signal: as for `simulate`.
 
     Raises:
+        TypeError: as `simulate`.
         ValueError: as `simulate`.
+        RuntimeError: if HiGHS gives up.
     """
     from scipy.optimize import linprog
     from scipy.sparse import coo_array, vstack
 
+    check_work(jobs, traces, transfer)
+    anywhere = _anywhere(regions)
     w, decide = Windows.of(jobs, traces), signal_values(signal, traces)
     row, moves = np.flatnonzero(w.fits), None if transfer is None else Moves.of(transfer, jobs, w, traces)
-    p = decision_problem(jobs, w, traces, row, decide, by_zone("pue", pue, traces, 1.0), moves, decide)
+    p = decision_problem(jobs, w, traces, row, decide, pue_by_zone(pue, traces), moves, decide)
     n, (n_zones, n_steps) = len(row), decide.shape
+    if capacity is not None:
+        limits.room(capacity, traces)
     if not n:
         return Bound(True, 0.0, 0)
-    may = p.zones[p.zone_set] if _anywhere(regions) else np.arange(n_zones) == p.home[:, None]
+    may = p.zones[p.zone_set] if anywhere else np.arange(n_zones) == p.home[:, None]
     j, z = np.nonzero(may)
     begin = p.first[j] + (p.move_steps[j, z] if p.move_steps is not None else 0)
     width = np.maximum(np.ceil(p.end[j] - 1e-9).astype(np.int64) - begin, 0)
@@ -104,7 +141,7 @@ def linear_program(
         at = keep[slot]
         limits_.append(coo_array((ones[at], (number[slot[at]], index[at])), shape=(int(keep.sum()), len(j))))
         values.append(free[used][keep])
-    if _anywhere(regions) and n_zones > 1:
+    if anywhere and n_zones > 1:
         node, which = np.unique(j * n_steps + t, return_inverse=True)
         limits_.append(coo_array((ones, (which, index)), shape=(len(node), len(j))))
         cap = np.zeros(len(node))
@@ -112,9 +149,14 @@ def linear_program(
         values.append(cap)
     work = coo_array((ones, (j, index)), shape=(n, len(j)))
     solved = linprog(
-        cost * traces.step_h, A_eq=work.tocsr(), b_eq=p.size * power, bounds=np.stack([np.zeros(len(j)), most], axis=1),
-        A_ub=vstack(limits_).tocsr() if limits_ else None, b_ub=np.concatenate(values) if limits_ else None, method="highs",
-    )  # fmt: skip
+        cost * traces.step_h,
+        A_eq=work.tocsr(),
+        b_eq=p.size * power,
+        bounds=np.stack([np.zeros(len(j)), most], axis=1),
+        A_ub=vstack(limits_).tocsr() if limits_ else None,
+        b_ub=np.concatenate(values) if limits_ else None,
+        method="highs",
+    )
     if solved.status not in (0, 2):
         raise RuntimeError(f"HiGHS gave up: {solved.message}")
     return Bound(solved.status == 0, float(solved.fun) / 1e3 if solved.status == 0 else None, len(j))

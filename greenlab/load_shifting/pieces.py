@@ -1,4 +1,4 @@
-"""Pieces: the stretches of time in which jobs run, the one form in which every policy answers."""
+"""Pieces: the stretches of time in which jobs run. Every policy returns them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from greenlab.load_shifting.solvers.cumulative import Signal
 
 @dataclass(frozen=True)
 class Pieces:
-    """Stretch ``i`` runs job ``job[i]`` in zone ``zone[i]`` from ``start[i]`` to ``stop[i]`` [steps]; ends may lie within steps."""
+    """Stretch ``i`` runs job ``job[i]`` in zone ``zone[i]`` from ``start[i]`` to ``stop[i]`` [steps].
+
+    A stretch may start or stop within a step.
+    """
 
     job: np.ndarray
     zone: np.ndarray
@@ -35,6 +38,34 @@ class Pieces:
         """The same, each job moved in time by ``steps[job]`` and called ``names[job]``."""
         by = steps[self.job]
         return Pieces(names[self.job], self.zone, self.start + by, self.stop + by)
+
+    def without(self, jobs: np.ndarray) -> Pieces:
+        """The stretches of all but some jobs."""
+        at = ~np.isin(self.job, jobs)
+        return Pieces(self.job[at], self.zone[at], self.start[at], self.stop[at])
+
+    def running(self, planned: np.ndarray, true: np.ndarray, overhead: np.ndarray) -> Pieces:
+        """What becomes of a plan when the jobs take another time: they stop early, or go on after their last stretch.
+
+        Args:
+            planned: steps for which each job was planned ``(n,)``.
+            true: steps that it runs ``(n,)``.
+            overhead: steps that each resumption adds ``(n,)``.
+        """
+        if not len(self) or (planned == true).all():
+            return self
+        begins = np.concatenate([[True], self.job[1:] != self.job[:-1]])
+        ends = np.append(begins[1:], True)
+        lost = np.where(begins, 0.0, overhead[self.job])
+        work = self.stop - self.start - lost
+        before = np.cumsum(work) - work
+        before -= before[np.maximum.accumulate(np.where(begins, np.arange(len(self)), 0))]  # of the same job
+        rest = true[self.job] - before
+        used = rest > 1e-9
+        last = used & (ends | ~np.append(used[1:], False))
+        changes = last & (planned != true)[self.job]
+        stop = np.where(changes, self.start + lost + rest, self.stop)
+        return Pieces(self.job[used], self.zone[used], self.start[used], stop[used])
 
     def total(self, signal: Signal, n: int) -> np.ndarray:
         """The signal summed over the stretches of each of ``n`` jobs [signal x steps]."""
@@ -60,7 +91,10 @@ class Pieces:
 
 
 def join(*parts: Pieces) -> Pieces:
-    """All stretches, in the order of the jobs; each job comes from one part, which has its stretches in order of time."""
+    """All stretches, in the order of the jobs.
+
+    Each job comes from one part, which has the stretches of that job in order of time.
+    """
     parts = tuple(part for part in parts if len(part))
     if len(parts) == 1 and (np.diff(parts[0].job) >= 0).all():
         return parts[0]

@@ -1,4 +1,4 @@
-"""Policies: given what is believed about the coming hours, where and when does each job run?"""
+"""Policies: each chooses where and when each job runs, from the forecast of the coming hours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from greenlab.core import checks
 from greenlab.load_shifting.pieces import Pieces, join
 from greenlab.load_shifting.solvers import chunks, waiting
 from greenlab.load_shifting.solvers.contiguous import best_start
@@ -16,10 +17,12 @@ POLICIES = {
     "now": "at once, at home: the baseline, which never shifts",
     "best_start": "at home, in one piece, at the start with the least carbon",
     "k_cheapest": "at home; jobs that may pause run in the cleanest steps of their window, the others as best_start",
-    "threshold": "at home, in the first step at or below a quantile of its window (pausing for free: in all such steps)",
+    "threshold": "at home, in the first step at or below a quantile of its window "
+    "(pausing for free: in all such steps)",
     "carbon_per_wait": "at home, in one piece, with the most carbon saved per hour until completion",
     "best_region": "at once, in the region with the least carbon over the run",
-    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region",
+    "joint": "region and time together; jobs that may pause run in the cleanest steps of one region, "
+    "with a capacity as well",
 }
 
 
@@ -31,28 +34,45 @@ class Policy:
         name: one of `POLICIES`.
         quantile: of the signal over the job's window, 0 to 1, for "threshold".
         limit: a fixed value of the signal per kWh instead of the quantile.
+        migrate: with "joint", whether jobs that may pause for free may change region between any two steps, at no cost
+            ("follow the sun"). Otherwise each job stays in one region.
+
+    Raises:
+        TypeError: if ``name`` is no text, ``quantile`` or ``limit`` no number, or ``migrate`` no boolean.
+        ValueError: for an unknown name, a quantile outside 0 to 1, a limit that is not finite, or ``migrate`` with
+            another policy.
     """
 
     name: str
     quantile: float = 0.3
     limit: float | None = None
+    migrate: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(
+                f"policy={self.name!r} is {type(self.name).__name__}: expected one of {', '.join(POLICIES)}"
+            )
         if self.name not in POLICIES:
             raise ValueError(f"policy={self.name!r}: expected one of {', '.join(POLICIES)}")
+        checks.number("quantile", self.quantile)
         if not 0 <= self.quantile <= 1:
             raise ValueError(
                 f"quantile={self.quantile!r}: expected 0 to 1; 0.3 runs in the cleanest third of the window"
             )
+        if self.limit is not None:
+            checks.number("limit", self.limit, remedy="a value of the signal per kWh, or None for the quantile")
+        if checks.flag("migrate", self.migrate) and self.name != "joint":
+            raise ValueError(f"migrate=True with policy={self.name!r}: only 'joint' chooses regions for its steps")
 
 
 @dataclass(frozen=True)
 class Problem:
     """What a policy sees: one entry for each of ``n`` jobs that fit their windows; times in steps.
 
-    ``signal`` is the cost per kWh of computing ``(Z, T)``, overhead of the data centre included. ``zones`` ``(n_sets, Z)`` are the
-    sets of zones that occur, home included, and ``zone_set`` the set of each job. ``move_cost`` and ``move_steps`` ``(n, Z)`` are
-    None when moving is free. ``kwh_per_step`` is what a job draws in a step.
+    ``signal`` is the cost per kWh of computing ``(Z, T)``, overhead of the data centre included. ``zones`` ``(n_sets,
+    Z)`` are the sets of zones that occur, home included, and ``zone_set`` the set of each job. ``move_cost`` and
+    ``move_steps`` ``(n, Z)`` are None when moving is free. ``kwh_per_step`` is what a job draws in a step.
     """
 
     signal: Signal
@@ -99,7 +119,12 @@ def plan(problem: Problem, policy: Policy) -> Pieces:
         job, begin, stop = waiting.run_below(p.signal.values, p.home, pausing, p.first, p.end, p.size, limit)
         return join(Pieces.solid(solid, p.home[solid], start, p.size[solid]), Pieces(job, p.home[job], begin, stop))
     anywhere = name in ("best_region", "joint")
-    return join(_in_one_piece(p, solid, anywhere, name == "best_region"), _with_pauses(p, pausing, anywhere))
+    if policy.migrate:
+        free = (p.overhead[pausing] <= 0) & (p.shortest[pausing] <= 0)
+        found = [_follow_the_sun(p, pausing[free]), _with_pauses(p, pausing[~free], anywhere)]
+    else:
+        found = [_with_pauses(p, pausing, anywhere)]
+    return join(_in_one_piece(p, solid, anywhere, name == "best_region"), *found)
 
 
 def _limits(p: Problem, policy: Policy) -> np.ndarray:
@@ -196,15 +221,41 @@ def _free_pauses(p: Problem, jobs: np.ndarray, anywhere: bool) -> Pieces:
     return join(*found)
 
 
+def _follow_the_sun(p: Problem, jobs: np.ndarray) -> Pieces:
+    """Place jobs that may change region between steps: each step runs in the cheapest region that the job may use."""
+    found = []
+    kind = p.zone_set[jobs] * len(p.signal.values) + p.home[jobs]
+    for code in np.unique(kind):
+        some = jobs[kind == code]
+        zones = np.flatnonzero(p.zones[p.zone_set[some[0]]])
+        values, home = p.signal.values[zones], p.home[some[0]]
+        least = values.min(axis=0)
+        where = zones[values.argmin(axis=0)]
+        where[p.signal.values[home] == least] = home  # nobody moves for nothing
+        steps = CheapestSteps(Signal.of(least[None]), 0)
+        _, rank, part, tail = steps.choose(some, p.first, p.end, p.size)
+        job, start, stop = steps.pieces(some, p.first, p.end, rank, part, tail)
+        begin = start.astype(np.int64)
+        count = np.ceil(stop - 1e-9).astype(np.int64) - begin  # cut at the steps, then join what stays in a zone
+        at = np.repeat(np.arange(len(job)), count)
+        t = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count) + begin[at]
+        a, b, zone = np.maximum(start[at], t), np.minimum(stop[at], t + 1), where[t]
+        goes_on = np.concatenate([[False], (at[1:] == at[:-1]) & (zone[1:] == zone[:-1])])[: len(at)]
+        head = np.flatnonzero(~goes_on)
+        last = np.append(head[1:], len(at))[: len(head)] - 1
+        found.append(Pieces(job[at[head]], zone[head], a[head], b[last]))
+    return join(*found)
+
+
 def _costly_pauses(p: Problem, jobs: np.ndarray, anywhere: bool) -> Pieces:
     if not len(jobs):
         return Pieces.none()
-    best, zone, begin = np.full(len(jobs), np.inf), np.full(len(jobs), -1), p.first.copy()
-    for z in range(len(p.signal.values)):
+    best, zone, begin = np.full(len(jobs), np.inf), p.home[jobs], p.first.copy()
+    for z in range(len(p.signal.values)) if anywhere else ():  # at home there is nothing to compare
         at, first = _eligible(p, jobs, z, anywhere)
         cost = chunks.costs(p.signal.values, z, jobs[at], first, p.end, p.size, p.overhead, p.shortest)
         cost *= p.kwh_per_step[jobs[at]]
-        if p.move_cost is not None and anywhere:
+        if p.move_cost is not None:
             cost += p.move_cost[jobs[at], z]
         better = (cost < best[at]) | (cost == best[at]) & (p.home[jobs[at]] == z)
         at = at[better]

@@ -19,7 +19,9 @@ from greenlab.load_shifting.windows import Windows
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a simulation returns: one entry a job in ``start_h, finish_h, region, carbon_g, baseline_g``; NaN or -1 where missed.
+    """What a simulation returns.
+
+    ``start_h, finish_h, region, carbon_g, baseline_g`` have one entry for each job: NaN or -1 where a job is missed.
 
     Attributes:
         jobs: what was asked for.
@@ -85,6 +87,11 @@ class Schedule:
         """How much later each job finishes than if it had run at once, at home [h]."""
         return self.finish_h - (self.windows.first + self.windows.size) * self.traces.step_h
 
+    @cached_property
+    def late(self) -> np.ndarray:
+        """Which jobs ran beyond their deadline ``(n,)``: only those that took longer than was estimated can."""
+        return self.scheduled & (self.finish_h > self.windows.due * self.traces.step_h + 1e-6)
+
     @property
     def _kwh_per_step(self) -> np.ndarray:
         return self.jobs.power_kw * self.traces.step_h
@@ -131,7 +138,10 @@ class Schedule:
         return np.where(self.scheduled, total, np.nan)
 
     def power_kw(self) -> pd.DataFrame:
-        """Mean power of computing in each zone and step: zone, time, power_kw [kW, without the data centre's overhead]."""
+        """Mean power of computing in each zone and step: zone, time, power_kw [kW].
+
+        The data centre's overhead is not included.
+        """
         load = self.pieces.load(self.jobs.power_kw, len(self.traces.zones), self.traces.n_steps)
         frame = self.traces.to_frame()[["zone", "time"]]
         return frame.assign(power_kw=load.ravel())
@@ -140,9 +150,11 @@ class Schedule:
         """The schedule in numbers; savings compare the same scheduled jobs, run at once, at home.
 
         Returns:
-            jobs, missed; energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
-            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones together);
-            and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg, curtailed_kwh.
+            jobs, missed (did not run), late (ran beyond the deadline, as the estimate was short);
+            energy_kwh; carbon_kg, baseline_kg, saved_pct (allocated by the average intensity);
+            delay_p50_h, delay_p95_h; moved_pct (jobs run away from home); pauses; peak_kw, baseline_peak_kw (all zones
+            together); and where the traces have them: cost and baseline_cost, marginal_kg and baseline_marginal_kg,
+            curtailed_kwh.
         """
         ok = self.scheduled
         carbon, base = float(self.carbon_g[ok].sum()) / 1e3, float(self.baseline_g[ok].sum()) / 1e3
@@ -154,7 +166,8 @@ class Schedule:
             for p in (self.pieces, at_once)
         ]
         result: dict[str, Any] = {
-            "policy": self.policy, "jobs": self.n, "missed": int((~ok).sum()), "energy_kwh": float(self.energy_kwh[ok].sum()),
+            "policy": self.policy, "jobs": self.n, "missed": int((~ok).sum()), "late": int(self.late.sum()),
+            "energy_kwh": float(self.energy_kwh[ok].sum()),
             "carbon_kg": carbon, "baseline_kg": base, "saved_pct": 100 * (1 - carbon / base) if base else 0.0,
             "delay_p50_h": float(delay[0]), "delay_p95_h": float(delay[1]),
             "moved_pct": 100 * float((self.region[ok] != w.home[ok]).mean()) if ok.any() else 0.0,
@@ -172,17 +185,26 @@ class Schedule:
         return result
 
     def timeline(self) -> pd.DataFrame:
-        """One row for each stretch of running: job, region, start, stop (UTC), start_h, stop_h, power_kw, energy_kwh, carbon_g."""
+        """One row for each stretch of running.
+
+        The columns are job, region, start, stop (UTC), start_h, stop_h, power_kw, energy_kwh, carbon_g.
+        """
         p, step = self.pieces, self.traces.step_h
         factor = self.pue[p.zone] * self._kwh_per_step[p.job]
         when = [self.traces.start + pd.to_timedelta(np.round(x * step * 3600), unit="s") for x in (p.start, p.stop)]
         return pd.DataFrame(
             {
-                "job": p.job, "region": np.asarray(self.traces.zones, dtype=object)[p.zone], "start": when[0], "stop": when[1],
-                "start_h": p.start * step, "stop_h": p.stop * step, "power_kw": self.jobs.power_kw[p.job],
-                "energy_kwh": (p.stop - p.start) * factor, "carbon_g": self.truth.between(p.zone, p.start, p.stop) * factor,
+                "job": p.job,
+                "region": np.asarray(self.traces.zones, dtype=object)[p.zone],
+                "start": when[0],
+                "stop": when[1],
+                "start_h": p.start * step,
+                "stop_h": p.stop * step,
+                "power_kw": self.jobs.power_kw[p.job],
+                "energy_kwh": (p.stop - p.start) * factor,
+                "carbon_g": self.truth.between(p.zone, p.start, p.stop) * factor,
             }
-        )  # fmt: skip
+        )
 
     def missed(self) -> pd.DataFrame:
         """One row for each job that did not run: job, arrival_h, duration_h, reason."""

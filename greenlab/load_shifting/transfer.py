@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from greenlab.core import checks
 from greenlab.core.grid.traces import Traces
-from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.jobs import MOST, Jobs
 from greenlab.load_shifting.windows import TINY, Windows
 
 
@@ -18,8 +19,13 @@ class Transfer:
 
     Attributes:
         energy_kwh_per_gb: energy of the network and both ends [kWh/GB]: one number, or ``(Z, Z)`` from home to region.
-        delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``.
-        speed_gb_per_h: data moved per hour [GB/h]; the default takes no time.
+        delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``. Infinity means
+            never: nothing gets there.
+        speed_gb_per_h: data moved per hour [GB/h]; the default, infinity, takes no time.
+
+    Raises:
+        TypeError: if one of them holds anything but numbers.
+        ValueError: for a NaN, a negative energy or delay, a speed of 0, or another shape.
     """
 
     energy_kwh_per_gb: Any = 0.0
@@ -27,15 +33,25 @@ class Transfer:
     speed_gb_per_h: Any = np.inf
 
     def __post_init__(self) -> None:
-        for name, above in (("energy_kwh_per_gb", False), ("delay_h", False), ("speed_gb_per_h", True)):
-            value = np.asarray(getattr(self, name), dtype=np.float64)
-            if np.isnan(value).any() or (value < 0).any() or (above and (value == 0).any()):
+        for name in ("energy_kwh_per_gb", "delay_h", "speed_gb_per_h"):
+            given = getattr(self, name)
+            infinite, above = name != "energy_kwh_per_gb", name == "speed_gb_per_h"
+            value = checks.numbers(name, given, infinite=infinite, remedy="to forbid moving use delay_h=inf")
+            if (value < 0).any() or (above and (value == 0).any()) or (not infinite and (value > MOST).any()):
+                span = "more than 0" if above else f"0 or more, up to {MOST:g}" if not infinite else "0 or more"
+                raise ValueError(f"{name}={given!r}: expected numbers, {span}")
+            if value.ndim not in (0, 2):
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r}: expected numbers, {'more than 0' if above else '0 or more'}"
+                    f"{name} has shape {value.shape}: expected one number or (zones, zones), from home to region"
                 )
 
     def between(self, zones: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Energy [kWh/GB], delay [h] and speed [GB/h] from every home to every region ``(Z, Z)``."""
+        """Energy [kWh/GB], delay [h] and speed [GB/h] from every home to every region ``(Z, Z)``.
+
+        Raises:
+            ValueError: if one of them has another number of zones.
+        """
+        zones = checks.integer("zones", zones, low=1)
         both = []
         for name in ("energy_kwh_per_gb", "delay_h", "speed_gb_per_h"):
             value = np.asarray(getattr(self, name), dtype=np.float64)
@@ -63,12 +79,17 @@ class Moves:
         home, data = windows.home, jobs.data_gb[:, None]
         hours = delay[home]
         if np.isfinite(speed).any():
-            with np.errstate(invalid="ignore"):
-                hours = hours + data / speed[home]
-        return cls(data * energy[home], np.ceil(hours / traces.step_h - TINY).astype(np.int64))
+            with np.errstate(invalid="ignore", over="ignore"):
+                hours = hours + np.where(data > 0, data / speed[home], 0.0)
+        never = traces.n_steps + 1.0  # later than any window ends; infinity is no integer
+        steps = np.ceil(np.minimum(hours / traces.step_h, never) - TINY)
+        return cls(data * energy[home], steps.astype(np.int64))
 
     def cost(self, values: np.ndarray, windows: Windows) -> np.ndarray:
-        """What moving costs ``(n, Z)``, at the mean of both ends' signal in the job's first step: the network crosses both."""
+        """What moving costs ``(n, Z)``, at the mean signal of both ends in the job's first step.
+
+        The network lies in both regions, so both count.
+        """
         at = np.minimum(windows.first, values.shape[1] - 1)
         there = values[:, at].T
         return self.energy_kwh * (there + there[np.arange(len(at)), windows.home][:, None]) / 2

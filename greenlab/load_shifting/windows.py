@@ -12,21 +12,23 @@ from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 
 TINY = 1e-9  # of a step: 3 x 0.1 h must still fit into 0.3 h
-REASONS = ("longer than its window", "beyond the end of the traces")
+SHORTEST = 1e-7  # of a step: a shorter run cannot be told from a rounding error
 
 
 @dataclass(frozen=True)
 class Windows:
     """Where each job may run, in steps of the traces: arrays of length ``n``.
 
-    ``first`` is the first step it may use; ``size`` its run in steps, which may end within one; ``end`` the point by which it
-    must be finished, never beyond the traces; ``home`` a row of the traces; ``allowed`` ``(n_masks, Z)`` with ``mask`` the
-    row of each job. ``fits`` says whether the run fits at all, ``reason`` why not.
+    ``first`` is the first step it may use; ``size`` its run in steps, which may end within one; ``end`` the point by
+    which it must be finished, never beyond the traces, and ``due`` that point wherever it lies; ``home`` a row of the
+    traces; ``allowed`` ``(n_masks, Z)`` with ``mask`` the row of each job. ``fits`` says whether the run fits at all,
+    ``reason`` why not.
     """
 
     first: np.ndarray
     size: np.ndarray
     end: np.ndarray
+    due: np.ndarray
     home: np.ndarray
     allowed: np.ndarray
     mask: np.ndarray
@@ -38,14 +40,21 @@ class Windows:
         """Lay the jobs over the steps of the traces.
 
         Raises:
-            ValueError: for an arrival outside the traces or an unknown zone.
+            ValueError: for an arrival outside the traces, an unknown zone, or a run much shorter than a step.
         """
         step, n_steps = traces.step_h, traces.n_steps
         if (late := jobs.arrival_h >= n_steps * step).any():
             row = int(late.argmax())
             raise ValueError(
-                f"row {row}: arrival_h={jobs.arrival_h[row]:g} is outside the traces, which cover 0 to {n_steps * step:g} h from "
+                f"row {row}: arrival_h={jobs.arrival_h[row]:g} is outside the traces, "
+                f"which cover 0 to {n_steps * step:g} h from "
                 f"{traces.start}: drop the job or load the next year"
+            )
+        if (short := jobs.duration_h < SHORTEST * step).any():
+            row = int(short.argmax())
+            raise ValueError(
+                f"row {row}: duration_h={jobs.duration_h[row]:g} is less than a ten-millionth of a step of {step:g} h: "
+                "give a longer run, or traces with shorter steps"
             )
         first = np.ceil(jobs.arrival_h / step - TINY).astype(np.int64)
         size = np.where(np.abs((s := jobs.duration_h / step) - (r := np.rint(s))) < TINY * np.maximum(r, 1), r, s)
@@ -58,7 +67,7 @@ class Windows:
             fits, "", np.where(wanted - first - size < -1e-7, "longer than its window", "beyond the end of the traces")
         )
         home, (allowed, mask) = _homes(jobs, traces), _masks(jobs, traces)
-        return cls(first, size, end, home, allowed, mask, fits, reason)
+        return cls(first, size, end, wanted, home, allowed, mask, fits, reason)
 
 
 def _homes(jobs: Jobs, traces: Traces) -> np.ndarray:
@@ -84,7 +93,8 @@ def _masks(jobs: Jobs, traces: Traces) -> tuple[np.ndarray, np.ndarray]:
         for name in names or ():
             if name not in traces.zones:
                 raise ValueError(
-                    f"row {mask.index(code)}: regions has {name!r}, which is not in the traces; they have {', '.join(traces.zones)}"
+                    f"row {mask.index(code)}: regions has {name!r}, which is not in the traces; "
+                    f"they have {', '.join(traces.zones)}"
                 )
         if names is not None:
             allowed[code] = [zone in names for zone in traces.zones]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.load_shifting.jobs import Jobs
 
 PROJECT_JOBS, WORKDAY_H = 3387, (9.0, 17.0)
@@ -23,8 +24,9 @@ def nightly(
 ) -> Jobs:
     """One job every night: a backup, a build, a report.
 
-    Scenario I of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.1) runs half an hour at 1 am and lets it move both
-    ways by up to 8 hours. A job cannot start before it is known, so here it is known ``slack_h`` earlier if you say so by ``hour``.
+    Scenario I of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.1) runs half an hour at 1 am and lets it
+    move both ways by up to 8 hours. A job cannot start before it is known, so here it is known ``slack_h`` earlier if
+    you say so by ``hour``.
 
     Args:
         days: how many nights.
@@ -34,11 +36,15 @@ def nightly(
         power_kw: its power [kW].
         columns: other columns of `Jobs`.
 
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if one is out of range, or as `Jobs`.
+
     >>> nightly(2).arrival_h.tolist()
     [1.0, 25.0]
     """
-    if days < 1:
-        raise ValueError(f"days={days!r}: expected 1 or more")
+    days = checks.integer("days", days, low=1)
+    hour = checks.number("hour", hour, low=0)
     return Jobs(24.0 * np.arange(days) + hour, duration_h, power_kw, slack_h, **columns)
 
 
@@ -54,29 +60,36 @@ def ml_project(
 ) -> Jobs:
     """A machine-learning project of a year: 3,387 training jobs of 4 to 90 h that arrive in working hours.
 
-    Scenario II of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.2), which takes the number of jobs and their 325 MWh
-    from the project behind StyleGAN2-ADA: 2.036 kW for 8 GPUs. Arrivals are uniform over working days, 9 to 17 h; durations are
-    uniform in steps of half an hour. A departure: the authors' code takes Saturday for the workday after Friday, here it is Monday.
+    Scenario II of "Let's Wait Awhile" (Wiesner et al., Middleware 2021, sec. 5.2), which takes the number of jobs and
+    their 325 MWh from the project behind StyleGAN2-ADA: 2.036 kW for 8 GPUs. Arrivals are uniform over working days, 9
+    to 17 h; durations are uniform in steps of half an hour. A departure: the authors' code takes Saturday for the
+    workday after Friday, here it is Monday.
 
     Args:
         seed: of arrivals and durations.
         start: start of the traces, UTC; it decides which days are working days. The year that begins there is filled.
-        constraint: when a job must be done. "next_workday": by 9 h on the next working day if it would end outside working hours,
-            else at once. "semi_weekly": by 9 h on the next Monday or Thursday. "none": at once.
+        constraint: when a job must be done. "next_workday": by 9 h on the next working day if it would end outside
+            working hours, else at once. "semi_weekly": by 9 h on the next Monday or Thursday. "none": at once.
         n: how many jobs.
         step_h: step of arrivals and durations [h].
         power_kw: power of each [kW].
         columns: other columns of `Jobs`, as ``interruptible=True``.
 
     Raises:
-        ValueError: for an unknown constraint or a start within a day.
+        TypeError: if an argument is no number.
+        ValueError: for an unknown constraint, a start within a day, a number out of range, or as `Jobs`.
 
     >>> jobs = ml_project(0)
     >>> jobs.n, float(jobs.duration_h.min()), float(jobs.duration_h.max())
     (3387, 4.0, 89.5)
     """
-    begin = pd.Timestamp(start)
-    if begin != begin.normalize():
+    seed, n = checks.integer("seed", seed, low=0), checks.integer("n", n, low=1)
+    step_h = checks.number("step_h", step_h, above=0, high=8, remedy="it divides the 8 hours of work")
+    try:
+        begin = pd.Timestamp(start)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"start={start!r} is no time: give a day, e.g. '2020-01-01'") from error
+    if begin is pd.NaT or begin != begin.normalize():
         raise ValueError(f"start={start!r}: expected the beginning of a day, as the hours of work count from there")
     if constraint not in ("next_workday", "semi_weekly", "none"):
         raise ValueError(f"constraint={constraint!r}: expected 'next_workday', 'semi_weekly' or 'none'")
@@ -130,12 +143,17 @@ def training(
         n: how many.
         columns: other columns of `Jobs`.
 
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if one is out of range, or as `Jobs`.
+
     >>> training(24, n=3).arrival_h.tolist()
     [0.0, 48.0, 96.0]
     """
-    if n < 1:
-        raise ValueError(f"n={n!r}: expected 1 or more")
-    every = duration_h + slack_h if every_h is None else every_h
+    n = checks.integer("n", n, low=1)
+    arrival_h = checks.number("arrival_h", arrival_h, low=0)
+    duration_h, slack_h = checks.number("duration_h", duration_h, above=0), checks.number("slack_h", slack_h, low=0)
+    every = duration_h + slack_h if every_h is None else checks.number("every_h", every_h, low=0)
     return Jobs(
         arrival_h + every * np.arange(n), duration_h, power_kw, slack_h, interruptible=interruptible, data_gb=data_gb,
         checkpoint_h=checkpoint_h, min_chunk_h=min_chunk_h, **columns,

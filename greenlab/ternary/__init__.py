@@ -1,8 +1,11 @@
-"""Chapter 7, ternary weights after BitNet b1.58 (arXiv:2402.17764): trained in float, run without multiplications by weights.
+"""Chapter 7, ternary weights after BitNet b1.58 (arXiv:2402.17764).
+
+Models are trained in float; they run without multiplications by weights.
 
 * ``quantize``: three values and a scale, `BitLinear` for training, `convert` for after training
 * ``packing``: four weights a byte, or five
-* ``kernels``, ``portable``, ``codegen``: the exact product of packed weights with 8-bit activations, and how it gets fast
+* ``kernels``, ``portable``, ``codegen``: the exact product of packed weights with 8-bit activations, and how it gets
+  fast
 * ``linear``: `PackedLinear`, and whole models packed, saved and loaded
 * ``estimates``: the paper's memory, throughput and energy from formulas
 

@@ -1,14 +1,15 @@
-"""The packed product as machine code: one small program in LLVM's language, compiled for whichever processor reads this book.
+"""The packed product as machine code: one small program in LLVM's language, compiled for the reader's processor.
 
-Numba brings LLVM along, so no compiler is needed on the reader's machine. The program is the same for every processor but for
-one instruction, the dot product of unsigned codes (0, 1, 2) with signed 8-bit activations:
+Numba brings LLVM along, so no compiler is needed on the reader's machine. The program is the same for every processor
+but for one instruction, the dot product of unsigned codes (0, 1, 2) with signed 8-bit activations:
 
 * ``avx2``: ``vpmaddubsw`` multiplies and adds pairs into 16 bits, ``vpmaddwd`` pairs of those into 32 (x86 since 2013)
 * ``vnni``: ``vpdpbusd`` does both and the accumulation, on 512 bits (servers since 2019, AMD since Zen 4)
 * ``neon``: ``sdot``, on 128 bits (ARM since 2018, Apple since M1)
 
-Codes are masked in place. A code in bits 2 to 3 is 4 times its value, so the sums of planes 0 and 2 and of planes 1 and 3 are
-kept apart: ``total = (4 * sum_02 + sum_13) >> 2``. This needs one shift per byte (for the upper nibble) instead of three.
+Codes are masked in place. A code in bits 2 to 3 is 4 times its value, so the sums of planes 0 and 2 and of planes 1 and
+3 are kept apart: ``total = (4 * sum_02 + sum_13) >> 2``. This needs one shift per byte (for the upper nibble) instead
+of three.
 """
 
 from __future__ import annotations
@@ -149,9 +150,9 @@ def _loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, body: Cal
 def module_for(target: Target, layout: str) -> ir.Module:
     """Emit the program ``rows(packed, stride, width, n_rows, x, x_plane, x_stride, n_tokens, out, out_stride)``.
 
-    It computes ``out[t, r] = sum_k code[r, k] * x[t, k]`` in int32. Row r is at ``packed + r * stride``; ``width`` bytes of it
-    are read, a multiple of the vector. Activations are int8, plane s of token t at ``x + t * x_stride + s * x_plane``, and zero
-    where a row has no weight.
+    It computes ``out[t, r] = sum_k code[r, k] * x[t, k]`` in int32. Row r is at ``packed + r * stride``; ``width``
+    bytes of it are read, a multiple of the vector. Activations are int8, plane s of token t at ``x + t * x_stride + s *
+    x_plane``, and zero where a row has no weight.
 
     Raises:
         TypeError: if ``target`` is no `Target`, or ``layout`` no text.
@@ -203,7 +204,8 @@ def module_for(target: Target, layout: str) -> ir.Module:
     def tokens(start: ir.Value, first: ir.Value, last: ir.Value, step: int, rows: int) -> ir.Value:
         return _loop(b, first, last, step, lambda token: block(start, token, rows, step))
 
-    # four tokens at a time use each byte that was unpacked; the remaining tokens are done one by one, four rows at a time
+    # four tokens at a time use each byte that was unpacked; the remaining tokens are done one by one, four rows at a
+    # time
     fours = b.and_(n_tokens, ir.Constant(I64, -tokens_4))
     row = _loop(b, zero, n_rows, rows_4, lambda r: tokens(r, zero, fours, tokens_4, rows_4) and None)
     _loop(b, row, n_rows, 1, lambda r: tokens(r, zero, fours, tokens_4, 1) and None)

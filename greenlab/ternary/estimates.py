@@ -1,7 +1,8 @@
 """The paper's tables from formulas: memory, throughput and energy of LLaMA-shaped models with ternary weights.
 
-Nothing is measured here. The sizes are those of Ma et al. (arXiv:2402.17764); 3B after the authors' FAQ (2024), 7B to 70B those of
-LLaMA and Llama 2, 1.3B from memory (unverified). The paper's own numbers stand in data/facts/constants.csv.
+Nothing is measured here. The sizes are those of Ma et al. (arXiv:2402.17764); 3B after the authors' FAQ (2024), 7B to
+70B those of LLaMA and Llama 2, 1.3B from memory (unverified). The paper's own numbers stand in
+data/facts/constants.csv.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def stored_bytes(shape: TransformerShape, bits: float, scope: str = "all") -> fl
     Args:
         shape: of the model.
         bits: above 0 and at most 64: 16 for the float model, 2 as the paper packs, 1.6 in base 3, log2(3) at best.
-        scope: which layers are ternary: ``"all"`` linear layers of a block, as in the paper, or ``"feed_forward"`` only.
+        scope: which layers are ternary: ``"all"`` linear layers of a block, as in the paper, or ``"feed_forward"``
+            only.
 
     Returns:
         Bytes [B].
@@ -124,8 +126,8 @@ def energy_per_token(
 ) -> dict[str, float]:
     """Modelled energy of one token [J] by part, after the paper's figure 3, which counts operations and nothing else.
 
-    Ternary layers add only; attention scores and output head stay 16-bit float in either model. Weights are read once for
-    a whole batch.
+    Ternary layers add only; attention scores and output head stay 16-bit float in either model. Weights are read once
+    for a whole batch.
 
     Args:
         shape: of the model.
@@ -177,5 +179,7 @@ def energy_ratio(shape: TransformerShape, energy: OperationEnergy, *, context: i
         for kind in (False, True)
     ]
     return totals[0] / totals[1]
+
+
 __all__ = ["LOG2_3", "SCOPES", "SHAPES", "UNVERIFIED", "OperationEnergy", "energy_per_token", "energy_ratio"]
 __all__ += ["memory_ratio", "replace", "runtime_bytes", "stored_bytes"]

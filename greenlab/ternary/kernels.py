@@ -1,7 +1,7 @@
 """The product of packed ternary weights with 8-bit activations, bit-exact: the fastest way that this processor has.
 
-`portable` is the reference: a loop that you can read, compiled by numba for any processor. ``vnni``, ``avx2`` and ``neon`` are
-`codegen`'s, chosen at run time by the processor's features. Nothing is simulated: no float weight exists.
+`portable` is the reference: a loop that you can read, compiled by numba for any processor. ``vnni``, ``avx2`` and
+``neon`` are `codegen`'s, chosen at run time by the processor's features. Nothing is simulated: no float weight exists.
 
 Shapes in the comments: T tokens, K columns of the weights, N rows, L packed bytes a row.
 """
@@ -31,10 +31,19 @@ ROWS_A_PART = 64  # rows that a thread takes at a time
 FLOAT32_MAX = np.finfo(np.float32).max
 _FLOAT32 = np.dtype(np.float32)
 _UINT8 = np.dtype(np.uint8)
-NOT_FINITE = "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: look for them one layer earlier"
+NOT_FINITE = (
+    "x holds NaN or infinite activations (or some beyond 1e19), which have no 8-bit value: "
+    "look for them one layer earlier"
+)
 _in_use = threading.Lock()
-_ROWS = types.void(types.CPointer(types.uint8), *[types.int64] * 3, types.CPointer(types.int8), *[types.int64] * 3,
-                   types.CPointer(types.int32), types.int64)  # fmt: skip
+_ROWS = types.void(
+    types.CPointer(types.uint8),
+    *[types.int64] * 3,
+    types.CPointer(types.int8),
+    *[types.int64] * 3,
+    types.CPointer(types.int32),
+    types.int64,
+)
 
 
 @intrinsic
@@ -105,23 +114,45 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
 def _rows(start, stop, rows, data, tail, tail_rows, x, sums, out):  # type: ignore[no-untyped-def]
     """Rows ``start`` to ``stop`` of the product, for all tokens: int32 ``out`` ``(T, N)``.
 
-    The last ``tail_rows`` rows are read from ``tail``, their copy with zeros behind it: a vector may reach past the end of a
-    row, and behind the last row there is no memory that is ours.
+    The last ``tail_rows`` rows are read from ``tail``, their copy with zeros behind it: a vector may reach past the end
+    of a row, and behind the last row there is no memory that is ours.
     """
     tokens, planes, padded = x.shape
     n_rows, stride = data.shape
     middle = max(start, min(stop, n_rows - tail_rows))
     if middle > start:
-        _call_rows(rows, (  # type: ignore[call-arg]
-            data.ctypes.data + start * stride, stride, padded, middle - start, x.ctypes.data, padded, planes * padded, tokens,
-            out.ctypes.data + 4 * start, 4 * out.shape[1],
-        ))  # fmt: skip
+        _call_rows(
+            rows,
+            (  # type: ignore[call-arg]
+                data.ctypes.data + start * stride,
+                stride,
+                padded,
+                middle - start,
+                x.ctypes.data,
+                padded,
+                planes * padded,
+                tokens,
+                out.ctypes.data + 4 * start,
+                4 * out.shape[1],
+            ),
+        )
     if stop > middle:
         first = middle - (n_rows - tail_rows)
-        _call_rows(rows, (  # type: ignore[call-arg]
-            tail.ctypes.data + first * stride, stride, padded, stop - middle, x.ctypes.data, padded, planes * padded, tokens,
-            out.ctypes.data + 4 * middle, 4 * out.shape[1],
-        ))  # fmt: skip
+        _call_rows(
+            rows,
+            (  # type: ignore[call-arg]
+                tail.ctypes.data + first * stride,
+                stride,
+                padded,
+                stop - middle,
+                x.ctypes.data,
+                padded,
+                planes * padded,
+                tokens,
+                out.ctypes.data + 4 * middle,
+                4 * out.shape[1],
+            ),
+        )
     for t in range(tokens):
         for r in range(start, stop):
             out[t, r] -= sums[t]
@@ -277,8 +308,8 @@ def linear(
 
     Raises:
         TypeError: if ``packed`` is no `PackedTernary`, or another argument no array or number.
-        ValueError: if an array has another shape or dtype, ``eps`` is not above 0, or an activation is NaN, infinite, or too
-            large to be squared in float32.
+        ValueError: if an array has another shape or dtype, ``eps`` is not above 0, or an activation is NaN, infinite,
+            or too large to be squared in float32.
     """
     _check_packed(packed)
     checks.number("eps", eps, above=0)
@@ -304,7 +335,8 @@ def layer(
     It checks every length, as the compiled loops do not, and nothing else.
 
     Raises:
-        ValueError: if an array has another shape or dtype, or an activation is NaN, infinite, or too large to be squared.
+        ValueError: if an array has another shape or dtype, or an activation is NaN, infinite, or too large to be
+            squared.
     """
     rows = len(data)
     for name, value, shape in (("x", x, (len(x), columns)), ("norm", norm, (columns,)), ("bias", bias, (rows,))):
@@ -332,10 +364,11 @@ def layer(
 
 
 def _take_threads(multiply_adds: int) -> bool:
-    """Whether a product of this size shares its rows out among threads; if so, ``_in_use`` is held and must be released.
+    """Whether a product of this size shares its rows out among threads.
 
-    One product at a time does, since numba's simplest threads end the process when two use them at once; the others compute
-    on their own thread. None does in a forked copy of this process, which has no threads.
+    If it does, ``_in_use`` is held and must be released. One product at a time does, since numba's simplest threads end
+    the process when two products use them at once; the others compute on their own thread. None does in a forked copy
+    of this process, which has no threads.
     """
     if multiply_adds < SERIAL_BELOW or threads_lost() or numba.get_num_threads() == 1:
         return False

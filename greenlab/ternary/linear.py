@@ -1,7 +1,8 @@
 """The ternary layer as it runs after training: packed weights, 8-bit activations, no float weight anywhere.
 
-`pack_model` turns the `BitLinear` layers of a trained model into `PackedLinear` ones; `save_model` writes them as they are.
-Without numba everything still works and is still exact, but each call takes the weights apart again: slow, and it says so.
+`pack_model` turns the `BitLinear` layers of a trained model into `PackedLinear` ones; `save_model` writes them as they
+are. Without numba everything still works and is still exact, but each call takes the weights apart again: slow, and it
+says so.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def _kernels() -> ModuleType | None:
 class PackedLinear(nn.Module):
     """A ternary linear layer for inference: the same numbers as the `BitLinear` that it was made from.
 
-    The packed bytes are the buffer ``weight``, uint8 ``(N, L)``, beside the buffers ``norm`` and ``bias``; scale, layout and
-    K travel with them in ``state_dict``. The layer keeps copies of what it is made from. A dtype that the model is moved to
-    (``.half()``) changes norm and bias only; products are computed in float32.
+    The packed bytes are the buffer ``weight``, uint8 ``(N, L)``, beside the buffers ``norm`` and ``bias``; scale,
+    layout and K travel with them in ``state_dict``. The layer keeps copies of what it is made from. A dtype that the
+    model is moved to (``.half()``) changes norm and bias only; products are computed in float32.
 
     Args:
         packed: the weights ``(N, K)`` and their scale.
@@ -115,12 +116,14 @@ class PackedLinear(nn.Module):
         return PackedTernary(self.weight.detach().cpu().numpy(), self.in_features, self.gamma, self.layout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device; the work is done on the CPU, without gradients.
+        """``(..., K)`` to ``(..., N)``, in ``x``'s dtype and on its device.
+
+        The work is done on the CPU, without gradients.
 
         Raises:
             TypeError: if ``x`` is no tensor.
-            ValueError: if the last dimension is not K, an activation is NaN, infinite or too large to be squared, or a buffer
-                was replaced by one of another shape.
+            ValueError: if the last dimension is not K, an activation is NaN, infinite or too large to be squared, or a
+                buffer was replaced by one of another shape.
         """
         if not isinstance(x, Tensor):
             raise TypeError(f"x is {type(x).__name__}: give a tensor (..., {self.in_features})")
@@ -221,7 +224,10 @@ def _vector(name: str, value: Tensor | None, length: int) -> Tensor | None:
 
 
 def _array(buffer: Tensor | None, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
-    """The buffer as it is now, as an array; looked up at every call, since copying and casting a model replace buffers."""
+    """The buffer as it is now, as an array.
+
+    It is looked up at every call, since copying and casting a model replace its buffers.
+    """
     if buffer is None:
         return _NOTHING
     if buffer.dtype != dtype or buffer.device.type != "cpu" or buffer.requires_grad:
@@ -327,7 +333,8 @@ def save_model(model: GPT, path: str | Path) -> None:
 
     Raises:
         TypeError: if ``model`` is no `GPT`, or ``path`` no path.
-        ValueError: if the model holds no packed layer, its layers have several values of eps, or the file cannot be written.
+        ValueError: if the model holds no packed layer, its layers have several values of eps, or the file cannot be
+            written.
     """
     if not isinstance(model, GPT):
         raise TypeError(f"model is {type(model).__name__}: give a packed GPT, pack_model(model)")
@@ -351,8 +358,8 @@ def load_model(path: str | Path) -> GPT:
 
     Raises:
         TypeError: if ``path`` is no path.
-        ValueError: if the file is damaged or altered, or does not hold a packed GPT whose every matrix is there and fits; the
-            message names what is wrong.
+        ValueError: if the file is damaged or altered, or does not hold a packed GPT whose every matrix is there and
+            fits; the message names what is wrong.
     """
     matrices, others, note = load_packed(path)
     if not note:

@@ -1,12 +1,12 @@
 """Ternary weights packed into bytes: four to a byte (2.0 bits each), or five (1.6 bits, base 3).
 
-Three values carry log2(3) = 1.585 bits at most, and no whole number of them fits a byte better than five: 3^5 = 243 of 256.
-Both layouts store ``w + 1``, so 0, 1 or 2, in planes: with ``L`` bytes a row, byte ``j`` holds the weights ``j``,
-``j + L``, ``j + 2 L``, ... A processor then takes any number of neighbouring bytes apart with the same few instructions, and
-finds the activations that belong to a plane side by side.
+Three values carry log2(3) = 1.585 bits at most, and no whole number of them fits a byte better than five: 3^5 = 243 of
+256. Both layouts store ``w + 1``, so 0, 1 or 2, in planes: with ``L`` bytes a row, byte ``j`` holds the weights ``j``,
+``j + L``, ``j + 2 L``, ... A processor then takes any number of neighbouring bytes apart with the same few
+instructions, and finds the activations that belong to a plane side by side.
 
-A file of packed matrices is a safetensors file. Its metadata say what each matrix is, and hold a SHA-256 of every tensor and
-one of all metadata, so that a file that was cut, altered or put together from two others is refused.
+A file of packed matrices is a safetensors file. Its metadata say what each matrix is, and hold a SHA-256 of every
+tensor and one of all metadata, so that a file that was cut, altered or put together from two others is refused.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ def load_packed(path: str | Path) -> tuple[dict[str, PackedTernary], dict[str, T
 
     Raises:
         TypeError: if ``path`` is no path.
-        ValueError: if there is no such file, or it is damaged, altered, or not written by `save_packed`; the message names
-            the file and the first matrix that is wrong.
+        ValueError: if there is no such file, or it is damaged, altered, or not written by `save_packed`; the message
+            names the file and the first matrix that is wrong.
     """
     place = _path(path)
     if not place.is_file():

@@ -1,7 +1,7 @@
 """Ternary weights: quantization-aware training after BitNet b1.58 (arXiv:2402.17764, sec. 2).
 
-Here the values are ternary but the matrix product is still a float one: quality is real, speed is not. The speed becomes
-real in `greenlab.ternary.linear`, on weights that `greenlab.ternary.packing` has packed.
+Here the values are ternary but the matrix product is still a float one: quality is real, speed is not. The speed
+becomes real in `greenlab.ternary.linear`, on weights that `greenlab.ternary.packing` has packed.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def absmean_quantize(weight: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
 
 
 def absmax_quantize(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Split each token into whole numbers from -127 to 127 and a scale, so that ``x ≈ q * scale`` (sec. 2, after eq. 3).
+    """Split each token into whole numbers from -127 to 127 and a scale: ``x ≈ q * scale`` (sec. 2, after eq. 3).
 
-    ``q`` has the shape and the dtype of ``x``, ``(..., features)``; ``scale`` is ``(..., 1)``, float32 for 16-bit ``x``: 16 bits
-    would round the factor ``127 / absmax`` so much that the largest activation became 128, which is no int8. A token of zeros
-    has zeros and the scale ``EPS / 127``.
+    ``q`` has the shape and the dtype of ``x``, ``(..., features)``; ``scale`` is ``(..., 1)``, float32 for 16-bit
+    ``x``: 16 bits would round the factor ``127 / absmax`` so much that the largest activation became 128, which is no
+    int8. A token of zeros has zeros and the scale ``EPS / 127``.
 
     >>> absmax_quantize(torch.tensor([[0.5, -2.54, 0.0]]))
     (tensor([[  25., -127.,    0.]]), tensor([[0.0200]]))
@@ -89,10 +89,10 @@ def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
 
 
 def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
-    """Weights rounded to ``2 ** bits`` evenly spaced levels between each row's least and greatest (``(N, K)`` to ``(N, K)``).
+    """Weights ``(N, K)`` rounded to ``2 ** bits`` evenly spaced levels between each row's least and greatest weight.
 
-    The baseline of post-training quantization (arXiv:2210.17323, sec. 2, "RTN"): one scale and one zero a row, no data. 16-bit
-    weights are worked out in float32 and rounded back once; a row of equal weights stays as it is.
+    The baseline of post-training quantization (arXiv:2210.17323, sec. 2, "RTN"): one scale and one zero a row, no data.
+    16-bit weights are worked out in float32 and rounded back once; a row of equal weights stays as it is.
 
     >>> round_to_nearest(torch.tensor([[0.0, 1.0, 2.9, 3.0]]), bits=2)
     tensor([[0., 1., 3., 3.]])
@@ -150,14 +150,14 @@ class BitLinear(nn.Linear):
 
 
 class BitBlock(Block):
-    """A `core.model.gpt.Block` without norms of its own, since each `BitLinear` has one (the authors' FAQ, 2024, sec. 3)."""
+    """A `core.model.gpt.Block` without norms, since each `BitLinear` has one (the authors' FAQ, 2024, sec. 3)."""
 
     def __init__(self, config: GPTConfig, layer: int, **parts: Callable[..., nn.Module]) -> None:
         super().__init__(config, layer, **(parts | {"norm": lambda *_: nn.Identity()}))
 
 
 def bit_gpt(config: GPTConfig, seed: int = 0) -> GPT:
-    """A `core.model.gpt.GPT` whose every linear layer in attention and feed-forward is ternary; the output head stays float.
+    """A `core.model.gpt.GPT` with ternary linear layers in attention and feed-forward; the output head stays float.
 
     Args:
         config: the sizes.
@@ -180,8 +180,8 @@ def convert(model: nn.Module, quantize: str = "ternary") -> nn.Module:
 
     Args:
         model: trained in float; it is not changed.
-        quantize: ``"ternary"`` (`BitLinear` without SubLN: 8-bit activations too), or ``"8bit"``, ``"4bit"``, ``"2bit"``
-            (`round_to_nearest`, weights only).
+        quantize: ``"ternary"`` (`BitLinear` without SubLN: 8-bit activations too), or ``"8bit"``, ``"4bit"``,
+            ``"2bit"`` (`round_to_nearest`, weights only).
 
     Raises:
         TypeError: if ``model`` is no module, or ``quantize`` no text.

@@ -1,4 +1,4 @@
-"""Speed, side by side: each ``bench_*.py`` has ``run()``, which gives a DataFrame or a list of them; ``make bench`` prints them.
+"""Benchmarks: each ``bench_*.py`` has ``run()``, which returns a DataFrame or a list of them.
 
-Ratios, never asserted.
+``make bench`` prints them. The results are ratios; no test asserts them.
 """

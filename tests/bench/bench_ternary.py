@@ -1,9 +1,10 @@
-"""Packed ternary weights: one row times a matrix against torch and ONNX Runtime, the break-even batch, and whole models.
+"""Packed ternary weights against torch and ONNX Runtime: one row times a matrix, larger batches, whole models.
 
-Works take turns in one run, on one thread and on two; a ratio is the median over rounds. A turn lasts some milliseconds, so that
-a matrix that fits a cache is read from it; "cold" empties the caches before each call. Every product is checked against int64
-first, at random and with every activation at 127. Marks at 4096 x 4096 against torch float32: portable >= 3.2 and >= 6 on
-two threads, avx2 >= 8 and >= 12; the best kernel >= 1.5 x ONNX Runtime's MatMulNBits(bits=2) at its best block size.
+Works take turns in one run, on one thread and on two; a ratio is the median over rounds. A turn lasts some
+milliseconds, so that a matrix that fits a cache is read from it; "cold" empties the caches before each call. Every
+product is checked against int64 first, at random and with every activation at 127. Marks at 4096 x 4096 against torch
+float32: portable >= 3.2 and >= 6 on two threads, avx2 >= 8 and >= 12; the best kernel >= 1.5 x ONNX Runtime's
+MatMulNBits(bits=2) at its best block size.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ ONNX_MARK, DECODE_MARK, FIRST_USE_MARK_S = 1.5, 2.0, 5.0
 
 
 def onnx_2bit(n: int, k: int, block: int, threads: int) -> Callable[[], object]:
-    """ONNX Runtime's product with 2-bit weights, int8 arithmetic allowed (accuracy_level 4), as a call without arguments."""
+    """ONNX Runtime's product with 2-bit weights, as a call without arguments; int8 arithmetic is allowed (level 4)."""
     helper, rng = onnx.helper, np.random.default_rng(0)
     weights = rng.integers(0, 256, (n, k // block, block // 4), dtype=np.uint8)
     scales = np.full(n * (k // block), 0.01, np.float32)
@@ -64,9 +65,10 @@ def onnx_2bit(n: int, k: int, block: int, threads: int) -> Callable[[], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(
-        helper.make_model(graph, opset_imports=versions, ir_version=10).SerializeToString(), options,
+        helper.make_model(graph, opset_imports=versions, ir_version=10).SerializeToString(),
+        options,
         providers=["CPUExecutionProvider"],
-    )  # fmt: skip
+    )
     return partial(session.run, None, {"x": rng.standard_normal((1, k), dtype=np.float32)})
 
 
@@ -155,14 +157,20 @@ def decode(rounds: int = 5) -> list[pd.DataFrame]:
 def first_use() -> pd.DataFrame:
     """Seconds that a new process waits for its first product: nothing compiled yet, then from numba's cache."""
     code = (
-        "import time, torch; from greenlab.ternary import *; layer = random_packed(576, 64); start = time.perf_counter(); "
+        "import time, torch; from greenlab.ternary import *; layer = random_packed(576, 64); "
+        "start = time.perf_counter(); "
         "layer(torch.ones(1, 576)); print(time.perf_counter() - start)"
     )
     with tempfile.TemporaryDirectory() as folder:
         run = partial(
-            subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+            subprocess.run,
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
             env=os.environ | {"NUMBA_CACHE_DIR": folder},
-        )  # fmt: skip
+        )
         times = {name: float(run().stdout) for name in ("nothing compiled", "cached")}
     return pd.DataFrame(
         [{"first use": name, "time_s": s, "within_mark": s <= FIRST_USE_MARK_S} for name, s in times.items()]

@@ -1,7 +1,7 @@
 """JupyterLab on 127.0.0.1, driven by Playwright in Debian's Chromium, with everything outside of this machine blocked.
 
-A page that asks for the outside is remembered (``LabPage.outside``) and fails the test that looks at it; so are errors of
-the page. Lab gets configuration, data and workspace folders of its own, so a developer's settings change nothing.
+A page that asks for the outside is remembered (``LabPage.outside``) and fails the test that looks at it; so are errors
+of the page. Lab gets configuration, data and workspace folders of its own, so a developer's settings change nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ WATCH_REPAINTS = """cell => {
     window.repaints = [];
     cell.addEventListener('keydown', () => {
         const start = performance.now(), before = look();
-        const frame = () => look() === before ? requestAnimationFrame(frame) : window.repaints.push(performance.now() - start);
+        const frame = () => look() === before
+            ? requestAnimationFrame(frame)
+            : window.repaints.push(performance.now() - start);
         requestAnimationFrame(frame);
     }, {capture: true});
 }"""
@@ -136,8 +138,8 @@ class LabPage:
         errors: uncaught exceptions and console errors of the page.
     """
 
-    def __init__(self, page: Any, server: LabServer) -> None:
-        self.page, self.server = page, server
+    def __init__(self, page: Any, server: LabServer | None) -> None:
+        self.page, self.server = page, server  # no server: a page from a file
         self.outside: list[str] = []
         self.errors: list[str] = []
         page.context.route("**/*", self._route)
@@ -158,6 +160,7 @@ class LabPage:
 
     def open_notebook(self, name: str) -> None:
         """Open a notebook below the server's root and wait until its kernel answers."""
+        assert self.server is not None
         self.page.goto(f"{self.server.base}/lab/tree/{quote(name)}?token={self.server.token}&reset")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         self.page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=60_000)
@@ -219,8 +222,8 @@ class LabPage:
         handle.focus()
         handle.press(key)
 
-    def press_vega_slider(self, index: int, key: str = "PageUp") -> None:
-        """Move the slider that Vega draws under a chart. Lab takes the arrow keys for itself; PageUp works."""
+    def press_vega_slider(self, index: int, key: str = "ArrowRight") -> None:
+        """Move the slider that Vega draws under a chart, by keyboard."""
         slider = self.cell(index).locator(".vega-bind input[type=range]").first
         slider.focus()
         slider.press(key)
@@ -241,11 +244,11 @@ class LabPage:
 
 def _is_local(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme in ("data", "blob", "about") or parts.hostname == "127.0.0.1"
+    return parts.scheme in ("data", "blob", "about", "file") or parts.hostname == "127.0.0.1"
 
 
 @contextlib.contextmanager
-def honest_page(server: LabServer) -> Iterator[LabPage]:
+def honest_page(server: LabServer | None = None) -> Iterator[LabPage]:
     """A page that, when the test is done, must not have asked for the outside, nor raised an error."""
     with open_page(server) as page:
         yield page
@@ -254,7 +257,7 @@ def honest_page(server: LabServer) -> Iterator[LabPage]:
 
 
 @contextlib.contextmanager
-def open_page(server: LabServer, **context: Any) -> Iterator[LabPage]:
+def open_page(server: LabServer | None, **context: Any) -> Iterator[LabPage]:
     """A page in a fresh Chromium without cookies or history."""
     from playwright.sync_api import sync_playwright
 

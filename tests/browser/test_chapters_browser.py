@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
+import axe_playwright_python
 import nbformat
 import pytest
 
@@ -14,19 +16,38 @@ from tests.browser.driver import find_chromium, honest_page, start_lab
 PICTURES = os.environ.get("GREENLAB_PICTURES")  # a folder: keep screenshots there, as the README's picture was made
 
 
+NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+WITHOUT_ASSETS = ("01_footprint",)
+NARROW = {"width": 720, "height": 450}  # CSS pixels of a window of 1440 x 900 at a zoom of 200 %
+WIDE = {"width": 1280, "height": 900}
+
+
+def chapters(*names):
+    """The test looks at these chapters, each opened and run once for all tests."""
+    params = [pytest.param(n, marks=[] if n in WITHOUT_ASSETS else [pytest.mark.assets]) for n in names]
+    return pytest.mark.parametrize("chapter", params, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    """A Lab server on a copy of the notebooks, so that nothing in the repository is changed."""
+    """A Lab server on a copy of the notebooks and the pages they link to; the repository stays unchanged."""
     find_chromium()
     root = tmp_path_factory.mktemp("book")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for page in (ROOT / "data").glob("**/README.md"):
+        copy = root / page.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, copy)
     with start_lab(root) as server:
         yield server
 
 
-@pytest.fixture
-def page(book):
+@pytest.fixture(scope="module")
+def chapter(book, request):
+    """A chapter after Run All. When its tests are done, it must have asked for nothing outside and raised no error."""
     with honest_page(book) as page:
+        page.open_notebook(f"notebooks/{request.param}.ipynb")
+        assert page.run_all(timeout_s=300) == []
         yield page
 
 
@@ -42,24 +63,22 @@ def keep_picture(page, cell, name):
         page.page.screenshot(path=str(Path(PICTURES) / name))
 
 
-@pytest.mark.assets
-def test_start_here_runs_and_shows_a_receipt(page):
-    page.open_notebook("notebooks/00_start_here.ipynb")
-    assert page.run_all() == []
+@chapters("00_start_here")
+def test_start_here_runs_and_shows_a_receipt(chapter):
+    page = chapter
     receipt = page.cell(cell_with("00_start_here.ipynb", "show_receipt(token")).inner_text()
     assert re.search(r"MEASURED|MODELLED", receipt)
     assert "CO2e" in receipt
 
 
-@pytest.mark.assets
-def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(page):
+@chapters("06_layer_pruning")
+def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(chapter):
     """Move the slider: the kernel cuts and runs the model, the chart and the sentence follow."""
     name = "06_layer_pruning.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     page.chart(cell_with(name, "see.distance_map(tables"))
     keep_picture(page, cell_with(name, "see.distance_map(tables"), "chapter_6_map.png")
-    widget = cell_with(name, "see.scalpel(")
+    widget = cell_with(name, "view.cut_explorer(")
     before, message = page.fingerprint(widget), page.cell(widget).get_by_role("status")
     said = message.inner_text()
     page.press_slider(widget, "ArrowRight", number=1)  # one layer more
@@ -73,12 +92,11 @@ def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(page):
     page.wait_for_change(twin, before)
 
 
-@pytest.mark.assets
-def test_ternary_runs_and_its_widgets_answer(page):
+@chapters("07_ternary")
+def test_ternary_runs_and_its_widgets_answer(chapter):
     """Move the threshold, change the race: histogram, bars and sentences follow; the twin moves without a kernel."""
     name = "07_ternary.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     page.chart(cell_with(name, "see.bits_chart("))
     keep_picture(page, cell_with(name, "see.bits_chart("), "chapter_7_bits.png")
     knife = cell_with(name, "see.threshold_widget(")
@@ -91,7 +109,7 @@ def test_ternary_runs_and_its_widgets_answer(page):
     keep_picture(page, knife, "chapter_7.png")
     track = cell_with(name, "see.race_widget(")
     before, message = page.fingerprint(track), page.cell(track).get_by_role("status")
-    page.press_slider(track, "Home", number=0)
+    page.press_slider(track, "End", number=0)  # the largest batch
     page.wait_for_change(track, before, timeout_s=60)
     assert re.search(r"Ternary is [\d.]+ times as fast as float32", message.inner_text())
     keep_picture(page, track, "chapter_7_race.png")
@@ -101,19 +119,18 @@ def test_ternary_runs_and_its_widgets_answer(page):
     page.wait_for_change(twin, before)
 
 
-@pytest.mark.assets
-def test_hardware_runs_and_its_widgets_answer(page):
+@chapters("02_hardware")
+def test_hardware_runs_and_its_widgets_answer(chapter):
     """Move the batch, step the matrix unit: point, cells and sentences follow; the twins move without a kernel."""
     name = "02_hardware.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     for text in ("see.all_roofs(", "see.own_roof(", "see.published_chart(", "see.energy_chart("):
         page.chart(cell_with(name, text))
         keep_picture(page, cell_with(name, text), f"chapter_2_{text.split('.')[1].split('(')[0]}.png")
     roof = cell_with(name, "see.roofline_widget(")
     before, message = page.fingerprint(roof), page.cell(roof).get_by_role("status")
     said = message.inner_text()
-    page.press_slider(roof, "ArrowLeft", number=0)
+    page.press_slider(roof, "ArrowRight", number=0)
     page.wait_for_change(roof, before, timeout_s=30)
     assert message.inner_text() != said
     assert re.search(r"(Memory|Arithmetic) sets the time", message.inner_text())
@@ -121,7 +138,7 @@ def test_hardware_runs_and_its_widgets_answer(page):
     print(f"a slider of the roofline repaints in {page.repaint_ms(roof):.0f} ms (median)")
     unit = cell_with(name, "see.systolic_widget(")
     before, message = page.fingerprint(unit), page.cell(unit).get_by_role("status")
-    page.press_slider(unit, "ArrowLeft", number=1)
+    page.press_slider(unit, "ArrowRight", number=1)
     page.wait_for_change(unit, before, timeout_s=30)
     assert re.search(r"\d+ of 16 cells multiply", message.inner_text())
     keep_picture(page, unit, "chapter_2_unit.png")
@@ -134,19 +151,18 @@ def test_hardware_runs_and_its_widgets_answer(page):
         keep_picture(page, twin, f"chapter_2_{text.split('.')[1].split('(')[0]}.png")
 
 
-@pytest.mark.assets
-def test_load_shifting_runs_and_its_widget_shifts(page):
+@chapters("09_load_shifting")
+def test_load_shifting_runs_and_its_widget_shifts(chapter):
     """Move the slack: timeline and sentence follow, a reader's own file is read, the twins move without a kernel."""
     name = "09_load_shifting.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     for text, picture in (("see.day_strip(", "strip"), ("see.day_map(", "map"), ("see.fleet_chart(", "fleet")):
         page.chart(cell_with(name, text))
         keep_picture(page, cell_with(name, text), f"chapter_9_{picture}.png")
     widget = cell_with(name, "shifter = see.shift_explorer(")
     before, message = page.fingerprint(widget), page.cell(widget).get_by_role("status")
     said = message.inner_text()
-    # moved from code before the page had drawn it: chart and sentence still say the same
+    # moved from code and back before the page had drawn it: chart and sentence say the same
     drawn = page.chart(widget).evaluate("e => e.textContent")
     assert f"{float(re.search(r'([0-9.]+) % less', said)[1]):.0f} % less" in drawn, drawn
     keep_picture(page, widget, "chapter_9_far.png")
@@ -172,12 +188,11 @@ def test_load_shifting_runs_and_its_widget_shifts(page):
         page.wait_for_change(cell, before)
 
 
-@pytest.mark.assets
-def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(page):
+@chapters("00_start_here")
+def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(chapter):
     """Type a word, choose a section: counts, sentence and table follow; the twin's menu needs no kernel."""
     name = "00_start_here.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     keep_picture(page, cell_with(name, "see.verdict_chart("), "chapter_0_verdicts.png")
     ledger = cell_with(name, "see.ClaimsLedger()")
     before, message = page.fingerprint(ledger), page.cell(ledger).get_by_role("status")
@@ -201,11 +216,11 @@ def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(page):
     keep_picture(page, cell_with(name, "see.run_chart("), "chapter_0_run.png")
 
 
-def test_footprint_runs_and_its_calculators_answer(page):
-    """Move each calculator by keyboard: chart and sentence follow within a tenth of a second; the twins need no kernel."""
+@chapters("01_footprint")
+def test_footprint_runs_and_its_calculators_answer(chapter):
+    """Keys move each calculator; chart and sentence follow within a tenth of a second; the twins need no kernel."""
     name = "01_footprint.ipynb"
-    page.open_notebook(f"notebooks/{name}")
-    assert page.run_all(timeout_s=300) == []
+    page = chapter
     for picture, source in [
         ("trend", 'title="Dense models'),
         ("iea", "see.iea_chart("),
@@ -235,3 +250,86 @@ def test_footprint_runs_and_its_calculators_answer(page):
             slider.press("PageDown")  # the second calculator starts at its upper end
             page.wait_for_change(cell, before)
         keep_picture(page, cell, f"chapter_1_{picture}_twin.png")
+
+
+@chapters("00_start_here")
+def test_the_source_of_a_claim_opens_beside_the_table(chapter):
+    """The table is HTML in a widget: its links must not leave Lab."""
+    ledger = chapter.cell(cell_with("00_start_here.ipynb", "see.ClaimsLedger()"))
+    link = ledger.locator("tbody a").first
+    opens_rendered(chapter, link, link.get_attribute("href"))
+
+
+# What holds in every chapter ------------------------------------------------------------------------------------------
+
+
+def opens_rendered(page, link, href):
+    """Click a link to a page of the book; it opens in Lab, rendered, with the row that was asked for; then close it."""
+    place = href.partition("#")[2]
+    link.scroll_into_view_if_needed()
+    link.click()
+    viewer = page.page.locator(".jp-MarkdownViewer:visible")
+    try:
+        viewer.locator("h1").first.wait_for(timeout=20_000)
+        assert len(page.page.context.pages) == 1, "the link left Lab"
+        assert not place or viewer.locator(f"[id='{place}'], [data-jupyter-id='{place}']").count() >= 1
+    finally:
+        page.page.evaluate(
+            """() => { for (const w of [...jupyterapp.shell.widgets('main')])
+                if (w.node.querySelector('.jp-MarkdownViewer')) w.close(); }"""
+        )
+    page.page.locator(".jp-NotebookPanel:visible").wait_for(timeout=10_000)
+
+
+@chapters(*NAMES)
+def test_a_link_to_facts_or_studies_opens_the_rendered_page(chapter):
+    """All of them are alike: relative to the notebook, up to the repository, down into data/."""
+    link = chapter.page.locator(".jp-MarkdownOutput a[href*='data/'][href*='README.md']:visible").first
+    opens_rendered(chapter, link, link.get_attribute("href"))
+
+
+@chapters(*NAMES)
+def test_axe_finds_nothing_serious_in_the_outputs(chapter):
+    """WCAG as Deque's axe checks it: names, roles, contrast; and every slider says its name and its value."""
+    axe = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    chapter.page.evaluate(axe)
+    found = chapter.page.evaluate(
+        """async () => (await axe.run({include: [['.jp-OutputArea-output']]}, {resultTypes: ['violations']})).violations
+            .filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes.map(n => n.html.slice(0,
+            150))])"""
+    )
+    assert found == []
+    sliders = chapter.page.locator(".jp-OutputArea-output [role=slider]")
+    spoken = sliders.evaluate_all("all => all.map(e => [e.ariaLabel, e.getAttribute('aria-valuetext')])")
+    assert spoken
+    assert [said for said in spoken if not all(said) or "null" in said] == []
+
+
+@chapters(*NAMES)
+def test_no_chart_is_wider_than_its_cell_in_a_narrow_window(chapter):
+    """At a zoom of 200 % nothing has to be scrolled sideways, and titles are whole."""
+    chapter.page.set_viewport_size(NARROW)
+    try:
+        chapter.page.wait_for_timeout(1500)  # Lab lays the cells out, Vega draws the charts again
+        charts = chapter.page.evaluate(
+            """() => [...document.querySelectorAll('.jp-OutputArea-output svg.marks')].map(svg => {
+                const box = svg.getBoundingClientRect(), out = svg.closest('.jp-OutputArea-output');
+                const title = svg.querySelector('.role-title-text')?.getBoundingClientRect();
+                return {title: svg.querySelector('.role-title-text')?.textContent, width: box.width,
+                    room: out.clientWidth, scrolls: out.scrollWidth - out.clientWidth,
+                    cut: title ? Math.max(title.right - box.right, box.top - title.top) : 0}; })"""
+        )
+    finally:
+        chapter.page.set_viewport_size(WIDE)
+    assert len(charts) >= 3
+    assert [c for c in charts if c["width"] > c["room"] or c["scrolls"] > 1 or c["cut"] > 2] == []
+    assert [c for c in charts if c["width"] < 200] == []
+
+
+def test_make_lab_serves_the_repository():
+    """Else links out of notebooks/ lead nowhere; and Lab must not ask about its news over the first page."""
+    recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = recipe[recipe.index("jupyter lab") :]
+    assert "--ServerApp.root_dir=. " in command
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
+    assert "--LabApp.news_url=None" in command

@@ -36,20 +36,35 @@ import altair as alt
 shift = alt.param(name="shift", value=0)
 base = alt.Chart(frame, description="points").mark_point().add_params(shift).transform_calculate(z="datum.y + shift")
 base = base.encode(x="x:Q", y=alt.Y("z:Q").scale(domain=[0, 20]))
-Explorer({"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base)
+Explorer(
+    {"k": W.IntSlider(value=1, min=0, max=10, description="k")}, lambda k: {"shift": k}, lambda k: f"{k}", base=base
+)
 """
 PREDICT = 'predict("browser-test", "How many?", low=0, high=10, unit="layers")'
 SPREAD = 'reveal("browser-test", 7, unit="layers")'
+CONTROLS = """
+explorer = Explorer({
+    "kind": W.Dropdown(options=["dense", "sparse", "ternary"], description="Model"),
+    "rate": W.FloatLogSlider(value=100, base=10, min=0, max=3, step=0.5, description="Parameters [billion]"),
+    "span": W.IntRangeSlider(value=(2, 4), min=0, max=6, description="Layers"),
+}, lambda kind, rate, span: lines(frame, "x", "y", x_title="x", y_title="y", **words),
+   lambda kind, rate, span: f"{kind} at {rate:g} from {span[0]} to {span[1]}")
+explorer
+"""
 BUILDERS = {
-    "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y", x_title="Energy [J]",'
+    "bars": 'bars_with_range(frame.assign(n=list("abcd"), lo=frame.y - 1, hi=frame.y + 1), "n", "y",'
+    ' x_title="Energy [J]",'
     ' band=("lo", "hi"), goal=(5, "goal"), **words)',
-    "basis": 'bars_with_range(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "n", "y", x_title="Energy [J]",'
+    "basis": 'bars_with_range(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "n", "y",'
+    ' x_title="Energy [J]",'
     ' basis="b", **words)',
     "energy": 'energy_bars(pd.DataFrame({"run": ["a", "a", "b"], "component": ["cpu", "dram", "cpu"], '
     '"basis": ["measured", "modelled", "measured"], "energy_j": [3.0, 1.0, 2.0]}), **words)',
-    "heatmap": 'heatmap(pd.DataFrame([(i, j, i * j) for i in range(4) for j in range(3)], columns=["i", "j", "v"]), "i", "j",'
+    "heatmap": 'heatmap(pd.DataFrame([(i, j, i * j) for i in range(4) for j in range(3)], columns=["i", "j", "v"]),'
+    ' "i", "j",'
     ' "v", x_title="i", y_title="j", value_title="v [J]", label_format="d", **words)',
-    "points": 'points(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "x", "y", x_title="x", y_title="y [J]",'
+    "points": 'points(frame.assign(n=list("abcd"), b=["measured", "modelled"] * 2), "x", "y",'
+    ' x_title="x", y_title="y [J]",'
     ' label="n", color="b", basis="b", goal=(4, "goal"), **words)',
     "log": 'points(frame.assign(x=[1, 10, 100, 1000], y=1.5), "x", "y", x_title="x", y_title="y", log_x=True, **words)',
     "band": 'lines(pd.concat([frame.assign(m=m, lo=frame.y - 1, hi=frame.y + 1) for m in "ab"]), "x", "y", x_title="x",'
@@ -59,9 +74,11 @@ BUILDERS = {
     "time": 'lines(frame.assign(x=pd.date_range("2020-01-01", periods=4, freq="h")), "x", "y", x_title="Time (UTC)",'
     ' y_title="y [J]", **words)',
     "dots": 'dots(frame.assign(m="a"), "x", "y", "m", x_title="y [J]", **words)',
-    "roofline": 'roofline(frame.assign(roof="a", intensity=frame.x + 1, flops_per_s=frame.y + 1), frame.assign(work="w", kind="k",'
+    "roofline": 'roofline(frame.assign(roof="a", intensity=frame.x + 1, flops_per_s=frame.y + 1),'
+    ' frame.assign(work="w", kind="k",'
     " intensity=frame.x + 1, flops_per_s=frame.y + 1), **words)",
-    "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y", x_title="y [J]",'
+    "bar twin": 'bars_with_range(pd.concat([frame.assign(n=list("abcd"), k=k) for k in (1, 2)]), "n", "y",'
+    ' x_title="y [J]",'
     ' slider=Slider("k", "k"), **words)',
 }
 
@@ -149,7 +166,7 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
     """Slider, button, then the reveal compares with what was committed."""
     lab_page.open_notebook(write(lab_server, "predict.ipynb", SETUP, PREDICT, SPREAD))
     assert lab_page.run_all() == []
-    assert "none yet" in lab_page.outputs()[2][0]["text"]
+    assert "You have not predicted yet" in "".join(lab_page.outputs()[2][0]["data"]["text/html"])
     lab_page.press_slider(1, "Home")
     lab_page.cell(1).get_by_role("button", name="Commit").click()
     lab_page.cell(1).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
@@ -157,6 +174,73 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
     lab_page.page.wait_for_function(
         "() => document.body.innerText.includes('You were 7 layers too low')", timeout=10_000
     )
+
+
+def test_keys_belong_to_the_control_that_has_the_focus(lab_page, lab_server):
+    """The keys d d delete no cell, arrows move menus and sliders of charts, Enter presses Commit, Escape leads out."""
+    lab_page.open_notebook(write(lab_server, "keys.ipynb", SETUP, CONTROLS, TWIN, PREDICT))
+    assert lab_page.run_all() == []
+    cells, keyboard = lab_page.page.locator(".jp-Notebook .jp-Cell"), lab_page.page.keyboard
+    for cell, control in (
+        (1, ".noUi-handle"),
+        (1, "select"),
+        (2, ".vega-bind input[type=range]"),
+        (3, ".noUi-handle"),
+        (3, "button"),
+    ):
+        lab_page.cell(cell).locator(control).first.focus()
+        for keys in ("dd", "b", "x"):
+            keyboard.type(keys)
+            assert cells.count() == 4, f"{keys} on {control} changed the cells"
+        assert lab_page.cell(cell).locator(control).first.is_visible()
+
+    message = lab_page.cell(1).get_by_role("status")
+    lab_page.cell(1).locator("select").focus()
+    keyboard.press("Home")
+    keyboard.press("ArrowDown")
+    message.get_by_text("sparse at 100").wait_for(timeout=10_000)
+    before = lab_page.fingerprint(2)
+    lab_page.press_vega_slider(2, "ArrowRight")
+    lab_page.wait_for_change(2, before)
+    lab_page.press_slider(3, "Home")
+    keyboard.press("Tab")
+    lab_page.cell(3).get_by_role("button", name="Commit").focus()
+    keyboard.press("Enter")
+    lab_page.cell(3).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
+    keyboard.press("Escape")
+    keyboard.press("b")
+    lab_page.page.wait_for_function(
+        "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 5", timeout=5_000
+    )
+
+
+def test_sliders_have_names_and_speak_what_they_show(lab_page, lab_server):
+    """For a screen reader: the label is the name; the value is the shown one with its unit, not an exponent."""
+    lab_page.open_notebook(write(lab_server, "names.ipynb", SETUP, CONTROLS))
+    assert lab_page.run_all() == []
+    handles = lab_page.cell(1).locator(".noUi-handle")
+    lab_page.cell(1).locator("[role=slider][aria-label='Parameters [billion]']").wait_for(timeout=10_000)
+    spoken = [
+        (handles.nth(n).get_attribute("aria-label"), handles.nth(n).get_attribute("aria-valuetext")) for n in range(3)
+    ]
+    assert spoken == [("Parameters [billion]", "100 billion"), ("Layers, from", "2"), ("Layers, to", "4")]
+    lab_page.press_slider(1, "ArrowRight")
+    lab_page.cell(1).locator("[aria-valuetext='316 billion']").wait_for(timeout=10_000)
+
+
+def test_a_widget_says_that_its_kernel_is_gone(lab_page, lab_server):
+    """After a restart it would look alive and answer to nothing; run again, it is quiet."""
+    lab_page.open_notebook(write(lab_server, "gone.ipynb", SETUP, EXPLORER))
+    assert lab_page.run_all() == []
+    lab_page.chart(1)
+    gone = lab_page.cell(1).get_by_text("Run its cell again.")
+    assert gone.count() == 0
+    lab_page.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    gone.wait_for(timeout=20_000)
+    assert gone.count() == 1
+    lab_page.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.info; }")
+    assert lab_page.run_all() == []
+    gone.wait_for(state="detached", timeout=20_000)
 
 
 def test_every_chart_builder_draws_in_the_vega_lite_that_lab_ships(lab_page, lab_server):

@@ -134,7 +134,8 @@ def test_threads_start_without_a_word_to_torch(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_forked_process_knows_that_it_has_no_threads(tmp_path):
     code = (
-        "import os; from greenlab.core import compiled; print(compiled.threads_lost(), flush=True); compiled.start_threads(); "
+        "import os; from greenlab.core import compiled; print(compiled.threads_lost(), flush=True); "
+        "compiled.start_threads(); "
         "pid = os.fork(); os.waitpid(pid, 0) if pid else None; print(compiled.threads_lost(), flush=True)"
     )
     assert run(code, tmp_path) == ["False", "True", "False"]  # before, in the child, in the parent

@@ -231,22 +231,35 @@ RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fp.training_footprint(**RUN | {"power_w": -400}),
-         r"power_w=-400: give a finite number at least 0 .*; in W"),
-        (lambda: fp.training_footprint(**RUN, pue=0.9),
-         r"pue=0.9: .* at least 1 and at most 5; it is total energy over IT energy"),
-        (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0.344}),
-         r"looks like kg/kWh, which is 344 g/kWh"),
+        (
+            lambda: fp.training_footprint(**RUN | {"power_w": -400}),
+            r"power_w=-400: give a finite number at least 0 .*; in W",
+        ),
+        (
+            lambda: fp.training_footprint(**RUN, pue=0.9),
+            r"pue=0.9: .* at least 1 and at most 5; it is total energy over IT energy",
+        ),
+        (
+            lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0.344}),
+            r"looks like kg/kWh, which is 344 g/kWh",
+        ),
         (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 0}), r"no grid is outside"),
-        (lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 344000}),
-         r"at least 2 and at most 2500; in g/kWh"),
-        (lambda: fp.training_footprint(device_hours=1, power_w=1, region="Grmany"), r"no region.*close to it: .*DE \(Germany\)"),
+        (
+            lambda: fp.training_footprint(**RUN | {"intensity_g_per_kwh": 344000}),
+            r"at least 2 and at most 2500; in g/kWh",
+        ),
+        (
+            lambda: fp.training_footprint(device_hours=1, power_w=1, region="Grmany"),
+            r"no region.*close to it: .*DE \(Germany\)",
+        ),
         (lambda: fp.training_footprint(device_hours=1, power_w=1), r"exactly one of them, such as region='DE'"),
         (lambda: fp.training_footprint(**RUN, region="DE"), r"exactly one of them"),
         (lambda: fp.training_footprint(power_w=1, region="DE"), r"device_hours=None and flops=None"),
         (lambda: fp.training_footprint(flops=1e20, power_w=1, region="DE"), r"flops_per_s is missing"),
-        (lambda: fp.training_footprint(flops=1e20, flops_per_s=312, power_w=1, region="DE"),
-         r"must be multiplied by 1e12"),
+        (
+            lambda: fp.training_footprint(flops=1e20, flops_per_s=312, power_w=1, region="DE"),
+            r"must be multiplied by 1e12",
+        ),
         (lambda: fp.device_hours_of(1e20, 1e12, 40), r"utilization=40: .* fractions: 0.4, not 40"),
         (lambda: fp.training_footprint(**RUN | {"power_w": [400, -1]}), r"power_w holds -1.0 at position 1"),
         (lambda: fp.training_footprint(**RUN | {"power_w": "400 W"}), r"power_w='400 W' is str: give a finite number"),
@@ -257,14 +270,16 @@ RUN = {"device_hours": 1000, "power_w": 400, "intensity_g_per_kwh": 400}
         (lambda: fp.datacentre_energy(compute_kwh=10, losses_kwh=5, pue=1.1), r"cooling_kwh=-3.99.*smaller losses"),
         (lambda: fp.split_energy(1, compute=0.4, other_it=0.2, cooling=0.3), r"= 0.9, not 1"),
         (lambda: fp.servers_energy(100, 6500), r"power_kw=6500: .* 6.5, not 6500"),
-        (lambda: fp.sci(energy_kwh=1, region="DE", functional_units=0),
-         r"functional_units=0: .* above 0 .*per unit of work"),
+        (
+            lambda: fp.sci(energy_kwh=1, region="DE", functional_units=0),
+            r"functional_units=0: .* above 0 .*per unit of work",
+        ),
         (lambda: fp.embodied_share(1, hours_used=3, lifetime_h=2), r"longer than it lives"),
         (lambda: fp.rebound(before_wh=1, after_wh=2, uses_before=1, uses_after=1), r"became cheaper"),
         (lambda: fp.break_even(1, 0), r"never reaches the investment"),
         (lambda: fp.uses_after_saving(1, cost_ratio=0, elasticity=1), r"cost_ratio=0"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_named_with_its_remedy(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()

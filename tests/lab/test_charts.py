@@ -128,7 +128,7 @@ def test_bars_start_at_zero_even_if_all_values_are_large():
 
 
 def test_the_slider_chooses_one_value_and_the_axes_stand_still():
-    """Drawn by Vega: at each stop the points of that value only, the same axes at all stops, and the goal line stays."""
+    """Vega draws at each stop the points of that value only, the same axes at all stops, and the goal line."""
     spec = renderer.render(CHARTS["lines with slider"]().to_dict())[renderer.MIME]
     assert spec["params"][0]["bind"] == {"input": "range", "min": 0.5, "max": 1.5, "step": 0.5, "name": "Steps: "}
     axes = set()

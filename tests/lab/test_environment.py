@@ -1,8 +1,11 @@
 """setup(): threads, offline, quiet, theme and renderer, seeds; and what the theme and the renderer do to a chart."""
 
+import ast
 import json
+import math
 import os
 import random
+import re
 import subprocess
 import sys
 
@@ -10,9 +13,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 
 from greenlab.core.machine import available_cores
-from greenlab.lab import environment, renderer, setup, theme
+from greenlab.lab import environment, page, renderer, setup, theme
 
 FRAME = pd.DataFrame({"x": [1.23456789, 2.0], "n": [123456789, 1], "name": ["a", "b"]})
 
@@ -98,7 +102,7 @@ def test_a_seed_that_numpy_refuses_is_explained(restored, seed):
 
 
 def test_charts_come_as_one_offline_bundle(restored):
-    """Only v5+json, which Lab draws by itself, and a sentence; never HTML, which Lab would prefer and load from a CDN."""
+    """A chart gives v5+json, which Lab draws by itself, and a sentence; HTML would be preferred and need a CDN."""
     setup()
     chart = (
         alt.Chart(FRAME, title=alt.Title("It rises", subtitle="x"), description="A line.").mark_line().encode(x="x:Q")
@@ -126,6 +130,93 @@ def test_the_renderer_rounds_data_and_nothing_else(restored):
     )
     assert inline[renderer.MIME]["data"]["values"] == [{"x": 1.23457}]
     assert inline[renderer.MIME]["layer"][0]["data"]["values"] == [{"y": 2.34568}]
+
+
+def titled(**words):
+    return {"mark": "line", "width": 560, "title": words, "config": {}}
+
+
+def evaluated(expression, room):
+    """What Vega makes of a title's expression, for the part of its language that `fit` uses."""
+    words, letters = re.search(r"replace\(('(?:[^'\\]|\\.)*'|\(.*?\)), regexp.*?/ ([\d.]+)\)", expression).groups()
+    text = ast.literal_eval(words)
+    limit = max(12, math.floor(room / float(letters)))
+    return re.sub(f"(.{{1,{limit}}})( +|\n|$)", r"\1\n", text)[:-1].split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "lines"),
+    [
+        ("Six layers gone, most answers stay", 2000, ["Six layers gone, most answers stay"]),
+        ("Six layers gone, most answers stay", 200, ["Six layers gone,", "most answers stay"]),
+        (["two lines", "stay two"], 2000, ["two lines", "stay two"]),
+        ("it isn't 5\" or \\ wide", 2000, ["it isn't 5\" or \\ wide"]),
+    ],
+)
+def test_a_title_breaks_into_the_lines_that_its_chart_has_room_for(text, room, lines):
+    fitted = renderer.fit(titled(text=text))
+    assert evaluated(fitted["title"]["text"]["expr"], room) == lines
+
+
+def test_the_title_of_a_layer_breaks_too():
+    """Altair leaves it there when a chart with a title becomes a layer of another."""
+    spec = {"width": 560, "layer": [{"mark": "bar", "title": "Layer ten"}, {"mark": "rule"}]}
+    fitted = renderer.fit(spec)
+    assert evaluated(fitted["title"]["text"]["expr"], 2000) == ["Layer ten"]
+    assert "title" not in fitted["layer"][0]
+    assert spec["layer"][0]["title"] == "Layer ten"
+
+
+def test_vega_draws_the_broken_title():
+    """The expression in Vega itself: 720 px where there is no page, so a long title takes three lines."""
+    fitted = renderer.fit(titled(text="It isn't one line " * 10) | {"encoding": {}, "data": {"values": [{"a": 1}]}})
+    svg = vl_convert.vegalite_to_svg(fitted, vl_version="5.8")
+    assert svg.count("<tspan") == 3
+    assert "It isn't one line" in svg
+
+
+def test_a_wide_chart_follows_its_cell_and_the_given_spec_stays():
+    """The compiled chart takes the patch: its width is a signal of the room, and the whole of it counts."""
+    spec = {"mark": "bar", "width": 560, "height": {"step": 20}, "data": {"values": [{"a": 1, "b": "x"}]}}
+    spec["encoding"] = {"x": {"field": "a", "type": "quantitative"}, "y": {"field": "b", "type": "nominal"}}
+    before = json.dumps(spec)
+    fitted = renderer.fit(spec)
+    assert json.dumps(spec) == before
+    vega = vl_convert.vegalite_to_vega(fitted, vl_version="5.8")
+    assert isinstance(vega["signals"], list)  # where the patch appends
+    assert "width" not in [signal["name"] for signal in vega["signals"]]
+    assert vega["width"] == 560
+    with_params = renderer.fit(spec | {"params": [{"name": "k", "value": 1}]})
+    assert with_params["params"] == [{"name": "k", "value": 1}]
+
+
+@pytest.mark.parametrize(
+    "spec", [{"mark": "bar", "width": 300}, {"mark": "bar", "width": {"step": 20}}, {"vconcat": []}, {"mark": "bar"}]
+)
+def test_narrow_and_compound_charts_keep_their_size(spec):
+    assert "patch" not in renderer.fit(spec)["usermeta"]["embedOptions"]
+
+
+def test_a_legend_stands_in_fewer_columns_where_names_are_long():
+    """Two short names need little; four long ones go to two columns, and then to one."""
+
+    def columns(*names):
+        colour = {"color": {"field": "c", "type": "nominal", "scale": {"domain": list(names)}}}
+        return renderer.fit({"mark": "line", "width": 560, "encoding": colour})["config"]["legend"]["columns"]["expr"]
+
+    limits = [[int(n) for n in re.findall(r" < (\d+) \?", columns(*names))] for names in (("a", "b"), ("a" * 30,) * 4)]
+    assert limits == [[51, 101], [484, 968]]
+    assert columns("a", "b", "c").endswith("? 2 : 0")
+    assert columns("a", "b").endswith("? 1 : 0")
+
+
+def test_setup_looks_after_the_page_once(restored):
+    """A widget without a face carries the JavaScript; the second call makes no second one."""
+    setup()
+    first = page._page
+    setup()
+    assert page._page is first
+    assert "data-lm-suppress-shortcuts" in first._esm
 
 
 def luminance(color: str) -> float:

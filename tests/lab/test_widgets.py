@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from greenlab.lab.charts import lines
+from greenlab.lab.renderer import FOLLOW
 from greenlab.lab.widgets import FAILED, Explorer, exercise_extremes
 
 FRAME = pd.DataFrame({"x": [0, 1, 2], "y": [0.0, 1.0, 2.0]})
@@ -96,10 +97,29 @@ def test_set_moves_several_controls_and_draws_once(explorer, recorder):
     assert len(recorder.drawn) == 2
 
 
+def test_another_setting_is_told_without_moving_the_widget(explorer, recorder):
+    """The other setting starts from the one the widget was made in; a goal reached there does not count here."""
+    explorer.set(k=3, kind="moe")
+    standing = explorer.value, explorer.text
+    assert explorer.text_at(k=5) == "The end is 10 & dense.\nGoal: an end of 10 or more: reached."
+    assert explorer.text_at().startswith("The end is 4 & dense.")
+    assert (explorer.value, explorer.text) == standing
+    assert last_y(explorer) == 6.0
+
+
+@pytest.mark.parametrize(("k", "error"), [(7, RuntimeError), (8, KeyError), (10, ValueError)])
+def test_a_setting_that_fails_leaves_the_widget_where_it_stood(explorer, k, error):
+    explorer.set(k=3)
+    standing = explorer.value, explorer.text
+    with pytest.raises(error):
+        explorer.text_at(k=k)
+    assert (explorer.value, explorer.text) == standing
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"K": 3}, "no control 'K'; known: k, kind"),
+        ({"K": 3}, "no control 'K'; close to it: k"),
         ({"shares": 0.1}, "no control 'shares'; close to it: share"),
         ({"k": 10}, "control 'k' cannot take 10; give whole numbers from 1 to 9"),
         ({"k": 2.5}, "control 'k' cannot take 2.5"),
@@ -155,6 +175,13 @@ def test_a_widget_that_cannot_draw_its_first_setting_is_an_error_of_its_cell(rec
 def base_chart():
     shift = alt.param(name="shift", value=0)
     return alt.Chart(FRAME, description="d").mark_point().add_params(shift).encode(x="x:Q")
+
+
+def test_a_chart_of_a_widget_follows_the_width_of_its_cell(explorer):
+    """The same as every other chart: at first, and after each redraw."""
+    for k in (2, 3):
+        explorer.set(k=k)
+        assert explorer.panel.spec["usermeta"]["embedOptions"]["patch"] == FOLLOW
 
 
 def test_parameters_of_a_base_chart_follow():
@@ -232,7 +259,7 @@ def test_extremes_let_an_error_through(explorer):
 def test_a_page_without_a_kernel_shows_words(explorer):
     """GitHub and the static site show this line; nbval compares it."""
     bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"].startswith("[widget] k=2, share=0.5, kind='dense'")
+    assert bundle["text/plain"].startswith("[widget] Run the cell to use it. It starts at k=2, share=0.5, kind='dense'")
 
 
 def test_a_live_chart_is_named_by_its_words_not_by_its_address():
@@ -243,4 +270,4 @@ def test_a_live_chart_is_named_by_its_words_not_by_its_address():
     from greenlab.lab.widgets import LiveChart
 
     chart = alt.Chart(pd.DataFrame({"x": [1]}), description="one point").mark_point().encode(x="x:Q")
-    assert repr(LiveChart(chart)) == "[live chart] one point"
+    assert repr(LiveChart(chart)) == "[live chart] Run the cell to see it. one point"

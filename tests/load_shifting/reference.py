@@ -1,4 +1,4 @@
-"""Load shifting written a second time, as plainly as possible: loops over starts, steps and subsets. And cases to compare on."""
+"""Load shifting written a second time with plain loops over starts, steps and subsets, and cases to compare both on."""
 
 import itertools
 import math
@@ -42,17 +42,20 @@ def best_piece(row, first, size, end):
     return min((run_cost(row, s, s + size) for s in range(first, len(row)) if s + size <= end + EPS), default=math.inf)
 
 
-def best_steps(row, first, size, end):
-    """Least cost over steps sorted by cost, the last one within the deadline only."""
+def best_steps(row, first, size, end, share=None):
+    """Least cost over steps sorted by cost; the last counts up to the deadline, each takes ``share`` of the power."""
     left, cost = size, 0.0
-    steps = sorted((row[t], min(1.0, end - t)) for t in range(first, min(len(row), math.ceil(end - 1e-9))))
+    steps = sorted(
+        (row[t], min(1.0, end - t, 1.0 if share is None else share[t]))
+        for t in range(first, min(len(row), math.ceil(end - 1e-9)))
+    )
     for value, room in steps:
         cost += value * min(left, room)
         left -= min(left, room)
     return cost if left < EPS else math.inf
 
 
-def best_chunks(row, first, size, end, overhead, shortest):
+def best_chunks(row, first, size, end, overhead, shortest, share=None):
     """Least cost over every subset of steps: runs of steps are chunks, the last step of all may be a part."""
     best, n = math.inf, max(0, min(len(row), math.ceil(end - 1e-9)) - first)
     for used in itertools.product((0, 1), repeat=n):
@@ -69,6 +72,8 @@ def best_chunks(row, first, size, end, overhead, shortest):
         if len(runs) > 1 and min(lengths) < shortest - EPS:
             continue
         steps = [t for run in runs for t in run]
+        if share is not None and (share[steps[-1]] < part - 1e-9 or any(share[t] < 1 - 1e-9 for t in steps[:-1])):
+            continue
         best = min(best, sum(row[t] for t in steps[:-1]) + part * row[steps[-1]])
     return best
 
@@ -148,6 +153,13 @@ def cases(draw, **kinds):
     traces = draw(traces_strategy(**size))
     jobs = draw(jobs_strategy(traces, **kinds))
     pue = draw(st.none() | st.just(np.array([1.1, 1.5, 1.0, 1.3, 1.2])[: len(traces.zones)]))
-    transfer = draw(st.none() | st.builds(Transfer, st.sampled_from([0.0, 0.01, 0.06]), st.sampled_from([0.0, 0.5, 2.0]),
-                                          st.sampled_from([math.inf, 50.0])))  # fmt: skip
+    transfer = draw(
+        st.none()
+        | st.builds(
+            Transfer,
+            st.sampled_from([0.0, 0.01, 0.06]),
+            st.sampled_from([0.0, 0.5, 2.0]),
+            st.sampled_from([math.inf, 50.0]),
+        )
+    )
     return traces, jobs, pue, transfer

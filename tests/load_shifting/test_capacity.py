@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from greenlab.core.grid.traces import Traces
-from greenlab.load_shifting import Jobs, Transfer, bounds, simulate, workload
+from greenlab.load_shifting import AR1, POLICIES, Jobs, Policy, Transfer, bounds, simulate, workload
 from tests.load_shifting import reference as ref
 
 MANY = settings(max_examples=200, deadline=None)
@@ -35,7 +35,7 @@ def assert_within(schedule, capacity):
     assert set(schedule.missed()["job"]) == set(np.flatnonzero(~ok))
 
 
-@pytest.mark.parametrize(("policy", "regions"), [("k_cheapest", "home"), ("joint", "any")])
+@pytest.mark.parametrize(("policy", "regions"), [("k_cheapest", "home"), (Policy("joint", migrate=True), "any")])
 @given(case=crowded(interruptible=True))
 @MANY
 def test_jobs_that_may_pause_reach_the_linear_programs_optimum_and_miss_nothing_it_can_do(policy, regions, case):
@@ -83,18 +83,138 @@ def test_checkpoints_under_a_capacity(case):
     ).all()
 
 
-@given(case=crowded(interruptible=True))
+@given(case=crowded(costly=True), limit=st.sampled_from([np.inf, 1e4]))
 @settings(max_examples=100, deadline=None)
-def test_a_capacity_that_nobody_reaches_changes_nothing(case):
+def test_a_capacity_that_nobody_reaches_changes_nothing(case, limit):
+    """Every policy, forecast and transfer: the same stretches, not only the same carbon."""
     traces, jobs, pue, transfer, _ = case
-    for policy in ("best_start", "k_cheapest", "joint"):
-        free = simulate(jobs, traces, policy, pue=pue, transfer=transfer if policy != "joint" else None)
-        roomy = simulate(jobs, traces, policy, pue=pue, transfer=transfer if policy != "joint" else None, capacity=1e4)
-        assert roomy.scheduled.tolist() == free.scheduled.tolist()
-        if policy == "joint":  # under a capacity a job may follow the sun, so it can only be better
-            assert np.nansum(roomy.carbon_g) <= np.nansum(free.carbon_g) + 1e-6
-        else:
-            assert roomy.carbon_g == pytest.approx(free.carbon_g, nan_ok=True)
+    alone = ("threshold", "carbon_per_wait")
+    policies = [name for name in POLICIES if np.isinf(limit) or name not in alone]
+    assert len(policies) >= 5
+    for policy in policies:
+        for forecast in (None, "persistence", AR1(0.9, 0.3, 1), traces.intensity_g_per_kwh[:, ::-1]):
+            options = {"pue": pue, "transfer": transfer, "forecast": forecast}
+            free, roomy = (simulate(jobs, traces, policy, capacity=c, **options) for c in (None, limit))
+            assert roomy.reason.tolist() == free.reason.tolist()
+            assert roomy.timeline().equals(free.timeline())
+
+
+@given(case=crowded(), migrate=st.booleans())
+@MANY
+def test_no_limit_lowers_what_the_optimum_says(case, migrate):
+    """Job by job, for every policy: what it gets under a limit is never less than its optimum without one."""
+    traces, jobs, pue, transfer, capacity = case
+    transfer = None if migrate else transfer
+    best = bounds.optimum(jobs, traces, pue=pue, transfer=transfer, migrate=migrate)
+    for policy in ("now", "best_start", "k_cheapest", "best_region", Policy("joint", migrate=migrate)):
+        schedule = simulate(jobs, traces, policy, capacity=capacity, pue=pue, transfer=transfer)
+        ok = schedule.scheduled
+        assert (schedule.carbon_g[ok] >= best.carbon_g[ok] * (1 - 1e-7) - 1e-6).all()
+
+
+@given(case=crowded(max_zones=3))
+@MANY
+def test_each_job_stays_in_one_region_unless_it_may_migrate(case):
+    traces, jobs, pue, transfer, capacity = case
+    schedule = simulate(jobs, traces, "joint", capacity=capacity, pue=pue, transfer=transfer)
+    assert_within(schedule, capacity)
+    assert (schedule.pieces.zone == schedule.region[schedule.pieces.job]).all()
+
+
+def test_following_the_sun_is_named_and_has_an_optimum_of_its_own():
+    traces = Traces(("A", "B"), "2020", 1.0, [[10.0, 500, 10, 500], [500, 10, 500, 10]])
+    job = Jobs(0, 4, 1.0, 0, interruptible=True)
+    for capacity in (None, np.inf, 100, 1):
+        assert (
+            simulate(job, traces, "joint", capacity=capacity).carbon_g[0]
+            == bounds.optimum(job, traces).carbon_g[0]
+            == 1020
+        )
+        moving = simulate(job, traces, Policy("joint", migrate=True), capacity=capacity)
+        assert moving.carbon_g[0] == bounds.optimum(job, traces, migrate=True).carbon_g[0] == 40
+        assert moving.timeline()["region"].tolist() == ["A", "B", "A", "B"]
+
+
+def test_a_forecast_is_what_was_known_when_the_job_arrived_with_and_without_a_limit():
+    """Hour 84 is clean; at hour 24 nobody can know it, nor that the day after it repeats it."""
+    values = np.full(168, 300.0)
+    values[84] = values[108] = 10.0
+    traces = Traces(("A",), "2020-01-01", 1.0, values)
+    for capacity in (None, np.inf, 2.0, 1.0):
+        early = simulate(Jobs(24, 1, slack_h=120), traces, "best_start", forecast="persistence", capacity=capacity)
+        assert early.start_h[0] == 24
+        late = simulate(Jobs(100, 1, slack_h=60), traces, "best_start", forecast="persistence", capacity=capacity)
+        assert late.start_h[0] == 108
+
+
+@given(case=crowded(), cut=st.floats(0.2, 0.8), seed=st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_what_comes_after_a_job_arrived_changes_nothing_about_its_plan(case, cut, seed):
+    """Persistence under a limit: change every value from some step on; who arrived before is planned as before."""
+    traces, jobs, pue, _, capacity = case
+    step = int(cut * traces.n_steps)
+    values = traces.intensity_g_per_kwh.copy()
+    values[:, step + 1 :] = np.random.default_rng(seed).uniform(10, 900, values[:, step + 1 :].shape)
+    other = Traces(traces.zones, traces.start, traces.step_h, values)
+    for policy in ("best_start", "k_cheapest", "joint", "best_region"):
+        plans = [simulate(jobs, t, policy, forecast="persistence", capacity=capacity, pue=pue) for t in (traces, other)]
+        known = np.flatnonzero(plans[0].windows.first <= step)
+        one, two = (p.timeline()[lambda t: t["job"].isin(known)][["job", "region", "start_h", "stop_h"]] for p in plans)  # noqa: B023
+        assert one.reset_index(drop=True).equals(two.reset_index(drop=True))
+
+
+def test_the_cleanest_region_at_once_does_not_wait_under_a_limit():
+    traces = Traces(("A", "B"), "2020", 1.0, [[500.0] * 8, [450.0] * 6 + [10.0] * 2])
+    job = Jobs(0, 1, 1.0, 7, home="A")
+    for capacity in (None, np.inf, 9.0, 1.0):
+        found = simulate(job, traces, "best_region", capacity=capacity)
+        assert (found.start_h[0], found.region[0]) == (0, 1)
+    two = simulate(Jobs([0, 0, 0], 1, 1.0, 7, home="A"), traces, "best_region", capacity=1.0)
+    assert sorted(zip(two.start_h, two.region, strict=True)) == [(0, 0), (0, 1), (1, 1)], "then they queue"
+
+
+def test_the_last_partly_used_step_needs_only_the_power_that_fits():
+    """Half an hour at 2 kW is 1 kW in the mean of the hour."""
+    traces = Traces(("A",), "2020", 1.0, [[100.0, 200]])
+    for options in (
+        {},
+        {"interruptible": True},
+        {"interruptible": True, "checkpoint_h": 0.1},
+        {"interruptible": True, "min_chunk_h": 1},
+    ):
+        schedule = simulate(Jobs(0, 0.5, 2.0, 1.5, **options), traces, "k_cheapest", capacity=1.0)
+        assert schedule.scheduled.all()
+        assert schedule.carbon_g[0] == pytest.approx(100)
+
+
+@given(
+    case=ref.cases(max_jobs=1, max_steps=12, max_slack=6, max_zones=1, interruptible=True, costly=True),
+    seed=st.integers(0, 999),
+)
+@MANY
+def test_a_single_job_with_checkpoints_under_a_limit_is_exact(case, seed):
+    """Against every subset of steps that have the room: all of its power, in its last step the part that is used."""
+    traces, jobs, _, _ = case
+    room = np.random.default_rng(seed).uniform(0, 2 * jobs.power_kw[0], traces.n_steps)
+    schedule = simulate(jobs, traces, "k_cheapest", capacity=room[None])
+    job = next(jobs.to_frame().itertuples())
+    if (w := ref.window(job, traces)) is None:
+        return
+    costly = bool(job.checkpoint_h or job.min_chunk_h)
+    cost = (
+        ref.best_chunks(
+            traces.intensity_g_per_kwh[0],
+            *w,
+            job.checkpoint_h / traces.step_h,
+            job.min_chunk_h / traces.step_h,
+            share=room / job.power_kw,
+        )
+        if costly
+        else ref.best_steps(traces.intensity_g_per_kwh[0], *w, share=room / job.power_kw)
+    )
+    assert schedule.scheduled[0] == np.isfinite(cost)
+    if schedule.scheduled[0]:
+        assert schedule.carbon_g[0] == pytest.approx(cost * job.power_kw * traces.step_h, rel=1e-6)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -131,7 +251,10 @@ def test_unit_jobs_are_an_assignment_and_equal_a_linear_program_written_by_hand(
 
 
 def one_piece_case(seed):
-    """Four jobs that may not pause on two machines: the carbon of the schedule (None if a job is missed) and the least of all."""
+    """Four jobs that may not pause on two machines: the carbon of the schedule, and the least carbon of all schedules.
+
+    The first is None if a job is missed.
+    """
     rng = np.random.default_rng(seed)
     n, n_steps = 4, 10
     first, duration, slack = rng.integers(0, 4, n), rng.integers(1, 4, n), rng.integers(0, 5, n)
@@ -158,7 +281,10 @@ def test_jobs_in_one_piece_never_beat_every_combination_of_starts(seed):
 
 
 def test_jobs_in_one_piece_come_near_the_best_combination_of_starts():
-    """A heuristic for an NP-hard problem: exact in 97 of 100 small cases, half a per cent above the best in the mean."""
+    """A heuristic for an NP-hard problem: exact in 95 of 100 small cases, at most 0.5 % above the best in the mean.
+
+    At most 3 of 100 cases miss a job.
+    """
     cases = [(carbon, best) for carbon, best in map(one_piece_case, range(200)) if best < np.inf]
     kept = np.array([(carbon, best) for carbon, best in cases if carbon is not None])
     gap = kept[:, 0] / kept[:, 1] - 1
@@ -238,7 +364,7 @@ def test_without_a_capacity_the_program_equals_the_optimum():
             "policy='threshold' decides for each job alone.*use now",
         ),
         (lambda t, j: simulate(j, t, "joint", capacity=[1, 2]), r"capacity has shape \(2,\): expected one number"),
-        (lambda t, j: simulate(j, t, "joint", capacity={"X": 1}), "zone='X' is not in the traces; they have A"),
+        (lambda t, j: simulate(j, t, "joint", capacity={"X": 1}), "no zone 'X'; known: A"),
         (lambda t, j: simulate(j, t, "joint", capacity=-1), "capacity has a negative value"),
         (lambda t, j: bounds.optimum(j, t, regions="all"), "regions='all': expected 'home' or 'any'"),
     ],

@@ -17,10 +17,20 @@ def scenarios():
         for year in (2019, 2020)
     }
     return [
-        {"region": region, "year": year, "seed": seed, "policy": policy, "traces": traces, "forecast": AR1(0.9, 0.2, seed),
-         "jobs": workload.nightly(50, duration_h=4, home=region, interruptible=True)}
-        for region in ("A", "B") for year, traces in made.items() for seed in (0, 1) for policy in ("best_start", "joint")
-    ]  # fmt: skip
+        {
+            "region": region,
+            "year": year,
+            "seed": seed,
+            "policy": policy,
+            "traces": traces,
+            "forecast": AR1(0.9, 0.2, seed),
+            "jobs": workload.nightly(50, duration_h=4, home=region, interruptible=True),
+        }
+        for region in ("A", "B")
+        for year, traces in made.items()
+        for seed in (0, 1)
+        for policy in ("best_start", "joint")
+    ]
 
 
 def test_a_sweep_has_one_row_a_scenario_with_its_labels_in_order(scenarios):

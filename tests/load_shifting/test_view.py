@@ -54,7 +54,7 @@ def test_a_chart_with_a_modelled_zone_says_so(tables):
     """In the strip by the names of the rows, in the duck by the legend, in the timeline in words."""
     for chart in (see.day_strip(tables["profile"], "t"), see.duck_twin(tables["profile"], "t")):
         assert "California (MODELLED)" in str(chart.to_dict())
-    modelled = set(grid.zones().query("basis == 'MODELLED'")["zone"])
+    modelled = set(grid.zones().query("basis == 'modelled'")["zone"])
     map_ = see.day_map(tables["profile"], "t").to_dict()
     drawn = {row["zone"] for rows in map_["datasets"].values() for row in rows}
     assert len(drawn) == 25
@@ -138,7 +138,7 @@ def test_a_file_arrives_through_the_browser():
 @pytest.mark.parametrize(
     ("content", "remedy"),
     [
-        ("", "No file yet"),
+        ("", "the file is empty"),
         ("time,intensity\n", "at least one row"),
         ("time,intensity\n2019-01-01T00:00Z,0.3\n2019-01-01T01:00Z,0.2\n", "looks like kg/kWh"),
         ("time,intensity\n2019-01-01T00:00Z,300\n2019-01-01T01:00Z,-5\n", "-5"),
@@ -184,8 +184,13 @@ WRONG = {
         (lambda h, t, k: (t - h) / (k * (h + t) / 2), "upside down"),
         (lambda h, t, k: k * (h + t) / 2 / (h - t), "GB for each kWh"),
     ],
-    "load-shifting-rebound": [(20, "what number times 0.8"), (1.25, "how many per cent"), (0.25, "give per cent"), (30, "not 1")],
-}  # fmt: skip
+    "load-shifting-rebound": [
+        (20, "what number times 0.8"),
+        (1.25, "how many per cent"),
+        (0.25, "give per cent"),
+        (30, "not 1"),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

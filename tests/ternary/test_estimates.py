@@ -47,7 +47,7 @@ def test_the_papers_energy_lies_between_two_readings_of_its_context():
 
 
 def test_reading_the_weights_makes_the_ratio_that_of_the_bytes():
-    """All but the embedding table, of which one row is read; a batch without end shares them until only arithmetic is left."""
+    """Of the embedding table one row is read, of all else every weight; in a huge batch only arithmetic counts."""
     dear, shape = OperationEnergy(read_pj_per_byte=1e6 - 1), SHAPES["70B"]
     table = shape.vocab_size * shape.d_model * 2
     read = [stored_bytes(shape, bits) - table for bits in (16, 2)]
@@ -57,7 +57,7 @@ def test_reading_the_weights_makes_the_ratio_that_of_the_bytes():
 
 
 def test_the_parts_of_a_token_are_counted_by_hand():
-    """One layer, width 4, a head of 10 words: 48 + 96 weights in the layer, 40 in the head, 2 x 4 a token looked back at."""
+    """One layer of width 4, 10 words: 48 + 96 weights in the layer, 40 in the head, 2 x 4 for each earlier token."""
     shape = cost.TransformerShape(1, 4, 2, 1, 2, 8, 10)
     parts = energy_per_token(shape, OperationEnergy(1, 1, 0.5), context=3)
     assert parts == pytest.approx({"linear": 144 * 0.5e-12, "scores": 24 * 2e-12, "head": 40 * 2e-12, "reading": 0})

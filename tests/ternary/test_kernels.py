@@ -180,11 +180,21 @@ def test_bad_arguments_are_named(call, error, message):
         call()
 
 
-@pytest.mark.parametrize("change", [
-    {"x": np.zeros((2, 9), np.float32)}, {"x": np.zeros(8, np.float32)}, {"x": np.zeros((2, 8))},
-    {"norm": np.ones(7, np.float32)}, {"norm": np.ones(9, np.float32)}, {"norm": np.ones(8)}, {"norm": np.ones((1, 8), np.float32)},
-    {"bias": np.ones(1, np.float32)}, {"bias": np.ones(5, np.float32)}, {"bias": np.ones(4)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": np.zeros((2, 9), np.float32)},
+        {"x": np.zeros(8, np.float32)},
+        {"x": np.zeros((2, 8))},
+        {"norm": np.ones(7, np.float32)},
+        {"norm": np.ones(9, np.float32)},
+        {"norm": np.ones(8)},
+        {"norm": np.ones((1, 8), np.float32)},
+        {"bias": np.ones(1, np.float32)},
+        {"bias": np.ones(5, np.float32)},
+        {"bias": np.ones(4)},
+    ],
+)
 def test_arrays_of_another_length_or_kind_are_refused_before_a_loop_runs(change):
     good = {"x": np.zeros((2, 8), np.float32), "norm": np.ones(8, np.float32), "bias": np.ones(4, np.float32)}
     packed = pack(torch.ones(4, 8))

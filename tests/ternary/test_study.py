@@ -1,4 +1,4 @@
-"""The committed study of chapter 7: whole, its figures from its tables, and its two models as good as the table says."""
+"""The committed study of chapter 7 is whole, its figures follow from its tables, its models are as good as it says."""
 
 import subprocess
 import sys
@@ -39,8 +39,9 @@ def test_every_size_seed_and_way_is_there(tables):
 def test_the_gap_is_that_of_pairs_with_one_seed():
     rows = [("float", 0, 1.0), ("float", 1, 2.0), ("ternary", 0, 1.5), ("ternary", 1, 2.1)]
     curve = pd.DataFrame(rows, columns=["trained", "seed", "loss"]).assign(after="none", d_model=8)
-    assert work.gaps(curve).to_dict("records") == [{"d_model": 8, "gap": pytest.approx(0.3), "gap_min": pytest.approx(0.1),
-                                                    "gap_max": pytest.approx(0.5)}]  # fmt: skip
+    assert work.gaps(curve).to_dict("records") == [
+        {"d_model": 8, "gap": pytest.approx(0.3), "gap_min": pytest.approx(0.1), "gap_max": pytest.approx(0.5)}
+    ]
 
 
 @pytest.mark.assets
@@ -177,7 +178,8 @@ def test_energy_is_measured_in_turn_and_is_the_mean_of_the_rounds(monkeypatch):
 def test_threads_are_set_for_torch_and_for_the_kernels(monkeypatch):
     """The first use of numba's threads sets torch back to all cores; in a process of its own, as that happens once."""
     code = (
-        "import torch, numba; from greenlab.ternary.study import races; torch.set_num_threads(2); races.set_threads(1); "
+        "import torch, numba; from greenlab.ternary.study import races; "
+        "torch.set_num_threads(2); races.set_threads(1); "
         "print(torch.get_num_threads(), numba.get_num_threads())"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=studies.ROOT)

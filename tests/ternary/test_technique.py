@@ -22,7 +22,7 @@ def tensor(seed, *shape):
 
 @pytest.fixture
 def eager():
-    """transformers compiles its quantizers, which takes half a minute and a C compiler: run them as they are written."""
+    """Run the quantizers of transformers uncompiled; compiling them takes half a minute and needs a C compiler."""
     with torch.compiler.set_stance("force_eager"):
         yield
 

@@ -1,4 +1,4 @@
-"""What lies in the folder of the assets: is it whole, who may read it, and what did a killed run leave?"""
+"""Check the folder of the assets: its files are complete, who may read them, and what an interrupted run left there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of the tables by name: what a claim, a constant and a cell of a wide table have in common."""
+"""The index of the facts: every claim, every constant and every number of the wide tables, by its id."""
 
 from __future__ import annotations
 

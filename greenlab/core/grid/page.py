@@ -40,8 +40,8 @@ not counted), **life-cycle**, **average** (not marginal). Pumped storage is left
 Negative net values count as 0. Quarters and half hours are averaged. Local times are converted to UTC, so that no hour is missing
 or double when clocks change; a test looks whether the sun's noon is where the longitude puts it, in January and in July.
 
-Gaps are filled source by source: up to 3 hours by a straight line, longer ones by the same hour of the nearest days before and
-after, at most 10 away. Taken out as gaps, too, are values that cannot be true: a large source at exactly 0 for up to 6 hours, a
+Gaps are filled source by source: up to 3 hours by a straight line (at the end of the last year, where the raw tables stop an
+hour or two early, by the last known value), longer ones by the same hour of the nearest days before and after, at most 10 away. Taken out as gaps, too, are values that cannot be true: a large source at exactly 0 for up to 6 hours, a
 total below a quarter of the usual (both only in grids of more than 2 GW), nothing at all, a source far beyond its own range. An
 hour counts as *filled* when a source of at least 5 % of the year's energy was filled in it; such hours carry the mark. A year
 with more than 2 % of its energy missing is left out, and so is a country with fewer than two usable years.

@@ -122,9 +122,11 @@ def iea_chart(data: pd.DataFrame, title: str) -> Any:
     )
     return alt.layer(lines, ends, marks, text.encode(text="said:N"), names).properties(
         title=alt.Title(title, subtitle="Filled: estimates; hollow: forecasts, with their range where one was printed"),
-        description="Electricity of data centres by year as two scopes that are not joined: with and without cryptocurrencies",
-        width=WIDTH, height=300,
-    )  # fmt: skip
+        description="Electricity of data centres by year as two scopes that are not joined: "
+        "with and without cryptocurrencies",
+        width=WIDTH,
+        height=300,
+    )
 
 
 def yardstick_chart(data: pd.DataFrame, title: str) -> Any:

@@ -40,8 +40,8 @@ def dots(
         width: of the plot [px].
 
     Raises:
-        ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a pair
-            occurs twice, or there are too many series.
+        ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a
+            pair occurs twice, or there are too many series.
     """
     require_columns(data, label, value, series)
     require_finite(data, value)

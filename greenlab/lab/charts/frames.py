@@ -1,4 +1,4 @@
-"""What a chart may take for granted: checks on tidy frames, with messages that name the remedy."""
+"""Checks on the tidy frames that charts draw, with messages that name the remedy."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from greenlab.core.checks import integer
+from greenlab.core.names import ENERGY_BASES
+
 MAX_COLORS = 3  # more lines than this and the reader reads the legend instead of the chart
-BASES = ["measured", "modelled"]  # modelled joules are pale: never pass them off as measured
+BASES = list(ENERGY_BASES)  # modelled joules are pale: never pass them off as measured
 
 
 def require_columns(data: pd.DataFrame, *columns: str) -> None:
-    """Raise ValueError unless the frame has these columns and at least one row.
+    """Raise ValueError unless the frame has these columns and at least one row; TypeError if it is no frame.
 
     >>> require_columns(pd.DataFrame({"loss": [1.0]}), "loss", "energy_j")
     Traceback (most recent call last):
     ...
     ValueError: data lacks the column energy_j; it has loss. Rename or compute it before charting
     """
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(
+            f"data is {type(data).__name__}: give a pandas DataFrame with the columns {', '.join(map(str, columns))}"
+        )
     if missing := [column for column in columns if column not in data.columns]:
         word = "column" if len(missing) == 1 else "columns"
         raise ValueError(
-            f"data lacks the {word} {', '.join(missing)}; it has {', '.join(map(str, data.columns))}. "
+            f"data lacks the {word} {', '.join(map(str, missing))}; it has {', '.join(map(str, data.columns))}. "
             "Rename or compute it before charting"
         )
     if data.empty:
@@ -46,7 +53,9 @@ def require_unique(data: pd.DataFrame, *columns: str) -> None:
 
 
 def require_finite(data: pd.DataFrame, *columns: str) -> None:
-    """Raise ValueError unless these columns are numbers, none of them missing or infinite (a chart drops such silently).
+    """Raise ValueError unless these columns are numbers, none of them missing or infinite.
+
+    A chart leaves out such values without a word.
 
     >>> require_finite(pd.DataFrame({"loss": [1.0, float("nan")]}), "loss")
     Traceback (most recent call last):
@@ -60,8 +69,8 @@ def require_finite(data: pd.DataFrame, *columns: str) -> None:
         if bad.any():
             values = "value" if bad.sum() == 1 else "values"
             raise ValueError(
-                f"column {column} has {bad.sum()} missing or infinite {values}, first in row {data.index[bad.argmax()]}; "
-                "drop the row or compute the value"
+                f"column {column} has {bad.sum()} missing or infinite {values}, "
+                f"first in row {data.index[bad.argmax()]}; drop the row or compute the value"
             )
 
 
@@ -71,6 +80,7 @@ def require_few(data: pd.DataFrame, column: str, limit: int = MAX_COLORS) -> lis
     >>> require_few(pd.DataFrame({"model": ["dense", "moe", "dense"]}), "model")
     ['dense', 'moe']
     """
+    limit = integer("max_colors", limit, low=1)
     values = data[column].astype(str).unique().tolist()
     if len(values) > limit:
         raise ValueError(

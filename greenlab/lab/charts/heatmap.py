@@ -1,4 +1,4 @@
-"""Heat maps: one value for each pair, such as a distance per layer and block size, or an intensity per hour and month."""
+"""Heat maps: one value for each pair, such as an intensity for each hour and month."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
+from greenlab.core.checks import number
 from greenlab.lab.charts.frames import BASES
 from greenlab.lab.charts.slider import Slider, with_slider
 from greenlab.lab.theme import INK
@@ -27,12 +28,24 @@ def finish(
     width: int,
     height: int | alt.Step,
 ) -> alt.LayerChart:
-    """Layer the marks and give the chart its words, its size and its slider; ValueError if the words are missing."""
+    """Layer the marks and give the chart its words, its size and its slider.
+
+    Raises:
+        ValueError: if the title or the description is empty, or the width or the height is no positive number.
+        TypeError: if the title, the description, the subtitle or a size is of another kind.
+    """
     for name, text in (("title", title), ("description", description)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}={text!r:.80} is {type(text).__name__}: give words")
         if not text.strip():
             raise ValueError(
                 f"{name} is empty; the title states the finding, the description tells it to a screen reader"
             )
+    lines = subtitle if isinstance(subtitle, list) else [subtitle]
+    if not all(line is None or isinstance(line, str) for line in lines):
+        raise TypeError(f"subtitle={subtitle!r:.80} is {type(subtitle).__name__}: give words, a list of lines, or None")
+    width = round(number("width", width, above=0))
+    height = height if isinstance(height, alt.Step) else round(number("height", height, above=0))
     heading = alt.Title(title, subtitle=subtitle) if subtitle else alt.Title(title)
     chart: alt.LayerChart = with_slider(alt.layer(*layers), data, slider)
     return chart.properties(title=heading, description=description, width=width, height=height)
@@ -52,7 +65,9 @@ def goal_line(goal: Goal | None, axis: Literal["x", "y"], title: str) -> list[al
     """A dashed line across the chart with its words: what counts as good is part of the picture."""
     if goal is None:
         return []
-    value, words = goal
+    if not isinstance(goal, tuple) or len(goal) != 2 or not isinstance(goal[1], str):
+        raise TypeError(f"goal={goal!r:.80}: give a value on the axis and its words, such as (0.5, 'half')")
+    value, words = number("goal", goal[0]), goal[1]
     base = alt.Chart(pd.DataFrame({"goal": [value], "words": [words]}))
     if axis == "y":
         base = base.encode(alt.Y("goal:Q", title=title))

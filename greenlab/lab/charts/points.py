@@ -1,4 +1,4 @@
-"""Points: what is paid against what is got, such as energy against loss, with the name written beside each point."""
+"""Points: a cost against a benefit, such as energy against loss, with the name written beside each point."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def points(
         height: of the plot [px].
 
     Raises:
-        ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a basis
-            is unknown, or there are too many categories.
+        ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a
+            basis is unknown, or there are too many categories.
     """
     require_columns(data, x, y, *(column for column in (label, color, basis) if column))
     require_finite(data, x, y)

@@ -39,8 +39,8 @@ def roofline(
     """Draw one roof per machine and one point per work, both axes logarithmic.
 
     Args:
-        roofs: rows in order of intensity: roof (name), intensity [FLOP/byte], flops_per_s. With a column ``named`` (bool)
-            the named roofs carry their name at the right end, and the others are faint.
+        roofs: rows in order of intensity: roof (name), intensity [FLOP/byte], flops_per_s. With a column ``named``
+            (bool) the named roofs carry their name at the right end, and the others are faint.
         works: one row per point: work (the words beside it), kind (its colour and shape), intensity, flops_per_s.
         title: the finding, as a sentence.
         description: what the chart shows, for readers who do not see it.

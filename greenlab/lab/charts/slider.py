@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from greenlab.core.checks import number
 from greenlab.lab.charts.frames import require_columns, require_finite
 
 
@@ -27,6 +28,11 @@ class Slider:
     value: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("column", "label"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}={getattr(self, name)!r:.80}: give words")
+        if self.value is not None:
+            number("value", self.value)
         if not self.label.strip():
             raise ValueError("label is empty; say what the slider chooses, with its unit, for example 'Layers removed'")
 
@@ -49,6 +55,8 @@ def with_slider(chart: Any, data: pd.DataFrame, slider: Slider | None) -> Any:
     """
     if slider is None:
         return chart
+    if not isinstance(slider, Slider):
+        raise TypeError(f"slider={slider!r:.80} is {type(slider).__name__}: give Slider(column, label) or None")
     column = slider.column
     require_columns(data, column)
     require_finite(data, column)

@@ -135,7 +135,7 @@ def texts(material: Material, config: Config, batch: int) -> list[list[int]]:
 
 
 def time_models(material: Material, config: Config, rounds: int = 11) -> pd.DataFrame:
-    """Time reading and writing of the full and the pruned models in turn, beside what `core.cost` predicts."""
+    """Time reading and writing of the full and the pruned models in turn, beside what `core.model.cost` predicts."""
     shape = cost.TransformerShape.from_config(material.model.config)
     models = {0: material.model} | {
         n: layer_pruning.drop_layers(material.model, layer_pruning.best_block(material.distances, n), n)

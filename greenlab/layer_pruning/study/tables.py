@@ -147,14 +147,15 @@ def safe_cut(curve: pd.DataFrame, wrong: pd.DataFrame, healing: str = "none") ->
     tried = curve[(curve["method"] == "angular") & (curve["healing"] == healing)]
     kept = set(wrong.loc[(wrong["method"] == "angular") & (wrong["healing"] == healing), "n_removed"])
     safe = 0
-    for row in tried.sort_values("n_removed").itertuples():
-        if row.n_removed in kept:
-            lost, gained = changed_answers(wrong, row.n_removed, healing)
+    for n_removed, accuracy in tried.sort_values("n_removed")[["n_removed", "accuracy"]].itertuples(index=False):
+        n_removed = int(n_removed)
+        if n_removed in kept:
+            lost, gained = changed_answers(wrong, n_removed, healing)
         else:
-            lost, gained = max(0, round((whole["accuracy"] - row.accuracy) * whole["n_items"])), 0
+            lost, gained = max(0, round((whole["accuracy"] - float(accuracy)) * whole["n_items"])), 0
         if lost > gained and scoring.mcnemar(lost, gained) < CLEAR:
             break
-        safe = int(row.n_removed)
+        safe = n_removed
     return safe
 
 

@@ -1,1 +1,1 @@
-"""How each policy finds its hours: one file a kind of job and limit."""
+"""The algorithms that choose hours and regions: one file for each kind of job and limit."""

@@ -1,16 +1,16 @@
 """Jobs that run in one piece: the best start, and the best region with it.
 
-What a start costs is the difference of two running sums. Jobs of equal duration share the cost of every start; the least over
-the regions is taken once for all of them, and a sparse table answers "which start in this window is the cheapest" in two reads
-(Bender and Farach-Colton, "The LCA problem revisited", LATIN 2000, sec. 3). Where a duration has few jobs, looking at every
-start is less work, and is done instead. Both are exact; ties go to the earliest start.
+What a start costs is the difference of two running sums. Jobs of equal duration share the cost of every start; the
+least over the regions is taken once for all of them, and a sparse table answers "which start in this window is the
+cheapest" in two reads (Bender and Farach-Colton, "The LCA problem revisited", LATIN 2000, sec. 3). Where a duration has
+few jobs, looking at every start is less work, and is done instead. Both are exact; ties go to the earliest start.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.cumulative import Signal
 
 

@@ -1,8 +1,8 @@
 """Running sums of a signal: what a stretch of running costs is the difference of two of them.
 
-Signals that decide are first rounded to a grid so fine (one part in 2^33 of the largest value) that it changes no result, and
-so coarse that sums of a year of them are exact in float64. Equal choices then compare equal: nobody is sent to another hour by
-a rounding error, and a flat signal shifts nothing.
+Signals that decide are first rounded to a grid so fine (one part in 2^33 of the largest value) that it changes no
+result, and so coarse that sums of a year of them are exact in float64. Equal choices then compare equal: nobody is sent
+to another hour by a rounding error, and a flat signal shifts nothing.
 """
 
 from __future__ import annotations

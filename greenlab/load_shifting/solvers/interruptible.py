@@ -1,19 +1,22 @@
 """Jobs that may pause for free: the k cheapest steps of a window, and the best region with them.
 
-Which steps are the cheapest is an order statistic of a window. A wavelet matrix (Claude, Navarro and Ordonez, "The wavelet
-matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every count, gives the
-sum of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever the window.
+Which steps are the cheapest is an order statistic of a window. A wavelet matrix (Claude, Navarro and Ordonez, "The
+wavelet matrix", Information Systems 47, 2015, sec. 4) over the ranks of a year's steps, with a running sum beside every
+count, gives the sum of the k cheapest of any window in one descent of log2(T) levels: 14 for a year of hours, whatever
+the window.
 
-A job may run for a part of a step: of its most expensive one, if its duration is no whole number of steps, and of the last of
-its window, if the deadline lies within it. That is the optimum of the fractional knapsack over the window.
+A job may run for a part of a step: of its most expensive one, if its duration is no whole number of steps, and of the
+last of its window, if the deadline lies within it. That is the optimum of the fractional knapsack over the window.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.cumulative import Signal
+
+EPS = 1e-9  # of a step: less is a rounding error
 
 
 @njit(cache=True)
@@ -59,28 +62,31 @@ def _descend(counts, sums, zeros, left, right, k):
 
 @njit(cache=True)
 def _cheapest(counts, sums, zeros, costs, row, jobs, first, end, size, cost_out, rank_out, part_out, tail_out):
-    """Cost of the cheapest steps of each job's window; which they are follows from a rank, its part, and the tail's part."""
+    """Cost of the cheapest steps of each job's window.
+
+    A rank, the part of that step and the tail's part say which steps these are.
+    """
     for i in range(len(jobs)):
         j = jobs[i]
         left, right = first[j], int(end[j])
         tail = end[j] - right  # share of the last step that lies before the deadline
         work, n = size[j], right - left
         used = min(max(0.0, work - n), tail)  # the whole steps are not enough: the last one must help
-        if used < 1e-9:  # rounding of the duration, not work
+        if used < EPS:  # a rounding error of the duration, not work
             used, work = 0.0, min(work, float(n))
         cost = used * row[right] if used > 0.0 else 0.0
         work = min(work - used, float(n))  # 3.7 - 0.7 may be more than 3
-        k = int(np.ceil(work)) - 1
+        k = int(np.ceil(work - EPS)) - 1  # less than EPS beyond whole steps is a rounding error: no stretch of its own
         rank, part = -1, 0.0
         if k >= 0:
             rank, below = _descend(counts, sums, zeros, left, right, k)
-            part = work - k
+            part = min(work - k, 1.0)
             cost += below + part * costs[rank]
-            while tail - used > 1e-12 and k >= 0 and row[right] < costs[rank]:  # at most twice
+            while tail - used > EPS and k >= 0 and row[right] < costs[rank]:  # at most twice
                 swap = min(tail - used, part)
                 cost += swap * (row[right] - costs[rank])
                 used, part = used + swap, part - swap
-                if part <= 0.0:
+                if part <= EPS:
                     k -= 1
                     rank, part = -1, 0.0
                     if k >= 0:
@@ -99,7 +105,7 @@ def _pieces(ranks, jobs, first, end, rank, part, tail, job_out, start_out, stop_
         for t in range(left, right + 1):
             whole = 1.0 if t < right and ranks[t] < rank[i] else 0.0
             share = tail[i] if t == right else part[i] if ranks[t] == rank[i] else whole
-            if share <= 0.0:
+            if share <= EPS:
                 continue
             # a part of a step lies at its end if only the next step is used: fewer pauses
             joins = n > begun and stop_out[n - 1] == t

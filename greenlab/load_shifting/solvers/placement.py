@@ -1,16 +1,16 @@
 """Sharing capacity among jobs that run in one piece or pay for their pauses: place one after the other, then improve.
 
-Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most work first),
-each job takes the best place that is left, and then jobs are taken out and put back one at a time until nothing improves. A job
-that finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far the result is at most from the
-best.
+Packing such jobs is NP-hard, so this is a heuristic: several orders are tried (least slack, earliest deadline, most
+work first), each job takes the best place that is left, and then jobs are taken out and put back one at a time until
+nothing improves. A job that finds no room may push out one that can go elsewhere. `bounds.linear_program` says how far
+the result is at most from the best.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.chunks import solve_one
 
 EPS = 1e-9
@@ -18,15 +18,23 @@ EPS = 1e-9
 
 @njit(cache=True)
 def _best_piece(values, left, z, begin, end, size, power, earliest):
-    """Cheapest start at which every step has room for the job; its cost for 1 kW."""
-    whole = int(size)
+    """Cheapest start at which every step has room for the job, or the earliest such start.
+
+    Returns the start (-1 for none), and its cost for 1 kW.
+
+    The last step needs room for the part of it that is used.
+    """
+    whole = int(size + EPS)
     part = size - whole
+    if part <= EPS:
+        part = 0.0
+    room = power * (1.0 - EPS)
     best, best_s = np.inf, -1
     free = 0  # steps with room in a row, up to the one looked at
     running = 0.0
-    last = int(np.floor(end - size + 1e-9))
+    last = int(np.floor(end - size + EPS))
     for t in range(begin, last + whole):
-        if left[z, t] >= power - EPS:
+        if left[z, t] >= room:
             free += 1
             running += values[z, t]
         else:
@@ -35,17 +43,21 @@ def _best_piece(values, left, z, begin, end, size, power, earliest):
             running -= values[z, t - whole]
         s = t - whole + 1
         if free >= whole and s >= begin and whole > 0:
-            if part > EPS and left[z, s + whole] < power * part - EPS:
+            if part > 0.0 and left[z, s + whole] < room * part:
                 continue
-            cost = float(s) if earliest else running + (part * values[z, s + whole] if part > EPS else 0.0)
+            cost = running + (part * values[z, s + whole] if part > 0.0 else 0.0)
             if cost < best:
                 best, best_s = cost, s
+            if earliest:
+                break
     if whole == 0:
         for s in range(begin, last + 1):
-            if left[z, s] >= power * part - EPS:
-                cost = float(s) if earliest else part * values[z, s]
+            if left[z, s] >= room * part:
+                cost = part * values[z, s]
                 if cost < best:
                     best, best_s = cost, s
+                if earliest:
+                    break
     return best, best_s
 
 
@@ -63,6 +75,7 @@ def _find(
     left,
     j,
     may,
+    home,
     first,
     end,
     size,
@@ -75,32 +88,57 @@ def _find(
     per_step,
     earliest,
 ):
-    """Best place of one job in what is left: cost, zone, chunks."""
-    best, best_z, best_chunks = np.inf, -1, np.zeros((0, 2))
+    """Best place of one job in the room that is left: cost, zone, chunks.
+
+    With ``earliest`` the wait for room counts before the cost.
+    """
+    best, best_z, best_chunks, best_wait = np.inf, -1, np.zeros((0, 2)), 1 << 60
     for z in range(values.shape[0]):
         begin = first[j] + move_steps[j, z]
         if not may[j, z] or end[j] - begin < size[j] - 1e-7:
             continue
+        wait = 0
         if pausing[j]:
-            row = values[z, begin : int(np.ceil(end[j] - EPS))].copy()
-            for i in range(len(row)):
-                if left[z, begin + i] < power[j] - EPS:
-                    row[i] = np.inf
-            cost, chunks = solve_one(row, end[j] - begin, size[j], overhead[j], shortest[j])
+            stop = int(np.ceil(end[j] - EPS))
+            row = values[z, begin:stop].copy()
+            share = np.minimum(left[z, begin:stop] / power[j], 1.0)
+            cost, chunks = solve_one(row, share, end[j] - begin, size[j], overhead[j], shortest[j], True)
             chunks = chunks + begin
         else:
             cost, s = _best_piece(values, left, z, begin, end[j], size[j], power[j], earliest)
             chunks = np.array([[float(s), s + size[j]]])
-        if not earliest:
-            cost = cost * per_step[j] + move_cost[j, z]
-        if cost < best:
+            if earliest:
+                wait = s - begin
+        cost = cost * per_step[j] + move_cost[j, z]
+        if cost == np.inf or wait > best_wait:
+            continue
+        if wait < best_wait or cost < best or (cost == best and z == home[j]):
             best, best_z, best_chunks = cost, z, chunks
+            if earliest:
+                best_wait = wait
     return best, best_z, best_chunks
 
 
 @njit(cache=True)
-def _place(values, room, order, may, first, end, size, power, pausing, overhead, shortest, move_cost, move_steps, per_step,
-           earliest, rounds):  # fmt: skip
+def _place(
+    values,
+    room,
+    order,
+    may,
+    home,
+    first,
+    end,
+    size,
+    power,
+    pausing,
+    overhead,
+    shortest,
+    move_cost,
+    move_steps,
+    per_step,
+    earliest,
+    rounds,
+):
     """Place jobs in an order, then take each out and put it back; return cost, zone and chunks of every job."""
     n = len(first)
     left, cost, zone = room.copy(), np.full(n, np.inf), np.full(n, -1)
@@ -111,8 +149,24 @@ def _place(values, room, order, may, first, end, size, power, pausing, overhead,
             if r > 0 and zone[j] >= 0:
                 for c in range(len(chunks[j])):
                     _book(left, zone[j], chunks[j][c, 0], chunks[j][c, 1], -power[j])
-            found, z, where = _find(values, left, j, may, first, end, size, power, pausing, overhead, shortest, move_cost,
-                                    move_steps, per_step, earliest)  # fmt: skip
+            found, z, where = _find(
+                values,
+                left,
+                j,
+                may,
+                home,
+                first,
+                end,
+                size,
+                power,
+                pausing,
+                overhead,
+                shortest,
+                move_cost,
+                move_steps,
+                per_step,
+                earliest,
+            )
             if found < cost[j] - 1e-9 * max(1.0, abs(found)):
                 cost[j], zone[j], chunks[j] = found, z, where
                 changed = True
@@ -129,14 +183,46 @@ def _place(values, room, order, may, first, end, size, power, pausing, overhead,
                 continue
             for c in range(len(chunks[other])):
                 _book(left, zone[other], chunks[other][c, 0], chunks[other][c, 1], -power[other])
-            mine, z, where = _find(values, left, j, may, first, end, size, power, pausing, overhead, shortest, move_cost,
-                                   move_steps, per_step, earliest)  # fmt: skip
+            mine, z, where = _find(
+                values,
+                left,
+                j,
+                may,
+                home,
+                first,
+                end,
+                size,
+                power,
+                pausing,
+                overhead,
+                shortest,
+                move_cost,
+                move_steps,
+                per_step,
+                earliest,
+            )
             done = False
             if mine < np.inf:
                 for c in range(len(where)):
                     _book(left, z, where[c, 0], where[c, 1], power[j])
-                theirs, other_z, elsewhere = _find(values, left, other, may, first, end, size, power, pausing, overhead,
-                                                   shortest, move_cost, move_steps, per_step, earliest)  # fmt: skip
+                theirs, other_z, elsewhere = _find(
+                    values,
+                    left,
+                    other,
+                    may,
+                    home,
+                    first,
+                    end,
+                    size,
+                    power,
+                    pausing,
+                    overhead,
+                    shortest,
+                    move_cost,
+                    move_steps,
+                    per_step,
+                    earliest,
+                )
                 if theirs < np.inf:
                     cost[other], zone[other], chunks[other] = theirs, other_z, elsewhere
                     cost[j], zone[j], chunks[j] = mine, z, where

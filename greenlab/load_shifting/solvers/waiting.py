@@ -1,10 +1,10 @@
-"""Policies that do not look for the optimum, as published schedulers do: a threshold, and carbon saved per time waited."""
+"""Policies of published schedulers that do not look for the optimum: a threshold, and carbon saved per hour."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from greenlab.core.compiled import njit
 from greenlab.load_shifting.solvers.contiguous import _start_cost
 from greenlab.load_shifting.solvers.cumulative import Signal
 
@@ -29,8 +29,8 @@ def carbon_per_wait(
 ) -> np.ndarray:
     """Start with the most carbon saved per hour until completion, waiting and running: "Carbon-Time" of GAIA.
 
-    After Hanafy et al., "Going Green for Less Green", ASPLOS 2024, sec. 4, and its code, which divides what is saved against
-    starting at once by the time from arrival to completion.
+    After Hanafy et al., "Going Green for Less Green", ASPLOS 2024, sec. 4, and its code, which divides what is saved
+    against starting at once by the time from arrival to completion.
     """
     return _per_wait(signal.sums, signal.values, home, first, last, size)
 

@@ -1,11 +1,11 @@
-"""Chapter 9's long run: what waiting, moving and both save in real hours, and what eats it up again.
+"""Chapter 9's long run: what waiting, moving and both save in real hours, and what makes the saving smaller.
 
-``python -m greenlab.load_shifting.study`` runs it (restartable, a few minutes) and writes data/studies/load_shifting; `load`
-reads the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe, the marginal signal
-and the tariff are MODELLED.
+``python -m greenlab.load_shifting.study`` runs it (restartable, a few minutes) and writes data/studies/load_shifting;
+`load` reads the committed tables. Everything is simulated over computed hours of 25 countries; zones outside Europe,
+the marginal signal and the tariff are MODELLED.
 
-Beyond one machine, `sweep` runs independent scenarios (region, policy, seed, year) one after the other, on the cores through
-joblib, or on a Dask cluster whose client is handed over; the table is the same. There is no engine of our own.
+Beyond one machine, `sweep` runs independent scenarios (region, policy, seed, year) one after the other, on the cores
+through joblib, or on a Dask cluster whose client is handed over; the table is the same. There is no engine of our own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,19 @@ CHAPTER = "load_shifting"
 DEFAULT = Config()
 ARGUMENTS = ("jobs", "traces", "policy", "capacity", "pue", "transfer", "forecast", "signal")
 STEPS = {
-    "profile": at_home.profile, "temporal": at_home.temporal, "forecasts": at_home.forecasts, "pauses": at_home.pauses,
-    "front": at_home.front, "signals": at_home.signals, "reach": elsewhere.reach, "sun": elsewhere.follow_the_sun,
-    "transfers": elsewhere.transfers, "photons": elsewhere.photons, "data_moved": elsewhere.data_moved, "pairs": elsewhere.pairs,
-}  # fmt: skip
+    "profile": at_home.profile,
+    "temporal": at_home.temporal,
+    "forecasts": at_home.forecasts,
+    "pauses": at_home.pauses,
+    "front": at_home.front,
+    "signals": at_home.signals,
+    "reach": elsewhere.reach,
+    "sun": elsewhere.follow_the_sun,
+    "transfers": elsewhere.transfers,
+    "photons": elsewhere.photons,
+    "data_moved": elsewhere.data_moved,
+    "pairs": elsewhere.pairs,
+}
 WEEKLY = {"capacity": elsewhere.capacity, "gap": elsewhere.gap}
 
 
@@ -68,11 +77,11 @@ def sweep(scenarios: Iterable[Mapping[str, Any]], client: Any = None, n_jobs: in
     """Run independent scenarios and return one row for each, in their order.
 
     Args:
-        scenarios: dicts with the arguments of `greenlab.load_shifting.simulate` (jobs, traces and policy at least); every other
-            entry, as region, seed or year, labels the row.
+        scenarios: dicts with the arguments of `greenlab.load_shifting.simulate` (jobs, traces and policy at least);
+            every other entry, as region, seed or year, labels the row.
         client: a ``dask.distributed.Client``; the scenarios then run on its cluster.
-        n_jobs: processes on this machine, when there is no client; -1 for all cores. A scenario takes milliseconds, so one
-            is the fastest up to some hundred scenarios.
+        n_jobs: processes on this machine, when there is no client; -1 for all cores. A scenario takes milliseconds, so
+            one is the fastest up to some hundred scenarios.
 
     Returns:
         The labels, then the columns of `Schedule.metrics`.

@@ -1,6 +1,7 @@
 """What the study simulates at home: waiting and pausing, forecasts, checkpoints, idle machines, tariffs and signals.
 
-Each function is a step of `greenlab.load_shifting.study.run` and returns rows. One job of a day begins in every hour of the year.
+Each function is a step of `greenlab.load_shifting.study.run` and returns rows. One job of a day begins in every hour of
+the year.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from greenlab.core import grid
+from greenlab.core import facts, grid
 from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting import AR1, Jobs, compare_signals, pareto, simulate
 from greenlab.load_shifting.study.config import Config
@@ -27,7 +28,7 @@ def hours(zones: tuple[str, ...], year: int) -> Traces:
 
 
 def zone_names(basis: str | None = None, year: int | None = None) -> tuple[str, ...]:
-    """Zones by basis ("computed" or "MODELLED"; None for all) that have the year."""
+    """Zones by basis ("computed" or "modelled"; None for all) that have the year."""
     table = grid.zones()
     rows = zip(table["zone"], table["basis"], table["years"], strict=True)
     return tuple(zone for zone, b, years in rows if basis in (None, b) and (year is None or year in years))
@@ -55,17 +56,27 @@ def temporal(config: Config) -> Rows:
                     jobs = day_jobs(config, traces, duration_h=duration, slack_h=slack, interruptible=pause)
                     found = simulate(jobs, traces, "k_cheapest").metrics()
                     rows.append(
-                        {"zone": zone, "basis": basis[zone], "year": year, "duration_h": duration, "slack_h": slack,
-                         "pauses": pause, "g_per_kwh": 1e3 * found["baseline_kg"] / found["energy_kwh"],
-                         "saved_pct": found["saved_pct"], "delay_p50_h": found["delay_p50_h"], "delay_p95_h": found["delay_p95_h"]}
-                    )  # fmt: skip
+                        {
+                            "zone": zone,
+                            "basis": basis[zone],
+                            "year": year,
+                            "duration_h": duration,
+                            "slack_h": slack,
+                            "pauses": pause,
+                            "g_per_kwh": 1e3 * found["baseline_kg"] / found["energy_kwh"],
+                            "saved_pct": found["saved_pct"],
+                            "delay_p50_h": found["delay_p50_h"],
+                            "delay_p95_h": found["delay_p95_h"],
+                        }
+                    )
     return rows
 
 
 def profile(config: Config) -> Rows:
     """The average day of every zone: intensity, and the share that sun and wind leave to the others.
 
-    Month 0 is the whole year, by the hour in UTC; some zones come month by month as well, by the hour of their own clocks.
+    Month 0 is the whole year, by the hour in UTC; some zones come month by month as well, by the hour of their own
+    clocks.
     """
     rows: Rows = []
     names = grid.zones().set_index("zone")
@@ -86,7 +97,10 @@ def profile(config: Config) -> Rows:
 
 
 def forecasts(config: Config) -> Rows:
-    """What errors of the forecast cost: perfect, yesterday again, independent errors and errors with memory, over seeds."""
+    """What errors of the forecast cost, over seeds.
+
+    The forecasts are perfect, repeat yesterday, or have independent errors or errors with memory.
+    """
     rows: Rows = []
     for zone in config.forecast_zones:
         traces = hours((zone,), config.year)
@@ -154,13 +168,13 @@ def front(config: Config) -> Rows:
 def merit_order(zone: str, year: int, last: str, floor: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
     """A MODELLED marginal intensity ``(T,)`` [g/kWh] and whether wind or sun would be curtailed ``(T,)``.
 
-    One more kWh comes from the fuel that is dispatched last, "gas" or "coal", while it runs above the share that it keeps in its
-    quietest hours (the ``floor`` quantile of the year: heat, reserves); from the other fuel when only that one does; and from
-    curtailed wind and sun when neither does. Imports, storage and the grid's bottlenecks are left out: nobody can observe the
-    marginal plant, and this is a bracket of two simple orders and no more.
+    One more kWh comes from the fuel that is dispatched last, "gas" or "coal", while it runs above the share that it
+    keeps in its quietest hours (the ``floor`` quantile of the year: heat, reserves); from the other fuel when only that
+    one does; and from curtailed wind and sun when neither does. Imports, storage and the grid's bottlenecks are left
+    out: nobody can observe the marginal plant, and this is a bracket of two simple orders and no more.
     """
     shares = grid.generation(zone, year).pivot(index="time", columns="source", values="share")
-    gram = {"gas": 490.0, "coal": 820.0}
+    gram = {fuel: facts.value(f"ipcc-{fuel}") for fuel in ("gas", "coal")}
     above = {fuel: (shares[fuel] > np.quantile(shares[fuel], floor) + 0.01).to_numpy() for fuel in gram}
     other = "coal" if last == "gas" else "gas"
     value = np.select([above[last], above[other]], [gram[last], gram[other]], 0.0)

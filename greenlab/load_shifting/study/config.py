@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Config:
     """The settings; a step is run again when one of them changes.
 
-    The works of ``works`` are (name, gigabytes moved, kilowatt-hours computed, basis of the kilowatt-hours): "cited" from facts or
-    "assumed" by us. The gigabytes are our estimates in every row.
+    The works of ``works`` are (name, gigabytes moved, kilowatt-hours computed, basis of the kilowatt-hours): "cited"
+    from facts or "assumed" by us. The gigabytes are our estimates in every row.
     """
 
     year: int = 2019  # the only one that all 25 countries have
@@ -38,7 +38,9 @@ class Config:
     reach_km: tuple[float, ...] = (0, 500, 1000, 1500, 2000, 3000, 5000)
     reach_every_h: int = 3
     fleet_zones: tuple[str, ...] = ("DE", "PL", "FR", "SE", "ES", "GB", "IT", "DK")
-    fleet_weeks: tuple[int, ...] = (3, 11, 19, 27, 35, 43)
+    fleet_weeks: tuple[int, ...] = (3, 11, 19, 27, 35, 43)  # the first of the weeks that are counted
+    fleet_counted: int = 2  # weeks whose jobs are counted
+    fleet_margin: int = 2  # weeks of arrivals before and after them, so that the machines are as full at both ends
     utilisation: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     flexible_share: float = 0.25
     transfer_pairs: tuple[tuple[str, str], ...] = (("PL", "SE"), ("DE", "SE"), ("GB", "FR"), ("DE", "DK"), ("FR", "SE"))

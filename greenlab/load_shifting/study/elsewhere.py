@@ -5,19 +5,21 @@ Each function is a step of `greenlab.load_shifting.study.run` and returns rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from greenlab.core import facts, grid
 from greenlab.core.grid.traces import Traces
-from greenlab.load_shifting import Jobs, Transfer, bounds, simulate
+from greenlab.load_shifting import Jobs, Policy, Schedule, Transfer, bounds, simulate
 from greenlab.load_shifting.study.at_home import Rows, day_jobs, hours, zone_names
 from greenlab.load_shifting.study.config import Config
 
 EARTH_KM = 6371.0
 FOSSIL, CLEAN = ("coal", "gas"), ("solar-utility", "hydro", "wind-onshore", "wind-offshore", "nuclear", "geothermal")
-FLEET_H = 7 * 24  # hours in which jobs arrive
+WEEK_H = 7 * 24
+JOB_KW, EVERY_H = 60.0, 6  # of the fleet: each job's power, and hours from one to the next in each country
 
 
 def distance_km(a: str, b: str) -> float:
@@ -47,8 +49,12 @@ def reach(config: Config) -> Rows:
 
 
 def _reached(config: Config, traces: Traces, home: str, cleanest: str) -> Rows:
-    ways = (("at once, the cleanest of the year", "now", False), ("at once, the cleanest for each job", "best_region", False),
-            ("with a day of slack", "joint", False), ("with a day of slack and pauses", "joint", True))  # fmt: skip
+    ways = (
+        ("at once, the cleanest of the year", "now", False),
+        ("at once, the cleanest for each job", "best_region", False),
+        ("with a day of slack", "joint", False),
+        ("with a day of slack and pauses", "joint", True),
+    )
     rows = []
     base = simulate(day_jobs(config, traces, every_h=config.reach_every_h, home=home), traces, "now").metrics()[
         "carbon_kg"
@@ -62,7 +68,10 @@ def _reached(config: Config, traces: Traces, home: str, cleanest: str) -> Rows:
 
 
 def follow_the_sun(config: Config) -> Rows:
-    """Work that may go round the world against work that stays, for short and long jobs; zones outside Europe are MODELLED."""
+    """Compare work that may go round the world with work that stays, for short and long jobs.
+
+    Zones outside Europe are MODELLED.
+    """
     rows: Rows = []
     sunny = ("US-CAL", "ES", "AU", "CL", "JP", "IN")
     traces = hours(sunny, config.year)
@@ -75,64 +84,114 @@ def follow_the_sun(config: Config) -> Rows:
     return rows
 
 
-def fleet(config: Config, week: int) -> tuple[Jobs, Traces]:
-    """Eight countries with equal machines: in each, a job of a day that draws 60 kW arrives every six hours of a week.
+def fleet(config: Config, week: int) -> tuple[Jobs, Traces, np.ndarray]:
+    """Eight countries with equal machines: in each, a job arrives every six hours for some weeks.
 
-    240 kW run in the mean. Where the home is does not matter to the exact policies, only to the baseline.
+    A job takes a day and draws 60 kW.
+
+    240 kW run in the mean. Only the jobs of the weeks in the middle are counted: before them the machines fill, after
+    them the last jobs would find them empty. Where the home is does not matter to the exact policies, only to the
+    baseline.
+
+    Returns:
+        Jobs, traces, and which jobs are counted ``(n,)``.
     """
-    names, start = config.fleet_zones, week * FLEET_H
+    names, margin = config.fleet_zones, config.fleet_margin * WEEK_H
+    start, counted = week * WEEK_H - margin, config.fleet_counted * WEEK_H
     full = hours(names, config.year)
-    n = FLEET_H + int(config.duration_h + config.slack_h)
+    arrivals = counted + 2 * margin
+    n = arrivals + int(config.duration_h + config.slack_h)
     traces = Traces(names, full.time(start), 1.0, full.intensity_g_per_kwh[:, start : start + n])
-    arrival = np.arange(0, FLEET_H, 6)
-    jobs = Jobs(np.tile(arrival, len(names)), config.duration_h, 60.0, config.slack_h,
+    arrival = np.arange(0, arrivals, EVERY_H)
+    jobs = Jobs(np.tile(arrival, len(names)), config.duration_h, JOB_KW, config.slack_h,
                 interruptible=True, home=np.repeat(np.array(names, dtype=object), len(arrival)))  # fmt: skip
-    return jobs, traces
+    return jobs, traces, (jobs.arrival_h >= margin) & (jobs.arrival_h < margin + counted)
+
+
+def mean_kw(config: Config) -> float:
+    """Power that the fleet draws in each country in the mean [kW]."""
+    return JOB_KW * config.duration_h / EVERY_H
+
+
+def busy_share(schedule: Schedule, config: Config, room_kw: float) -> float:
+    """Share of the machines of all countries at work in the weeks that are counted (0 to 1)."""
+    load = schedule.pieces.load(schedule.jobs.power_kw, len(schedule.traces.zones), schedule.traces.n_steps)
+    margin = config.fleet_margin * WEEK_H
+    return float(load[:, margin : margin + config.fleet_counted * WEEK_H].mean() / room_kw)
 
 
 def capacity(config: Config, week: int) -> Rows:
-    """Saving against how full the machines are: at home, anywhere, and with only some of the work flexible."""
-    jobs, traces = fleet(config, week)
-    mean_kw, rows = 240.0, list[dict[str, Any]]()
+    """Saving against how full the machines are: at home, anywhere, and with only some of the work flexible.
+
+    Anywhere means in any country, from hour to hour: the work may follow the wind while it runs, and moving is free.
+
+    What is not flexible runs at once, at home, and takes its mean power from the machines; the flexible work is scaled
+    to all of the fleet.
+    """
+    jobs, traces, counted = fleet(config, week)
+    mean, rows = mean_kw(config), list[dict[str, Any]]()
     for utilisation in config.utilisation:
         for share in (1.0, config.flexible_share):
-            # what is not flexible runs at once, at home, and takes its mean power from the machines
-            room = (
-                mean_kw / utilisation - (1 - share) * mean_kw
-            ) / share  # for the flexible share, scaled to all of it
-            for policy in ("k_cheapest", "joint"):
-                found = simulate(jobs, traces, policy, capacity=room).metrics()
-                rows.append({"week": week, "utilisation": utilisation, "flexible": share, "policy": policy,
-                             "saved_pct": share * found["saved_pct"], "missed": found["missed"],
-                             "moved_pct": found["moved_pct"], "delay_p95_h": found["delay_p95_h"]})  # fmt: skip
+            room = (mean / utilisation - (1 - share) * mean) / share
+            for policy in (Policy("k_cheapest"), Policy("joint", migrate=True)):
+                schedule = simulate(jobs, traces, policy, capacity=room)
+                ok = schedule.scheduled & counted
+                saved = 100 * (1 - schedule.carbon_g[ok].sum() / schedule.baseline_g[ok].sum())
+                flexible = busy_share(schedule, config, room)  # of the room for flexible work
+                busy = (share * flexible * room + (1 - share) * mean) / (mean / utilisation)
+                rows.append(
+                    {"week": week, "utilisation": utilisation, "flexible": share, "policy": policy.name, "busy": busy,
+                     "saved_pct": float(share * saved), "missed": int((~schedule.scheduled).sum()),
+                     "moved_pct": 100 * float((schedule.region[ok] != schedule.windows.home[ok]).mean()),
+                     "delay_p95_h": float(np.percentile(schedule.delay_h[ok], 95))}
+                )  # fmt: skip
     return rows
 
 
 def gap(config: Config, week: int) -> Rows:
-    """How far from the linear program: jobs that pause are shared out exactly, jobs in one piece by a heuristic."""
-    jobs, traces = fleet(config, week)
+    """How far the schedules are from the bound of the linear program.
+
+    Jobs that pause are shared out exactly; the other jobs and the regions are chosen by a heuristic.
+    """
+    jobs, traces, _ = fleet(replace(config, fleet_margin=0), week)
     three = ("DE", "PL", "DK")
     traces = traces.select(three)
     keep = np.isin(jobs.home.astype(str), three)
     rows: Rows = []
+    ways: tuple[tuple[str, bool, str | Policy, str], ...] = (
+        ("k_cheapest", True, "k_cheapest", "home"),
+        ("best_start", False, "best_start", "home"),
+        ("joint", True, "joint", "any"),
+        ("joint, migrating", True, Policy("joint", migrate=True), "any"),
+    )
     for utilisation in config.utilisation[3:]:
-        room = 240.0 / utilisation
-        for pause, policy, regions in (
-            (True, "k_cheapest", "home"),
-            (False, "best_start", "home"),
-            (True, "joint", "any"),
-        ):
+        room = mean_kw(config) / utilisation
+        for name, pause, policy, regions in ways:
             some = Jobs(
-                jobs.arrival_h[keep], config.duration_h, 60.0, config.slack_h, interruptible=pause, home=jobs.home[keep]
+                jobs.arrival_h[keep],
+                config.duration_h,
+                JOB_KW,
+                config.slack_h,
+                interruptible=pause,
+                home=jobs.home[keep],
             )
             found = simulate(some, traces, policy, capacity=room).metrics()
             bound = bounds.linear_program(some, traces, room, regions=regions)
-            assert bound.carbon_kg is not None or found["missed"]
             above = (
                 None if found["missed"] or bound.carbon_kg is None else 100 * (found["carbon_kg"] / bound.carbon_kg - 1)
             )
-            rows.append({"week": week, "utilisation": utilisation, "pauses": pause, "policy": policy, "missed": found["missed"],
-                         "saved_pct": found["saved_pct"], "above_lp_pct": above, "feasible": bound.feasible})  # fmt: skip
+            rows.append(
+                {
+                    "week": week,
+                    "utilisation": utilisation,
+                    "pauses": pause,
+                    "policy": name,
+                    "missed": found["missed"],
+                    "saved_pct": found["saved_pct"],
+                    "above_lp_pct": above,
+                    "feasible": bound.feasible,
+                }
+            )
     return rows
 
 
@@ -151,15 +210,25 @@ def transfers(config: Config) -> Rows:
 
 
 def photons(config: Config) -> Rows:
-    """Works by data and energy: what moving the data takes, what a power line of 1,000 km would lose, and what moving saves."""
+    """Works by their data and energy: what moving takes and saves, and what a power line of 1,000 km would lose."""
     _, high = facts.low_high("network-energy")
     a, b = (float(hours((z,), config.year).intensity_g_per_kwh.mean()) for z in ("DE", "SE"))
     rows: Rows = []
     for work, gb, kwh, basis in config.works:
         network = high * gb / kwh
         net = 100 * (1 - (b + network * (a + b) / 2) / a)
-        rows.append({"work": work, "gb": gb, "kwh": kwh, "basis": basis, "gb_per_kwh": gb / kwh, "network_pct": 100 * network,
-                     "line_pct": facts.value("hvdc-loss"), "saved_de_se_pct": net})  # fmt: skip
+        rows.append(
+            {
+                "work": work,
+                "gb": gb,
+                "kwh": kwh,
+                "basis": basis,
+                "gb_per_kwh": gb / kwh,
+                "network_pct": 100 * network,
+                "line_pct": facts.value("hvdc-loss"),
+                "saved_de_se_pct": net,
+            }
+        )
     return rows
 
 
@@ -176,7 +245,7 @@ def data_moved(config: Config) -> Rows:
 
 
 def pairs(config: Config) -> Rows:
-    """How many times dirtier one is than the other: all pairs of zones (means of the year) and of the IPCC's medians."""
+    """How many times dirtier one of two is: all pairs of zones (means of the year) and of the IPCC's medians."""
     rows: Rows = []
     names = zone_names(None, config.year)
     means = dict(zip(names, hours(names, config.year).intensity_g_per_kwh.mean(axis=1), strict=True))
@@ -184,9 +253,16 @@ def pairs(config: Config) -> Rows:
     for dirty in names:
         for clean in names:
             if means[dirty] > means[clean]:
-                modelled = "MODELLED" in (basis[dirty], basis[clean])
-                rows.append({"kind": "grids", "dirty": dirty, "clean": clean, "times": means[dirty] / means[clean],
-                             "basis": "MODELLED" if modelled else "computed"})  # fmt: skip
+                modelled = "modelled" in (basis[dirty], basis[clean])
+                rows.append(
+                    {
+                        "kind": "grids",
+                        "dirty": dirty,
+                        "clean": clean,
+                        "times": means[dirty] / means[clean],
+                        "basis": "modelled" if modelled else "computed",
+                    }
+                )
     for dirty in FOSSIL:
         for clean in CLEAN:
             times = facts.value(f"ipcc-{dirty}") / facts.value(f"ipcc-{clean}")

@@ -38,7 +38,10 @@ def by_country(temporal: pd.DataFrame, year: int, slack_h: float = 24, duration_
 
 
 def mean_both_ways(temporal: pd.DataFrame, year: int) -> pd.DataFrame:
-    """The mean over countries as a mean of percentages, and as grams saved over the mean: pauses, of_percent, of_grams."""
+    """The mean saving over countries in two ways: pauses, of_percent, of_grams.
+
+    One is a mean of percentages, the other the mean of grams saved over the mean of grams.
+    """
     rows = at(temporal, year=year, slack_h=24, duration_h=24, basis="computed")
     grams = (rows["saved_pct"] * rows["g_per_kwh"]).groupby(rows["pauses"]).sum()
     total = rows["g_per_kwh"].groupby(rows["pauses"]).sum()
@@ -81,19 +84,30 @@ def by_utilisation(capacity: pd.DataFrame) -> pd.DataFrame:
     return found.assign(line=line)
 
 
+def busy(capacity: pd.DataFrame, utilisation: float) -> float:
+    """Measured share of the machines at work at a nominal utilisation: mean over weeks, policies, flexible shares."""
+    return float(at(capacity, utilisation=utilisation)["busy"].mean())
+
+
 def spread_of_pairs(pairs: pd.DataFrame) -> dict[str, float]:
-    """Of all pairs of computed grids: how many, median and largest ratio, shares [%] of 30 to 40 times and of 30 or more."""
+    """Ratios of all pairs of computed grids.
+
+    Gives how many pairs, the median and largest ratio, and the shares [%] of 30 to 40 times and of 30 or more.
+    """
     times = at(pairs, kind="grids", basis="computed")["times"]
     return {
-        "pairs": float(len(times)), "pairs-median": float(times.median()), "pairs-max": float(times.max()),
-        "pairs-30-to-40": 100 * float(times.between(30, 40).mean()), "pairs-30": 100 * float((times >= 30).mean()),
-    }  # fmt: skip
+        "pairs": float(len(times)),
+        "pairs-median": float(times.median()),
+        "pairs-max": float(times.max()),
+        "pairs-30-to-40": 100 * float(times.between(30, 40).mean()),
+        "pairs-30": 100 * float((times >= 30).mean()),
+    }
 
 
 def quality_gate(
     tables: dict[str, pd.DataFrame], zones: tuple[str, ...] = ("DE", "DK", "PL"), year: int = 2019
 ) -> pd.DataFrame:
-    """What is left of the saving of a 24-hour job that may pause, with a day of slack, when something real happens to it.
+    """What each real limit leaves of the saving of a 24-hour job that may pause and has a day of slack.
 
     Returns:
         One row a case, one column a zone [% saved]; the last two rows are the delay [h].

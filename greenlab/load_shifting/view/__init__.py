@@ -1,4 +1,4 @@
-"""Chapter 9 as the reader sees it: its charts. The widgets stand in `load_shifting_widgets` and `load_shifting_own`."""
+"""The charts of chapter 9; its widgets are in ``widget.py`` and ``upload.py``, its slider chart in ``twin.py``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import grid
+from greenlab.core.names import MODELLED
 from greenlab.lab.charts import Slider, dots, heatmap, lines, points, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.charts.slider import span, with_slider
@@ -16,7 +17,7 @@ from greenlab.load_shifting.study import tables as work
 from greenlab.load_shifting.view import exercises  # noqa: F401 - registers the exercises
 from greenlab.load_shifting.view.twin import plan_twin
 from greenlab.load_shifting.view.upload import OwnGrid, plain_csv
-from greenlab.load_shifting.view.widget import MODELLED, label, shift, shift_explorer, timeline
+from greenlab.load_shifting.view.widget import label, shift, shift_explorer, timeline
 
 __all__ = ["OwnGrid", "country_chart", "day_map", "day_strip", "duck_twin", "error_chart", "fleet_chart", "front_chart"]
 __all__ += ["pairs_chart", "photons_chart", "plain_csv", "plan_twin", "reach_chart", "shift", "shift_explorer"]
@@ -26,7 +27,7 @@ SAVED = "Carbon saved [%]"
 
 
 def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the average day of every zone as a row of hours, the dirtiest on top; modelled zones say so in their name."""
+    """Draw the average day of every zone as a row of hours, the dirtiest on top; names of modelled zones say so."""
     rows = work.at(profile, month=0)
     order = rows.groupby("zone")["intensity_g_per_kwh"].mean().sort_values(ascending=False).index
     rows = rows.assign(
@@ -35,11 +36,19 @@ def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
         rank=rows["zone"].map({z: i for i, z in enumerate(order)}),
     )
     chart = heatmap(
-        rows.sort_values(["rank", "hour"])[["hour", "place", "intensity_g_per_kwh"]], "hour", "place", "intensity_g_per_kwh",
-        title=title, subtitle="each row: the average day of a grid in 2019; bright is dirty. MODELLED rows have no real hours",
+        rows.sort_values(["rank", "hour"])[["hour", "place", "intensity_g_per_kwh"]],
+        "hour",
+        "place",
+        "intensity_g_per_kwh",
+        title=title,
+        subtitle="each row: the average day of a grid in 2019; bright is dirty. MODELLED rows have no real hours",
         description="Heat map of carbon intensity by hour of the day for 25 European countries and 11 modelled zones",
-        x_title="Hour of the day (UTC)", y_title="", value_title="g CO₂e/kWh", width=WIDTH - 130, height=36 * 15,
-    )  # fmt: skip
+        x_title="Hour of the day (UTC)",
+        y_title="",
+        value_title="g CO₂e/kWh",
+        width=WIDTH - 130,
+        height=36 * 15,
+    )
     names = [label(zone) for zone in order]  # every row has its name here, small
     chart.layer[0].encoding.y = alt.Y("place:O", title=None, sort=names).axis(labelFontSize=10).scale(paddingInner=0)
     return chart
@@ -62,10 +71,13 @@ def day_map(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     gram = base.mark_text(fontSize=10, dy=6).encode(text=alt.Text("intensity_g_per_kwh:Q", format=".0f"), color=ink)
     chart = with_slider(alt.layer(circles, code, gram), rows, Slider("hour", "Hour of the day (UTC)", 12))
     return chart.project("mercator").properties(
-        title=alt.Title(title, subtitle="the average day of 2019; move the slider through the day. Middle of each country"),
+        title=alt.Title(
+            title, subtitle="the average day of 2019; move the slider through the day. Middle of each country"
+        ),
         description="Map of 25 European countries as circles coloured by carbon intensity, with a slider for the hour",
-        width=WIDTH - 80, height=470,
-    )  # fmt: skip
+        width=WIDTH - 80,
+        height=470,
+    )
 
 
 def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -75,11 +87,21 @@ def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     )
     rows = rows[rows["zone"].isin(["DE", "IT", "US-CAL"])][["place", "hour", "month", "rest_pct"]]
     return lines(
-        rows, "hour", "rest_pct", color="place", color_title=None, title=title, zero=False, marks=True,
-        subtitle="share of generation that is neither sun nor wind, mean day of the month in 2019; California is MODELLED",
+        rows,
+        "hour",
+        "rest_pct",
+        color="place",
+        color_title=None,
+        title=title,
+        zero=False,
+        marks=True,
+        subtitle="share of generation that is neither sun nor wind, mean day of the month in 2019; "
+        "California is MODELLED",
         description="Share left by sun and wind by hour of the day in three grids, with a slider for the month",
-        x_title="Hour of the day (local clock)", y_title="Not from sun or wind [%]", slider=Slider("month", "Month", 6),
-    )  # fmt: skip
+        x_title="Hour of the day (local clock)",
+        y_title="Not from sun or wind [%]",
+        slider=Slider("month", "Month", 6),
+    )
 
 
 def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) -> Any:
@@ -98,7 +120,8 @@ def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) 
     ).properties(width=150, height=120)
     return marks.facet(column=alt.Column("plan:N", title=None, sort=names)).properties(
         title="Waiting saves a fifth here, pausing two fifths",
-        description="Bars of the intensity of a few hours; filled where the job runs: at once, at the best start, with a pause",
+        description="Bars of the intensity of a few hours; filled where the job runs: "
+        "at once, at the best start, with a pause",
     )
 
 
@@ -116,10 +139,16 @@ def country_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw each country's saving against how dirty its grid is."""
     rows = table[table["basis"] != MODELLED]
     chart = points(
-        rows, "g_per_kwh", "pauses_pct", label="zone", title=title, x_title=f"Mean of the year [{INTENSITY.split('[')[1]}",
-        y_title=SAVED, subtitle="a job of 24 hours that may pause, 24 hours of slack, 2019",
+        rows,
+        "g_per_kwh",
+        "pauses_pct",
+        label="zone",
+        title=title,
+        x_title=f"Mean of the year [{INTENSITY.split('[')[1]}",
+        y_title=SAVED,
+        subtitle="a job of 24 hours that may pause, 24 hours of slack, 2019",
         description="Saving by pausing against mean carbon intensity for 25 countries",
-    )  # fmt: skip
+    )
     for layer in chart.layer:
         layer.encoding.x.scale = alt.Scale(domain=[0, 750])
     return chart
@@ -142,26 +171,45 @@ def error_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the saving against the size of the forecast's errors; the band is the spread over seeds."""
     rows = table.assign(error_pct=100 * table["error"])
     return lines(
-        rows, "error_pct", "saved_pct", color="forecast", color_title=None, band=("low", "high"), title=title, zero=True,
+        rows,
+        "error_pct",
+        "saved_pct",
+        color="forecast",
+        color_title=None,
+        band=("low", "high"),
+        title=title,
+        zero=True,
         subtitle="Germany, 24-hour job in one piece, 24 hours of slack; the band is the spread over five draws",
-        description="Carbon saved against the standard error of the forecast, for independent errors and errors with memory",
-        x_title="Standard error of the forecast [%]", y_title=SAVED,
-    )  # fmt: skip
+        description="Carbon saved against the standard error of the forecast, "
+        "for independent errors and errors with memory",
+        x_title="Standard error of the forecast [%]",
+        y_title=SAVED,
+    )
 
 
 def fleet_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the saving of a fleet against how full its machines are; the band is the spread over weeks."""
+    """Draw the saving of a fleet against how full its machines are; the band is the spread over times of the year."""
     rows = table.assign(full_pct=100 * table["utilisation"])
     return lines(
-        rows, "full_pct", "saved_pct", color="line", color_title=None, band=("low", "high"), title=title, max_colors=4, zero=True,
-        subtitle="share of the whole fleet's carbon; eight countries with equal machines; the band is the spread over six weeks",
-        description="Carbon saved by a fleet against its utilisation, at home and in eight countries, all or a quarter flexible",
-        x_title="Machines in use [%]", y_title=SAVED,
-    )  # fmt: skip
+        rows,
+        "full_pct",
+        "saved_pct",
+        color="line",
+        color_title=None,
+        band=("low", "high"),
+        title=title,
+        max_colors=4,
+        zero=True,
+        subtitle="share of the whole fleet's carbon; eight countries with equal machines; band: six times of the year",
+        description="Carbon saved by a fleet against its utilisation, at home and in eight countries, "
+        "all or a quarter flexible",
+        x_title="Machines in use [%]",
+        y_title=SAVED,
+    )
 
 
 def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the saving of schedules that follow the average, counted by the average and by a MODELLED marginal signal."""
+    """Draw the saving of schedules that follow the average signal, counted by it and by a MODELLED marginal signal."""
     rows = work.at(table, decided_by="average")
     order = {"gas": "gas is dispatched last", "coal": "coal is dispatched last"}
     label_ = [f"{label(z)}, {order[last]}" for z, last in zip(rows["zone"], rows["last"], strict=True)]
@@ -171,10 +219,15 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         "marginal_saved_pct": "marginal plant (MODELLED)",
     }
     return dots(
-        long.assign(counted=long["counted"].map(names)), "label", "saved_pct", "counted", title=title, x_title=SAVED,
+        long.assign(counted=long["counted"].map(names)),
+        "label",
+        "saved_pct",
+        "counted",
+        title=title,
+        x_title=SAVED,
         subtitle="24-hour jobs that pause, a day of slack; the marginal plant is a model with two orders of dispatch",
         description="The same schedules counted by average and by modelled marginal intensity, in four countries",
-    )  # fmt: skip
+    )
 
 
 def front_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -183,10 +236,16 @@ def front_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     words = {1.0: "carbon only"}  # the least weights change nothing: the first point is price only
     rows = rows.assign(words=["price only", *(words.get(round(w, 2), "") for w in rows["weight"][1:])])
     return points(
-        rows, "cheaper_pct", "saved_pct", label="words", title=title, x_title="Money saved under the tariff [%]", y_title=SAVED,
+        rows,
+        "cheaper_pct",
+        "saved_pct",
+        label="words",
+        title=title,
+        x_title="Money saved under the tariff [%]",
+        y_title=SAVED,
         subtitle="Germany, 8-hour jobs that pause, a day of slack; the two-part tariff is assumed",
         description="Trade-off between carbon saved and money saved under a day and night tariff",
-    )  # fmt: skip
+    )
 
 
 def photons_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -225,7 +284,13 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     scale = alt.Scale(domain=["other pairs", "the claim"], range=[BLUE, VERMILION])
     bars = base.mark_bar().encode(color=alt.Color("kind:N", title=None, scale=scale), tooltip=["times:N", "n:Q"])
     return finish(
-        [bars, base.mark_text(dy=-7, color=MUTED).encode(text="n:Q")], rows, title=title, subtitle=None, slider=None,
-        description="Histogram of the ratio of mean intensities over all pairs of 25 countries; one pair lies between 30 and 40",
-        width=WIDTH, height=220,
-    )  # fmt: skip
+        [bars, base.mark_text(dy=-7, color=MUTED).encode(text="n:Q")],
+        rows,
+        title=title,
+        subtitle=None,
+        slider=None,
+        description="Histogram of the ratio of mean intensities over all pairs of 25 countries; "
+        "one pair lies between 30 and 40",
+        width=WIDTH,
+        height=220,
+    )

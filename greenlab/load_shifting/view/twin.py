@@ -55,9 +55,11 @@ def plan_twin(zone: str = "DE", week: int = 12) -> alt.LayerChart:
     finished: alt.LayerChart = chart.properties(
         title=alt.Title(
             "Every hour of slack brings cleaner hours into reach, until none are left",
-            subtitle=f"{label(zone)}, week {week} of 2019: a day-long job that may pause runs in blue; dashed: deadline",
+            subtitle=f"{label(zone)}, week {week} of 2019: a day-long job that may pause runs in blue; "
+            "dashed: deadline",
         ),
         description="Hourly intensity with the hours in which a pausing job runs, with a slider for its slack",
-        width=WIDTH, height=220,
-    )  # fmt: skip
+        width=WIDTH,
+        height=220,
+    )
     return finished

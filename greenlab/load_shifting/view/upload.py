@@ -1,4 +1,4 @@
-"""Chapter 9's upload: a reader's own grid file, read, repaired or refused in words, and shifted over."""
+"""Chapter 9's upload: reads the reader's own grid file, repairs or refuses it with a message, and shifts jobs on it."""
 
 from __future__ import annotations
 
@@ -206,7 +206,11 @@ class OwnGrid(W.VBox):
         )
 
     def __repr__(self) -> str:
-        return f"[upload] {self.read.zone}, {len(self.read.frame)} hours" if self.read else "[upload] no file yet"
+        return (
+            f"[upload] {self.read.zone}, {len(self.read.frame)} hours"
+            if self.read
+            else "[upload] Run the cell to use it; no file yet"
+        )
 
 
 def plain_csv(zone: str, year: int, n_hours: int = 14 * 24) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from greenlab.core import grid
 from greenlab.core.grid.traces import Traces
+from greenlab.core.names import MODELLED
 from greenlab.lab.theme import BLUE, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 from greenlab.load_shifting import AR1, Jobs, Schedule, simulate
@@ -25,7 +26,7 @@ FORECASTS: dict[str, Any] = {
     "perfect": None, "errors with memory, 20 %": AR1(0.97, 0.2, 1), "independent errors, 20 %": AR1(0.0, 0.2, 1),
     "yesterday again": "persistence",
 }  # fmt: skip
-MODELLED = "MODELLED"
+
 STAY, NEAR, EUROPE, WORLD = (
     "home only",
     "home and 5 neighbours",
@@ -121,9 +122,10 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
         "there": [None if np.isnan(x) else round(float(x), 1) for x in mean],
         "due": (slack_h + RUN_H) / DAY_H,
         "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
-        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. Work in: {places}",
-        "warning": f"{MODELLED} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
-    }  # fmt: skip
+        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. "
+        f"Work in: {places}",
+        "warning": f"{MODELLED.upper()} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
+    }
 
 
 @lru_cache(maxsize=64)
@@ -134,19 +136,25 @@ def label(zone: str) -> str:
     ('France', 'Singapore (MODELLED)')
     """
     row = grid.zones().set_index("zone").loc[zone]
-    return f"{row['name']} ({MODELLED})" if row["basis"] == MODELLED else str(row["name"])
+    return f"{row['name']} ({MODELLED.upper()})" if row["basis"] == MODELLED else str(row["name"])
 
 
 def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
     """Draw the grid at home hour by hour, and below how many runs are at work: blue at home, orange elsewhere.
 
-    What changes from move to move is a parameter, so that the page redraws without a new chart (Altair takes 0.3 s to make one).
+    What changes from move to move is a parameter, so that the page redraws without a new chart (Altair takes 0.3 s to
+    make one).
     """
     start = timeline_values(found, slack_h)
     at = [f"plan.{name}[datum.t]" for name in ("grid", "here", "away", "there")]
     data = alt.Chart(alt.sequence(0, SHOWN_H, as_="t")).transform_calculate(
-        d=f"(datum.t - {DAY_H}) / {DAY_H}", e=f"(datum.t - {DAY_H - 1}) / {DAY_H}", grid=at[0], here=at[1], away=at[2], there=at[3]
-    )  # fmt: skip
+        d=f"(datum.t - {DAY_H}) / {DAY_H}",
+        e=f"(datum.t - {DAY_H - 1}) / {DAY_H}",
+        grid=at[0],
+        here=at[1],
+        away=at[2],
+        there=at[3],
+    )
     axis = alt.X("d:Q", title=None).scale(domain=[-1, SHOWN_H / DAY_H - 1], nice=False).axis(tickCount=10)
     days = axis.title("Days since the runs were handed in (dashed: their deadline)")
     gram = alt.Y("grid:Q", title="g CO₂e/kWh").scale(domainMin=0)
@@ -188,7 +196,7 @@ def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
 
 
 def shift_explorer() -> Explorer:
-    """Shift eight training runs: where is home, which week, how long may they wait, pause, travel, and what is known ahead."""
+    """Shift eight training runs: the reader chooses home, week, wait, pauses, travel and what is known ahead."""
 
     @lru_cache(maxsize=32)
     def outcome(**values: Any) -> Outcome:
@@ -202,7 +210,8 @@ def shift_explorer() -> Explorer:
         places = ", ".join(map(label, found.where[:3]))
         kept = "every deadline is kept" if not m["missed"] else f"{m['missed']} of {RUNS} runs miss their deadline"
         return (
-            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}. The runs work in {places}, finish "
+            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}. "
+            f"The runs work in {places}, finish "
             f"{m['delay_p50_h']:.0f} h later (median), pause {m['pauses']} times; {kept}."
         )
 

@@ -1,8 +1,8 @@
 """Chapter 7's long run: ternary from scratch, ternary after training and rounding to 8, 4 and 2 bits, at several sizes.
 
 ``python -m greenlab.ternary.study`` runs it (restartable) and writes data/studies/ternary; `load` reads the committed
-tables. The small models are trained on Shakespeare's plays, character by character; SmolLM2 is the real one, quantized after
-training only. Quality and speed are measured; energy is what the meter says, modelled where there is no counter.
+tables. The small models are trained on Shakespeare's plays, character by character; SmolLM2 is the real one, quantized
+after training only. Quality and speed are measured; energy is what the meter says, modelled where there is no counter.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def train(steps: studies.Steps, config: Config, kind: str, d_model: int, n_layer
 
 
 def score_smollm2(config: Config, quantize: str) -> dict[str, Any]:
-    """Loss on unseen prose [nats per token] and share of cloze items right of the real model, quantized after training."""
+    """Loss on unseen prose [nats per token] and share of cloze items right of SmolLM2, quantized after training."""
     model, tokenizer = assets.load_smollm2()
     windows = scoring.token_windows(tokenizer, scoring.held_out_text("evaluation"), config.smollm2_window)
     if quantize != "none":
@@ -106,7 +106,7 @@ def score_smollm2(config: Config, quantize: str) -> dict[str, Any]:
 
 
 def measure_speed(steps: studies.Steps, config: Config) -> dict[str, list[dict[Any, Any]]]:
-    """The races: products at three sizes, trained models and models of SmolLM2's shape writing, and where the time goes."""
+    """Race products at three sizes, and trained models and models of SmolLM2's shape; time the parts of a token."""
     product: list[dict[Any, Any]] = []
     decoding: list[dict[Any, Any]] = []
     for threads in sorted({1, available_cores()}):
@@ -154,7 +154,10 @@ def write(steps: studies.Steps, config: Config, prompt: str = "ROMEO:", n_tokens
 
 
 def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
-    """Run what is not done yet; return the tables curve, history, smollm2, product, decode, parts, samples, steps, figures."""
+    """Run what is not done yet, and return the tables.
+
+    They are curve, history, smollm2, product, decode, parts, samples, steps, figures.
+    """
     races.set_threads(available_cores())
     steps = studies.Steps(CHAPTER, config)
     curve, history = [], []

@@ -39,8 +39,8 @@ def set_threads(threads: int) -> None:
 def products(n: int, k: int, batch: int = 1, *, every_kernel: bool = False) -> dict[str, Work]:
     """The product of ``(batch, k)`` activations with ``(n, k)`` weights: float32, bfloat16, int8 and ternary.
 
-    All start from float activations: rounding them to 8 bits is part of the work. ``int8`` is torch's own integer product.
-    With ``every_kernel`` each ternary kernel runs, in both layouts, under its own name.
+    All start from float activations: rounding them to 8 bits is part of the work. ``int8`` is torch's own integer
+    product. With ``every_kernel`` each ternary kernel runs, in both layouts, under its own name.
 
     Raises:
         TypeError: if a size is no integer, or ``every_kernel`` no boolean.
@@ -105,13 +105,14 @@ def race(
         batch: rows of the activations.
         rounds: how often each is timed before the rounds are compared.
         every_kernel: each ternary kernel under its own name.
-        cold: empty the processor's caches before each product. Else each goes on for some milliseconds, so that a matrix that
-            fits a cache is read from it, as when one matrix is used again and again.
+        cold: empty the processor's caches before each product. Else each goes on for some milliseconds, so that a
+            matrix that fits a cache is read from it, as when one matrix is used again and again.
         others: more works to time in the same turns.
 
     Returns:
         One row per work: work, time_us (of its best round), g_weights_per_s (multiply-adds), faster (than float32, best
-        round against best round), bytes_per_s (of weights read), and what `doubt` judges by: rounds, spread, busy_elsewhere.
+        round against best round), bytes_per_s (of weights read), and what `doubt` judges by: rounds, spread,
+        busy_elsewhere.
 
     Raises:
         TypeError: if a size or ``rounds`` is no integer, or a switch no boolean.
@@ -169,8 +170,8 @@ def _until_agreed(turn: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, float
 def _best(times: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     """Time of each work's best round [s], how many times faster than float32 that is, and the spread.
 
-    The best round is the one that other programs disturbed least. The spread is the round at the first quarter over the best:
-    it is near 1 where several rounds came out alike, so that the best is no accident.
+    The best round is the one that other programs disturbed least. The spread is the round at the first quarter over the
+    best: it is near 1 where several rounds came out alike, so that the best is no accident.
     """
     by_work = times.groupby("work")["time_s"]
     best = by_work.min()
@@ -185,7 +186,10 @@ class _Elsewhere:
         self.wall_s, self.busy_s, self.own_s = time.perf_counter(), _busy_s(), _own_s()
 
     def cores(self) -> float:
-        """Cores that others kept busy and the race could have used: their CPU seconds a second, less the cores left idle."""
+        """Cores that other processes kept busy and the race could have used.
+
+        It is the CPU seconds of the others in a second, less the cores that the race left idle.
+        """
         wall_s = max(time.perf_counter() - self.wall_s, 1e-9)
         others = (_busy_s() - self.busy_s - (_own_s() - self.own_s)) / wall_s
         n_cores = len(_cores())
@@ -237,7 +241,8 @@ MODELS = ("float32", "bfloat16", "ternary", "ternary, head in bfloat16")
 def models(config: GPTConfig = SMOLLM2, names: Sequence[str] = MODELS) -> dict[str, GPT]:
     """Untrained models of one shape: what they write is noise, how fast they write it is not.
 
-    All but the bfloat16 one share one table of embeddings, which is also their output head: memory for it is taken once.
+    All but the bfloat16 one share one table of embeddings, which is also their output head: memory for it is taken
+    once.
     """
     table = GPT(replace(config, n_layers=0))
     made: dict[str, GPT] = {}
@@ -280,8 +285,8 @@ def race_models(
 
     Returns:
         One row per model: model, tokens_per_s (in its best round), faster (than float32), weights_mb, rounds, spread,
-        busy_elsewhere (see `doubt`) and, with ``energy``, joules a token, the mean of the rounds: j_per_token, low_j, high_j and
-        their basis, which is measured only if every round's is.
+        busy_elsewhere (see `doubt`) and, with ``energy``, joules a token, the mean of the rounds: j_per_token, low_j,
+        high_j and their basis, which is measured only if every round's is.
 
     Raises:
         TypeError: if a number is no integer, or ``energy`` no boolean.

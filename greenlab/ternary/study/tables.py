@@ -24,14 +24,17 @@ def by_size(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def gaps(curve: pd.DataFrame) -> pd.DataFrame:
-    """How much more a ternary model loses than a float one of its size and seed: d_model, gap, gap_min, gap_max [nats]."""
+    """Loss of a ternary model less that of a float one, same size and seed: d_model, gap, gap_min, gap_max [nats]."""
     rows = curve[curve["after"] == "none"].pivot(index=["d_model", "seed"], columns="trained", values="loss")
     gap = (rows["ternary"] - rows["float"]).groupby("d_model").agg(["mean", "min", "max"]).reset_index()
     return gap.rename(columns={"mean": "gap", "min": "gap_min", "max": "gap_max"})
 
 
 def by_bits(curve: pd.DataFrame) -> pd.DataFrame:
-    """Loss of the largest model against bits a weight: after training, and trained so: way, bits, loss, loss_min, loss_max."""
+    """Loss of the largest model against bits a weight: way, bits, loss, loss_min, loss_max.
+
+    The way is "quantized after training" or "trained ternary".
+    """
     rows = curve[curve["d_model"] == curve["d_model"].max()].copy()
     rows["bits"] = rows["after"].map(BITS).where(rows["trained"] == "float", LOG2_3)
     rows["way"] = rows["trained"].map({"float": "quantized after training", "ternary": "trained ternary"})
@@ -60,7 +63,10 @@ def by_memory(curve: pd.DataFrame, vocab_size: int = 83) -> pd.DataFrame:
 
 
 def paper_memory(printed: dict[str, float]) -> pd.DataFrame:
-    """The paper's memory ratios beside the formula's, with every linear layer ternary and with the feed-forward ones only."""
+    """The paper's memory ratios beside the formula's.
+
+    The formula is used with every linear layer ternary, and with the feed-forward ones only.
+    """
     rows = [{"size": size, "series": "printed in the paper", "ratio": ratio} for size, ratio in printed.items()]
     words = {"all": "formula, every linear layer", "feed_forward": "formula, feed-forward only"}
     rows += [

@@ -30,9 +30,14 @@ __all__ = [
 ]
 __all__ += ["memory_chart", "parts_chart", "race_chart", "race_widget", "read_twin", "size_chart", "threshold_widget"]
 MATRICES = {
-    "queries": "self_attn.q_proj", "keys": "self_attn.k_proj", "values": "self_attn.v_proj", "attention output": "self_attn.o_proj",
-    "feed-forward gate": "mlp.gate_proj", "feed-forward up": "mlp.up_proj", "feed-forward down": "mlp.down_proj",
-}  # fmt: skip
+    "queries": "self_attn.q_proj",
+    "keys": "self_attn.k_proj",
+    "values": "self_attn.v_proj",
+    "attention output": "self_attn.o_proj",
+    "feed-forward gate": "mlp.gate_proj",
+    "feed-forward up": "mlp.up_proj",
+    "feed-forward down": "mlp.down_proj",
+}
 VALUES = ["−1", "0", "+1"]  # what a weight becomes
 EDGE = 4.0  # histograms end at this many times the mean magnitude
 
@@ -66,7 +71,7 @@ def _rule(threshold: float | str) -> str:
 
 
 def threshold_widget() -> Explorer:
-    """Make a real matrix of SmolLM2 ternary: choose the matrix and the threshold, see what survives and how much is lost."""
+    """Make a real matrix of SmolLM2 ternary: choose the matrix and the threshold, see what remains and what is lost."""
 
     @lru_cache(maxsize=4)
     def matrix(layer: int, name: str) -> tuple[torch.Tensor, pd.DataFrame]:
@@ -120,10 +125,19 @@ def histogram_twin(bins: pd.DataFrame, title: str) -> alt.Chart:
 def bits_chart(by_bits: pd.DataFrame, float_loss: float, title: str) -> alt.LayerChart:
     """Draw the loss against bits a weight: quantized after training, and trained ternary; the float model is a line."""
     return lines(
-        by_bits[by_bits["bits"] <= 8], "bits", "loss", color="way", color_title=None, band=("loss_min", "loss_max"),
-        goal=(float_loss, "float model"), title=title, x_title="Bits a weight", y_title="Loss on unseen text [nats per character]",
-        description="Loss against bits a weight for a model quantized after training, beside one trained with ternary weights",
-    )  # fmt: skip
+        by_bits[by_bits["bits"] <= 8],
+        "bits",
+        "loss",
+        color="way",
+        color_title=None,
+        band=("loss_min", "loss_max"),
+        goal=(float_loss, "float model"),
+        title=title,
+        x_title="Bits a weight",
+        y_title="Loss on unseen text [nats per character]",
+        description="Loss against bits a weight for a model quantized after training, "
+        "beside one trained with ternary weights",
+    )
 
 
 def gap_chart(by_size: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -165,6 +179,12 @@ def parts_chart(parts: pd.DataFrame, title: str) -> alt.LayerChart:
 def memory_chart(paper_memory: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the paper's memory ratios beside those of the two formulas."""
     return dots(
-        paper_memory, "size", "ratio", "series", title=title, x_title="Memory, 16-bit float over ternary [x]",
-        description="Memory ratio by model size: printed, with every linear layer ternary, with the feed-forward ones only",
-    )  # fmt: skip
+        paper_memory,
+        "size",
+        "ratio",
+        "series",
+        title=title,
+        x_title="Memory, 16-bit float over ternary [x]",
+        description="Memory ratio by model size: printed, with every linear layer ternary, "
+        "with the feed-forward ones only",
+    )

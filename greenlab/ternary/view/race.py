@@ -28,17 +28,22 @@ def race_chart(table: pd.DataFrame, title: str, doubt: str = "") -> alt.LayerCha
         doubt: why the numbers are not to be trusted (`races.doubt`); it becomes the subtitle.
     """
     return bars_with_range(
-        table, "work", "g_weights_per_s", value_format=",.3~g", title=title, x_title="Multiply-adds [billions a second]",
+        table,
+        "work",
+        "g_weights_per_s",
+        value_format=",.3~g",
+        title=title,
+        x_title="Multiply-adds [billions a second]",
         subtitle=doubt or "the best round of each",
         description="Multiply-adds a second with float32, bfloat16, int8 and ternary weights",
-    )  # fmt: skip
+    )
 
 
 def race_widget() -> Explorer:
-    """Race the number formats on this processor: choose the matrix, the batch and the threads; every move measures anew.
+    """Race the number formats on this processor: choose matrix, batch and threads; every move measures anew.
 
-    Where the rounds disagree, or another program uses the cores, sentence and chart say that the numbers are not to be trusted,
-    and the goal is not reached.
+    Where the rounds disagree, or another program uses the cores, sentence and chart say that the numbers are not to be
+    trusted, and the goal is not reached.
     """
     cores = available_cores()
 
@@ -99,10 +104,13 @@ def measured_roofline(n: int = 4096) -> alt.LayerChart:
         "kind": ["ternary" if work == "ternary" else "float and int8" for work in table["work"]],
     })  # fmt: skip
     return roofline(
-        roofs, works, title="Fewer bits a weight, more operations for each byte that is read",
-        subtitle=races.doubt(table) or "line: what memory and float32 allow; int8 and ternary compute in integers, from the cache",
+        roofs,
+        works,
+        title="Fewer bits a weight, more operations for each byte that is read",
+        subtitle=races.doubt(table)
+        or "line: what memory and float32 allow; int8 and ternary compute in integers, from the cache",
         description="Roofline of this machine with one row times a matrix in float32, bfloat16, int8 and ternary",
-    )  # fmt: skip
+    )
 
 
 def _energies(energy: OperationEnergy, context: int, batch: int) -> dict[bool, dict[str, float]]:
@@ -123,10 +131,14 @@ def energy_widget() -> Explorer:
             for t, found in parts.items() for reading in (False, True)
         ]  # fmt: skip
         return bars_with_range(
-            pd.DataFrame(rows), "model", "mj", title=f"Modelled: {ratio(add_pj, read_pj, context, batch):.1f} times less energy",
-            subtitle="a 70B model, one token; no joule here was measured", x_title="Energy a token [mJ]",
+            pd.DataFrame(rows),
+            "model",
+            "mj",
+            title=f"Modelled: {ratio(add_pj, read_pj, context, batch):.1f} times less energy",
+            subtitle="a 70B model, one token; no joule here was measured",
+            x_title="Energy a token [mJ]",
             description="Modelled energy a token of a 70B model in float and ternary, arithmetic and reading apart",
-        )  # fmt: skip
+        )
 
     def ratio(add_pj: float, read_pj: float, context: int, batch: int) -> float:
         return energy_ratio(SHAPES["70B"], model(add_pj, read_pj), context=context, batch=batch)
@@ -134,7 +146,8 @@ def energy_widget() -> Explorer:
     def say(add_pj: float, read_pj: float, context: int, batch: int) -> str:
         ternary = _energies(model(add_pj, read_pj), context, batch)[True]
         share = ternary["reading"] / sum(ternary.values())
-        return f"Ternary needs {ratio(add_pj, read_pj, context, batch):.1f} times less; {share:.0%} of its energy reads weights."
+        times = ratio(add_pj, read_pj, context, batch)
+        return f"Ternary needs {times:.1f} times less; {share:.0%} of its energy reads weights."
 
     controls = {
         "add_pj": W.FloatSlider(
@@ -155,8 +168,14 @@ def read_twin(title: str) -> alt.LayerChart:
             energy = OperationEnergy(ternary_add_pj=add, read_pj_per_byte=read)
             rows.append({"read_pj": read, "add_pj": add, "ratio": energy_ratio(SHAPES["70B"], energy)})
     return lines(
-        pd.DataFrame(rows), "read_pj", "ratio", title=title, subtitle="move the slider: the price of an addition hardly matters",
-        x_title="Reading one byte of weights [pJ]", y_title="Energy, 16-bit float over ternary [x]", zero=True,
+        pd.DataFrame(rows),
+        "read_pj",
+        "ratio",
+        title=title,
+        subtitle="move the slider: the price of an addition hardly matters",
+        x_title="Reading one byte of weights [pJ]",
+        y_title="Energy, 16-bit float over ternary [x]",
+        zero=True,
         slider=Slider("add_pj", "One ternary addition [pJ]", 0.01),
         description="Modelled energy ratio against the energy of reading one byte, for several prices of an addition",
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""What lies on disk: what a manifest is worth, who may read, who may write, and what a killed run left."""
+"""The folder of the assets: checks of its manifest, who may read and write, and what an interrupted run left."""
 
 import hashlib
 import json

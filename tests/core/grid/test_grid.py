@@ -411,3 +411,12 @@ def test_generation_is_checked_cell_by_cell(generation):
     for function in (grid_sources.intensity_g_per_kwh, grid_sources.shares):
         with pytest.raises((ValueError, TypeError), match="generation"):
             function(generation)
+
+
+def test_the_last_hour_of_2020_follows_the_hour_before_it():
+    """The raw tables of 2020 end with the local year. ENTSO-E has about 425 g/kWh for Germany's last hour, not 259."""
+    hours = grid.load(["DE", "FR", "PL"], 2020).groupby("zone", sort=False).tail(2)
+    assert hours["filled"].tolist() == [False, True] * 3
+    for _, last in hours.groupby("zone"):
+        before, filled = last["intensity_g_per_kwh"]
+        assert filled == before

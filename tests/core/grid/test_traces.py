@@ -1,4 +1,4 @@
-"""core.traces: a tidy frame in, arrays out; what is wrong with a frame is said with its row."""
+"""core.grid.traces: a tidy frame in, arrays out; the error for a bad frame names the row."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""core.cost against code we did not write: transformers' tensors and caches, torch's FLOP counter, published counts."""
+"""core.model.cost against other code: transformers' tensors and caches, torch's FLOP counter, published counts."""
 
 import subprocess
 import sys

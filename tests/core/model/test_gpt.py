@@ -1,4 +1,4 @@
-"""core.gpt against transformers' Llama (same weights, same logits), and against itself with and without the cache."""
+"""core.model.gpt against transformers' Llama (same weights, same logits), and itself with and without the cache."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""core.training: does a model learn what can be learned, is a run repeatable, is the recipe the one it says?"""
+"""core.model.training: does a model learn what can be learned, is a run repeatable, is the recipe the one it says?"""
 
 import math
 import subprocess

@@ -1,4 +1,4 @@
-"""From a path, an upload or pandas to one table of text: what is no table is refused in words."""
+"""Read a path, an upload or a pandas frame into one table of text; the error says why a file is no table."""
 
 from __future__ import annotations
 

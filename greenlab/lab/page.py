@@ -1,0 +1,31 @@
+"""What widgets and charts need from the page that shows them: keys, names for a screen reader, word of a lost kernel.
+
+Lab shows a chart and a slider, but takes the arrow keys for itself, gives a slider no name, and leaves a widget without
+a kernel as it is. ``page.js`` mends that. It travels in a widget that is never displayed: Lab loads it as soon as it
+exists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+
+from greenlab.lab.renderer import STYLE
+
+
+class Page(anywidget.AnyWidget):
+    """A widget without a face, whose JavaScript looks after the whole page."""
+
+    _esm = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+    _css = STYLE  # a chart brings it too, but only the first one of a page is heard, and that may be of another book
+
+
+_page: Page | None = None
+
+
+def attend() -> None:
+    """Look after the page of this kernel; a second call changes nothing."""
+    global _page
+    if _page is None:
+        _page = Page()
