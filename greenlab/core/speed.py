@@ -86,8 +86,8 @@ def run_decode(model: Any, input_ids: Tensor, n_new_tokens: int) -> Tensor:
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if ``n_new_tokens`` is below 1, or ``input_ids`` is empty, has another shape or an id that the model does
-            not know (on the CPU).
+        ValueError: if ``n_new_tokens`` is below 1, or ``input_ids`` is empty, has another shape or an id that the model
+            does not know (on the CPU).
     """
     n_new_tokens = checks.integer("n_new_tokens", n_new_tokens, low=1, high=10_000_000)
     checked_ids("input_ids", input_ids)

@@ -116,7 +116,8 @@ def show_receipt(*receipts: Receipt) -> None:
     for receipt in receipts:
         if not all(hasattr(receipt, name) for name in ("energy_j", "carbon_g", "basis", "label")):
             raise TypeError(
-                f"receipts holds {receipt!r:.80}, which is no receipt; pass what measure(...) or measure_call(...) gives"
+                f"receipts holds {receipt!r:.80}, which is no receipt; pass what measure(...) or "
+                "measure_call(...) gives"
             )
     columns = [_cells(receipt) for receipt in receipts]
     labels = [receipt.label for receipt in receipts]

@@ -250,7 +250,8 @@ def kv_cache_bytes(
         shape: the sizes of the model.
         context: tokens held for each sequence, 0 or more. A number or an array.
         batch: number of sequences, 1 or more. A number or an array.
-        bytes_per_value: size of one number of a key or value [B], above 0, at most 64: 4 is float32, 2 bfloat16, 1 int8.
+        bytes_per_value: size of one number of a key or value [B], above 0, at most 64: 4 is float32, 2
+            bfloat16, 1 int8.
 
     >>> kv_cache_bytes(TransformerShape(80, 8192, 64, 8, 128, 28672, 32000), 4096)  # Llama-2-70B: 1.34 GB
     1342177280

@@ -50,7 +50,8 @@ def check_input_ids(input_ids: Tensor, vocab_size: int | None = None) -> Tensor:
 
     Raises:
         TypeError: if it is no tensor of integers, or ``vocab_size`` no integer.
-        ValueError: if ``vocab_size`` is below 1, the ids are not two-dimensional, there are none (an empty text), or one is not in the vocabulary.
+        ValueError: if ``vocab_size`` is below 1, the ids are not two-dimensional, there are none (an empty text), or
+            one is not in the vocabulary.
     """
     if not isinstance(input_ids, Tensor) or input_ids.dtype not in (torch.int64, torch.int32):
         got = input_ids.dtype if isinstance(input_ids, Tensor) else type(input_ids).__name__
