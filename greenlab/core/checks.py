@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def _shown(value: Any) -> str:
@@ -217,3 +220,63 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(f"{name}={_shown(value)} is {type(value).__name__}: give True or False")
+
+
+def text(name: str, value: Any, *, remedy: str = "") -> str:
+    """Return a text, or raise with the name of the argument; an empty one is a text.
+
+    Raises:
+        TypeError: if ``value`` is no text.
+
+    >>> text("label", "training")
+    'training'
+    """
+    if not isinstance(value, str):
+        hint = f"; {remedy}" if remedy else ""
+        raise TypeError(f"{name}={_shown(value)} is {type(value).__name__}: give a text{hint}")
+    return value
+
+
+def function(name: str, value: Any, *, remedy: str = "") -> Any:
+    """Return what can be called (a function, a class, a model), or raise with the name of the argument.
+
+    Raises:
+        TypeError: if ``value`` cannot be called.
+
+    >>> function("clock", len)
+    <built-in function len>
+    """
+    if not callable(value):
+        hint = f"; {remedy}" if remedy else ""
+        raise TypeError(f"{name}={_shown(value)} is {type(value).__name__}: give what can be called{hint}")
+    return value
+
+
+def instance(name: str, value: Any, kind: type[T], *, remedy: str = "") -> T:
+    """Return an object of a class, or raise with the name of the argument.
+
+    Raises:
+        TypeError: if ``value`` is no object of that class.
+
+    >>> instance("shape", (2, 3), tuple)
+    (2, 3)
+    """
+    if not isinstance(value, kind):
+        hint = f"; {remedy}" if remedy else ""
+        raise TypeError(f"{name}={_shown(value)} is {type(value).__name__}: give a {kind.__name__}{hint}")
+    return value
+
+
+def several(name: str, value: Any, *, remedy: str = "") -> list[Any]:
+    """Return the items of a list, a tuple or another iterable as a list; a text is no list of its letters.
+
+    Raises:
+        TypeError: if ``value`` has no items.
+
+    >>> several("kept", range(2))
+    [0, 1]
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        hint = f"; {remedy}" if remedy else ""
+        raise TypeError(f"{name}={_shown(value)} is {type(value).__name__}: give a list or a tuple{hint}")
+    return list(value)

@@ -74,8 +74,8 @@ def cpu_quota(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> float |
     """Cores that the control groups grant, or None when they set no limit.
 
     Args:
-        cgroup: where the control-group file system is mounted.
-        membership: the file that says which groups this process is in.
+        cgroup: where the control-group file system is mounted; a folder that is not there sets no limit.
+        membership: the file that says which groups this process is in; a file that is not there names none.
 
     Raises:
         TypeError: if an argument is no path.
@@ -96,8 +96,8 @@ def available_cores(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> i
     """Cores this process may use: the least of the CPU affinity and the control groups' quota, at least 1.
 
     Args:
-        cgroup: where the control-group file system is mounted.
-        membership: the file that says which groups this process is in.
+        cgroup: where the control-group file system is mounted; a folder that is not there sets no limit.
+        membership: the file that says which groups this process is in; a file that is not there names none.
 
     Raises:
         TypeError: if an argument is no path.
@@ -127,8 +127,8 @@ def memory_limit_bytes(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -
     """Memory this process may use [B]: the least of the machine's and the control groups' limits.
 
     Args:
-        cgroup: where the control-group file system is mounted.
-        membership: the file that says which groups this process is in.
+        cgroup: where the control-group file system is mounted; a folder that is not there sets no limit.
+        membership: the file that says which groups this process is in; a file that is not there names none.
 
     Raises:
         TypeError: if an argument is no path.
@@ -144,8 +144,8 @@ def available_memory_bytes(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHI
     A group's usage counts the page cache too. Its inactive part goes as soon as memory is asked for, so it is free.
 
     Args:
-        cgroup: where the control-group file system is mounted.
-        membership: the file that says which groups this process is in.
+        cgroup: where the control-group file system is mounted; a folder that is not there sets no limit.
+        membership: the file that says which groups this process is in; a file that is not there names none.
 
     Raises:
         TypeError: if an argument is no path.

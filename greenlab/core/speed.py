@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -53,12 +54,23 @@ def run_prefill(model: Any, input_ids: Tensor) -> Tensor:
 
     Raises:
         TypeError: if ``input_ids`` is no tensor of whole numbers, or ``model`` cannot be called.
-        ValueError: if ``input_ids`` is empty or has another shape.
+        ValueError: if ``input_ids`` is empty or has another shape, or the model does not know an id (on the CPU).
     """
     checked_ids("input_ids", input_ids)
     if not callable(model):
         raise TypeError(f"model={model!r} is {type(model).__name__}: give a transformers model")
-    return model(input_ids, use_cache=False).logits
+    with _known_ids(input_ids):
+        return model(input_ids, use_cache=False).logits
+
+
+@contextmanager
+def _known_ids(input_ids: Tensor) -> Iterator[None]:
+    """Name the argument where an embedding on the CPU does not hold a token."""
+    try:
+        yield
+    except IndexError:
+        low, high = int(input_ids.min()), int(input_ids.max())
+        raise ValueError(f"input_ids holds ids from {low} to {high}: give ids of the model's vocabulary") from None
 
 
 @torch.no_grad()
@@ -74,7 +86,8 @@ def run_decode(model: Any, input_ids: Tensor, n_new_tokens: int) -> Tensor:
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if ``n_new_tokens`` is below 1, or ``input_ids`` is empty or has another shape.
+        ValueError: if ``n_new_tokens`` is below 1, or ``input_ids`` is empty, has another shape or an id that the model
+            does not know (on the CPU).
     """
     n_new_tokens = checks.integer("n_new_tokens", n_new_tokens, low=1, high=10_000_000)
     checked_ids("input_ids", input_ids)
@@ -82,7 +95,8 @@ def run_decode(model: Any, input_ids: Tensor, n_new_tokens: int) -> Tensor:
         raise TypeError(f"model={model!r} is {type(model).__name__}: give a transformers model")
     # transformers 5.24 renamed it and warns about the old name, which would end up in a notebook as stderr
     cache = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-    output = model(input_ids, use_cache=True, logits_to_keep=1)
+    with _known_ids(input_ids):
+        output = model(input_ids, use_cache=True, logits_to_keep=1)
     written = [input_ids, output.logits[:, -1:].argmax(-1)]
     for _ in range(n_new_tokens - 1):
         output = model(written[-1], **{cache: getattr(output, cache)}, use_cache=True)

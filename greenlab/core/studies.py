@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.core.calls import checked_work, finished
 from greenlab.core.energy.meter import measure
 from greenlab.core.machine import ROOT, available_cores, cpu_name
@@ -46,8 +47,8 @@ def folder(chapter: str) -> Path:
     """
     if not isinstance(chapter, str):
         raise TypeError(f"chapter={chapter!r} is {type(chapter).__name__}: give a name such as 'layer_pruning'")
-    if not re.fullmatch(r"[A-Za-z0-9_]+", chapter):
-        raise ValueError(f"chapter={chapter!r}: give a name of letters, digits and _, such as 'layer_pruning'")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", chapter):
+        raise ValueError(f"chapter={chapter!r:.120}: give a name of at most 100 letters, digits and _")
     return STUDIES / chapter
 
 
@@ -66,12 +67,13 @@ class Steps:
         on: the device that does the work, where it is not this machine's processor.
 
     Raises:
-        TypeError: if ``chapter`` is no text, or ``config`` no dataclass that JSON can hold.
+        TypeError: if ``chapter`` or ``on`` is no text, or ``config`` no dataclass that JSON can hold.
         ValueError: if ``chapter`` cannot be the name of a chapter.
     """
 
     def __init__(self, chapter: str, config: Any, *, on: str = "") -> None:
         name = folder(chapter).name
+        checks.text("on", on)
         self.device = on or device()
         self.config_json = config_json(config)
         digest = hashlib.sha256(json.dumps(self.config_json, sort_keys=True).encode()).hexdigest()[:12]
@@ -95,8 +97,8 @@ class Steps:
         """
         if not isinstance(name, str):
             raise TypeError(f"name={name!r} is {type(name).__name__}: give the name of the step as text")
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name):
-            raise ValueError(f"name={name!r}: give a name of letters, digits, _, - and .")
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+            raise ValueError(f"name={name!r:.120}: give a name of at most 100 letters, digits, _, - and .")
         checked_work("work", work)
         path, code = self.folder / f"{name}.json", code_hash(work, modules)
         record = _kept(path)
@@ -203,6 +205,7 @@ def save(
         ValueError: if a table has no columns, or a column is missing.
     """
     target, settings = folder(chapter), config_json(config)
+    checks.text("on", on)
     _check_receipts(receipts)
     _check_tables(tables)
     steps = _step_records(receipts)
@@ -330,7 +333,7 @@ def load(chapter: str, *names: str) -> dict[str, pd.DataFrame]:
         raise unknown("chapter", chapter, sorted(path.parent.name for path in STUDIES.glob("*/run.json")))
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"table={name!r} is {type(name).__name__}: give the name of a table")
+            raise TypeError(f"names={name!r} is {type(name).__name__}: give the name of a table")
         if name not in found:
-            raise ValueError(f"table={name!r}: the study {chapter!r} has {', '.join(found)}")
+            raise ValueError(f"names={name!r}: the study {chapter!r} has {', '.join(found)}")
     return {name: pd.read_csv(place / f"{name}.csv") for name in names or found}

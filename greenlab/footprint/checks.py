@@ -65,7 +65,7 @@ def check_amount(
         return pd.Series(found, index=value.index, name=value.name)
     if isinstance(value, (pd.DataFrame, dict, set)):
         raise TypeError(f"{name} is {type(value).__name__}: give a number, an array or a Series")
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
         return checks.numbers(name, value, high=high, remedy=hint, **limits)
     value = value.item() if isinstance(value, np.ndarray) else value
     return checks.number(name, value, high=high, remedy=hint, **limits)

@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 
+from greenlab.core import checks
 from greenlab.core.checks import integer, number, one_of
 from greenlab.core.names import unknown
 
@@ -276,7 +277,12 @@ def kind_problem(got: Any, want: Any, subject: str = "your function gives back",
 
     Returns:
         The hint; empty if the kind is right.
+
+    Raises:
+        TypeError: if ``subject`` is no text, or ``whole`` no boolean.
     """
+    checks.text("subject", subject)
+    checks.flag("whole", whole)
     if _is_number(want):
         return _number_problem(got, whole and _is_whole(want), subject)
     asked = _kind(want)
@@ -348,7 +354,12 @@ def differs(got: Any, want: Any, tolerance: float) -> str:
 
     Returns:
         Empty if they are equal, else the end of a sentence on the two, such as ": the shape is (3, 2), not (3,)".
+
+    Raises:
+        TypeError: if ``tolerance`` is no number.
+        ValueError: if it is not from 0 to below 1.
     """
+    tolerance = number("tolerance", tolerance, low=0, below=1)
     if isinstance(want, tuple | list):
         if len(got) != len(want):
             return f": {len(want)} values, not {len(got)}"
@@ -438,8 +449,11 @@ def exercise(
     one_of("difficulty", difficulty, DIFFICULTIES)
     integer("minutes", minutes, low=1)
     number("tolerance", tolerance, low=0, below=1)
-    if isinstance(hints, str) or not all(isinstance(hint, str) for hint in hints):
+    if not isinstance(hints, (tuple, list)) or not all(isinstance(hint, str) for hint in hints):
         raise TypeError(f"hints is {hints!r}; give a tuple of sentences")
+    for name, given in {"worked": worked, "inputs": inputs, "bug": bug}.items():
+        if given is not None:
+            checks.function(name, given)
     if (reference is None) == (worked is None):
         raise ValueError(f"exercise {id!r} has reference and worked, or neither; give exactly one of them")
     right = worked() if worked else reference

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from greenlab.core import chapters
+from greenlab.core import chapters, checks
 from greenlab.core.checks import flag, number, one_of
 from greenlab.core.names import SAVING_BASES, unknown
 from greenlab.lab import receipts, state
@@ -234,10 +234,10 @@ def table(defaults: Iterable[Entry] = ()) -> pd.DataFrame:
         entries of this version are left out with a warning.
 
     Raises:
-        TypeError: if a default is no ``Entry``.
+        TypeError: if ``defaults`` is no list, or one of them no ``Entry``.
     """
     committed: dict[str, Entry] = {}
-    for default in defaults:
+    for default in checks.several("defaults", defaults):
         if not isinstance(default, Entry):
             raise TypeError(f"defaults holds {default!r}; give entries, as record(...) returns them")
         committed[default.key] = default

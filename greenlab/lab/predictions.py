@@ -253,7 +253,7 @@ def reveal(id: str, truth: float, *, unit: str = "", tolerance: float | None = N
         number("tolerance", tolerance, low=0, remedy="it is in the unit of the truth")
     entry = state.load(SECTION, _problem).get(id)
     if entry is None and id not in _asked:
-        raise unknown("prediction", id, _asked, "run the cell with predict(...) first")
+        raise unknown("prediction", id, list(_asked), "run the cell with predict(...) first")
     answer = f"The answer:      {number_text(truth, unit)}"
     if details:
         answer += f"\n{details}"

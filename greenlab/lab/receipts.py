@@ -115,7 +115,10 @@ def show_receipt(*receipts: Receipt) -> None:
         raise ValueError("no receipt was given; pass at least one, such as m.receipt after `with measure(...) as m:`")
     for receipt in receipts:
         if not all(hasattr(receipt, name) for name in ("energy_j", "carbon_g", "basis", "label")):
-            raise TypeError(f"{receipt!r:.80} is no receipt; pass what measure(...) or measure_call(...) gives")
+            raise TypeError(
+                f"receipts holds {receipt!r:.80}, which is no receipt; pass what measure(...) or "
+                "measure_call(...) gives"
+            )
     columns = [_cells(receipt) for receipt in receipts]
     labels = [receipt.label for receipt in receipts]
     display({"text/html": _table(labels, columns), "text/plain": _plain(labels, columns)}, raw=True)

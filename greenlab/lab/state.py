@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from greenlab.core import checks
 from greenlab.core.machine import ROOT
 
 Entry = dict[str, Any]
@@ -58,7 +59,7 @@ def path_of(section: str, key: str) -> Path:
         TypeError: if the section or the key is no text.
         ValueError: if one of them cannot be a file name.
     """
-    return folder() / check_key(section, "section") / f"{check_key(key)}.json"
+    return folder() / check_key(section, "section") / f"{check_key(key, 'key')}.json"
 
 
 def keep(section: str, key: str, entry: Entry) -> str:
@@ -164,10 +165,12 @@ def load(section: str, problem_of: Callable[[str, Entry], str] | None = None) ->
         problem_of: takes a key and its entry; gives back what is wrong with the entry, or "".
 
     Raises:
-        TypeError: if the section is no text.
-        ValueError: if it cannot be a folder's name.
+        TypeError: if the section is no text, or ``problem_of`` cannot be called.
+        ValueError: if the section cannot be a folder's name.
     """
     directory = folder() / check_key(section, "section")
+    if problem_of is not None:
+        checks.function("problem_of", problem_of)
     if directory.is_dir():
         _remove_leftovers(directory)
     entries: dict[str, Entry] = {}

@@ -80,6 +80,8 @@ def layers_to_drop(
     checks.one_of("method", method, METHODS)
     n_layers = _n_layers(distances)
     n, seed = _check_n(n, n_layers), check_seed(seed)
+    if influence is not None or method == "block_influence":
+        _check_influence(influence, n_layers)
     if method == "angular":
         start = best_block(distances, n)
         return list(range(start, start + n))
@@ -87,6 +89,11 @@ def layers_to_drop(
         return list(range(n_layers - 1 - n, n_layers - 1))
     if method == "random":
         return sorted(torch.randperm(n_layers, generator=torch.Generator().manual_seed(seed))[:n].tolist())
+    assert influence is not None  # checked above
+    return sorted(influence.argsort()[:n].tolist())
+
+
+def _check_influence(influence: Any, n_layers: int) -> None:
     if not isinstance(influence, Tensor):
         raise TypeError(f"influence is {type(influence).__name__}: method='block_influence' needs block_influence(...)")
     if influence.shape != (n_layers,) or not torch.isfinite(influence).all():
@@ -94,7 +101,6 @@ def layers_to_drop(
             f"influence has the shape {tuple(influence.shape)}: give {n_layers} finite values, from "
             "block_influence(...)"
         )
-    return sorted(influence.argsort()[:n].tolist())
 
 
 def _n_layers(distances: Tensor) -> int:

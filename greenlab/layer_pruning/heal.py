@@ -176,6 +176,8 @@ def _check(model: Any, input_ids: Tensor, config: HealConfig, teacher: Any) -> N
         raise ValueError(f"input_ids has shape {tuple(input_ids.shape)}: give windows of 2 tokens or more, (N, S)")
     if teacher is None:
         return
+    if not hasattr(teacher, "config"):
+        raise TypeError(f"teacher is {type(teacher).__name__}: give a causal language model of transformers, or None")
     decoder_layers(teacher)
     if teacher.config.vocab_size != model.config.vocab_size:
         raise ValueError(

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from greenlab.core import checks
-from greenlab.core.model.gpt import GPT, Block, GPTConfig
-from greenlab.ternary.packing import LAYOUTS, PackedTernary, bytes_a_row, load_packed, pack, save_packed, unpack
+from greenlab.core.model.gpt import GPT, LARGEST_SIZE, Block, GPTConfig
+from greenlab.ternary.packing import K_MAX, LAYOUTS, PackedTernary, bytes_a_row, load_packed, pack, save_packed, unpack
 from greenlab.ternary.quantize import BitBlock, BitLinear, absmax_quantize, absmean_quantize
 
 NO_NUMBA = (
@@ -80,6 +80,8 @@ class PackedLinear(nn.Module):
             raise TypeError(f"packed is {type(packed).__name__}: give what pack(q, gamma) returned")
         if kernel is not None and not isinstance(kernel, str):
             raise TypeError(f"kernel={kernel!r} is {type(kernel).__name__}: give one of kernels.names(), or None")
+        if kernel is not None and (known := _kernels()) is not None:
+            checks.one_of("kernel", kernel, tuple(known.names()))
         self.out_features, self.in_features = packed.shape
         self.layout, self.gamma = packed.layout, packed.gamma
         self.eps, self.kernel = checks.number("eps", eps, above=0), kernel
@@ -239,7 +241,9 @@ def _about(state: Any) -> dict[str, Any]:
         about = json.loads(bytes(state.cpu().tolist()))
         found = {key: about[key] for key in ("layout", "in_features", "gamma", "eps")}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise ValueError(f"{_EXTRA} is not that of a packed layer: give what state_dict() of one returned") from None
+        raise ValueError(
+            f"state is not that of a packed layer ({_EXTRA}): give what state_dict() of one returned"
+        ) from None
     bytes_a_row(found["in_features"], found["layout"])
     checks.number("gamma", found["gamma"], above=0)
     checks.number("eps", found["eps"], above=0)
@@ -267,10 +271,10 @@ def random_packed(in_features: int, out_features: int, bias: bool = False, *, la
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if a size is below 1, or the layout is not known.
+        ValueError: if a size is below 1 or too large (K: 2**20), or the layout is not known.
     """
-    checks.integer("in_features", in_features, low=1)
-    checks.integer("out_features", out_features, low=1)
+    checks.integer("in_features", in_features, low=1, high=K_MAX)
+    checks.integer("out_features", out_features, low=1, high=LARGEST_SIZE)
     generator = torch.Generator().manual_seed(in_features + out_features)
     q = torch.randint(-1, 2, (out_features, in_features), generator=generator, dtype=torch.int8)
     zeros = torch.zeros(out_features) if checks.flag("bias", bias) else None

@@ -205,11 +205,17 @@ def save_packed(
         ValueError: if a name is used twice or starts with "greenlab.", or the file cannot be written.
     """
     place = _path(path)
+    if not isinstance(matrices, Mapping):
+        raise TypeError(f"matrices is {type(matrices).__name__}: give a dict of packed matrices by name")
+    if others is not None and not isinstance(others, Mapping):
+        raise TypeError(f"others is {type(others).__name__}: give a dict of tensors by name, or None")
     others = dict(others or {})
     if not isinstance(note, str):
         raise TypeError(f"note is {type(note).__name__}: give text")
     tensors: dict[str, Tensor] = {}
     about: dict[str, dict[str, Any]] = {}
+    for name in (*matrices, *others):
+        checks.text("matrices or others", name, remedy="as the name of each tensor")
     for name, packed in matrices.items():
         if not isinstance(packed, PackedTernary):
             raise TypeError(f"matrices[{name!r}] is {type(packed).__name__}: give what pack(q, gamma) returned")
@@ -318,6 +324,8 @@ def _taken_apart(
 def _path(path: str | Path) -> Path:
     if not isinstance(path, str | os.PathLike) or not str(path):
         raise TypeError(f"path={path!r} is {type(path).__name__}: give the path of a file")
+    if "\0" in str(path):
+        raise ValueError(f"path={path!r} holds a NUL: give the path of a file")
     return Path(path)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from greenlab.core import checks
-from greenlab.core.model.gpt import GPT, Block, GPTConfig, RMSNorm
+from greenlab.core.model.gpt import GPT, LARGEST_SIZE, Block, GPTConfig, RMSNorm
 
 EPS = 1e-5  # the smallest scale: an all-zero tensor must not divide by zero
 INT8_MAX = 127
@@ -126,12 +126,12 @@ class BitLinear(nn.Linear):
 
     Raises:
         TypeError: if a size is no integer, or a switch no boolean.
-        ValueError: if a size is below 1.
+        ValueError: if a size is not from 1 to 2**31 - 1.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = False, *, sub_norm: bool = True) -> None:
-        checks.integer("in_features", in_features, low=1)
-        checks.integer("out_features", out_features, low=1)
+        checks.integer("in_features", in_features, low=1, high=LARGEST_SIZE)
+        checks.integer("out_features", out_features, low=1, high=LARGEST_SIZE)
         super().__init__(in_features, out_features, checks.flag("bias", bias))
         self.norm = RMSNorm(in_features) if checks.flag("sub_norm", sub_norm) else None
 

@@ -129,7 +129,7 @@ def test_steps_survive_an_interruption(tmp_path, monkeypatch):
 
 
 def test_an_unknown_table_is_refused():
-    with pytest.raises(ValueError, match="table='curves': the study 'layer_pruning' has curve, distances"):
+    with pytest.raises(ValueError, match="names='curves': the study 'layer_pruning' has curve, distances"):
         study.load("curves")
 
 
@@ -376,7 +376,7 @@ async def asynchronous():
         (lambda s: studies.Steps("../x", Settings()), "chapter='../x'"),
         (lambda s: studies.Steps(5, Settings()), "chapter=5"),
         (lambda s: studies.load("no_such_study"), "no chapter 'no_such_study'"),
-        (lambda s: studies.load("layer_pruning", 5), "table=5"),
+        (lambda s: studies.load("layer_pruning", 5), "names=5"),
         (lambda s: provenance.code_hash(5), "work=5"),
     ],
 )

@@ -96,7 +96,7 @@ def test_negative_times_and_energies_are_refused(function):
 
 
 def test_only_receipts_are_shown():
-    with pytest.raises(TypeError, match="3 is no receipt"):
+    with pytest.raises(TypeError, match="receipts holds 3, which is no receipt"):
         show_receipt(receipt(), 3)
     with pytest.raises(TypeError, match="unit is 3"):
         quantity(1.0, 3)

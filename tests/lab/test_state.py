@@ -206,5 +206,5 @@ def test_a_section_that_is_no_folder_name_is_refused(empty_state, section):
 
 @pytest.mark.parametrize(("key", "entry"), [(3, {}), (None, {}), ("x", [1]), ("x", None)])
 def test_wrong_types_are_named(empty_state, key, entry):
-    with pytest.raises(TypeError, match=r"id is|entry is"):
+    with pytest.raises(TypeError, match=r"key is|entry is"):
         state.save("ledger", key, entry)

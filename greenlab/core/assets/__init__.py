@@ -170,9 +170,10 @@ def save_packages(folder: str | Path, names: tuple[str, ...] = ()) -> list[Path]
         AssetError: if a package cannot be had, or the folder cannot be written.
     """
     folder, saved = as_path("folder", folder), []
-    if isinstance(names, str):
-        raise TypeError(f"names={names!r} is str: give a tuple, such as ('texts',)")
-    for asset in [spec(name) for name in names or SPECS]:
+    wanted = checks.several("names", names, remedy="such as ('texts',)")
+    for name in wanted:
+        checks.one_of("names", name, tuple(SPECS))
+    for asset in [spec(name) for name in wanted or SPECS]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as work:
@@ -266,7 +267,11 @@ def load_llm(name_or_path: str | Path) -> tuple[Any, Any]:
     local = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name_or_path, local_files_only=local, use_safetensors=True, dtype="auto"
+            name_or_path,
+            local_files_only=local,
+            adapter_kwargs={"local_files_only": local},  # transformers asks the hub for an adapter otherwise
+            use_safetensors=True,
+            dtype="auto",
         )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local)
     except (OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from greenlab.core import checks
 
 Number = Any  # an exact int (or a float of bytes) for one number in, a float64 array for an array in
+MOST_TOKENS = 10**15  # more than all text there is, and its square is far from overflow
 _FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "phi3")
 
 
@@ -240,14 +241,17 @@ def prefill_flops(shape: TransformerShape, n_tokens: ArrayLike, *, head: str = "
     return _flops(shape, tokens=n, pairs=pairs, logits=n if head == "all" else 1)
 
 
-def kv_cache_bytes(shape: TransformerShape, context: ArrayLike, batch: int = 1, bytes_per_value: float = 2) -> Number:
+def kv_cache_bytes(
+    shape: TransformerShape, context: ArrayLike, batch: ArrayLike = 1, bytes_per_value: float = 2
+) -> Number:
     """Bytes of the KV cache [B]: a key and a value per layer, key-value head, token of ``context`` and sequence.
 
     Args:
         shape: the sizes of the model.
         context: tokens held for each sequence, 0 or more. A number or an array.
-        batch: number of sequences, 1 or more.
-        bytes_per_value: size of one number of a key or value [B], above 0: 4 is float32, 2 bfloat16, 1 int8.
+        batch: number of sequences, 1 or more. A number or an array.
+        bytes_per_value: size of one number of a key or value [B], above 0, at most 64: 4 is float32, 2
+            bfloat16, 1 int8.
 
     >>> kv_cache_bytes(TransformerShape(80, 8192, 64, 8, 128, 28672, 32000), 4096)  # Llama-2-70B: 1.34 GB
     1342177280
@@ -328,14 +332,14 @@ def predicted_speedup(
 
 def _whole(value: Any, name: str, least: int = 0) -> Number:
     """One whole number as an exact int, several as a float64 array."""
-    counts = checks.numbers(name, value, low=least)
+    counts = checks.numbers(name, value, low=least, high=MOST_TOKENS)
     if not np.array_equal(counts, np.floor(counts)):
         raise ValueError(f"{name}={value!r:.80}: give whole numbers at least {least}; check the unit")
     return int(np.asarray(value).item()) if counts.ndim == 0 else counts
 
 
 def _bytes(name: str, value: float) -> float:
-    checks.number(name, value, above=0, remedy="the size of one number in bytes: bfloat16 is 2")
+    checks.number(name, value, above=0, high=64, remedy="the size of one number in bytes: bfloat16 is 2")
     return value
 
 

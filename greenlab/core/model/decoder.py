@@ -49,8 +49,9 @@ def check_input_ids(input_ids: Tensor, vocab_size: int | None = None) -> Tensor:
         vocab_size: number of tokens that the model knows; None does not look at the ids.
 
     Raises:
-        TypeError: if it is no tensor of integers.
-        ValueError: if the ids are not two-dimensional, there are none (an empty text), or one is not in the vocabulary.
+        TypeError: if it is no tensor of integers, or ``vocab_size`` no integer.
+        ValueError: if ``vocab_size`` is below 1, the ids are not two-dimensional, there are none (an empty text), or
+            one is not in the vocabulary.
     """
     if not isinstance(input_ids, Tensor) or input_ids.dtype not in (torch.int64, torch.int32):
         got = input_ids.dtype if isinstance(input_ids, Tensor) else type(input_ids).__name__
@@ -61,6 +62,7 @@ def check_input_ids(input_ids: Tensor, vocab_size: int | None = None) -> Tensor:
             "an empty text has none, so give it a sentence"
         )
     if vocab_size is not None:
+        vocab_size = checks.integer("vocab_size", vocab_size, low=1)
         low, high = int(input_ids.min()), int(input_ids.max())
         if low < 0 or high >= vocab_size:
             raise ValueError(f"input_ids holds ids from {low} to {high}: give ids from 0 to {vocab_size - 1}")
@@ -80,8 +82,16 @@ def captured_states(model: nn.Module, states: list[Tensor], last: Tensor | None)
         last: position of the last token of each row ``(B,)``; None keeps every token.
 
     Raises:
-        ValueError: if the model is not a decoder, or keeps its blocks elsewhere.
+        TypeError: if ``states`` is no list of tensors, or ``last`` no tensor of integers.
+        ValueError: if ``last`` has another shape, the model is not a decoder, or keeps its blocks elsewhere.
     """
+    for state in checks.instance("states", states, list):
+        checks.instance("states", state, Tensor)
+    if last is not None:
+        if checks.instance("last", last, Tensor).dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"last is {last.dtype}: give a tensor of positions, int64 or int32")
+        if last.ndim != 1:
+            raise ValueError(f"last has shape {tuple(last.shape)}: give one position for each row, (B,)")
 
     def keep(x: Tensor) -> None:  # x: (B, S, d_model)
         x = x.detach()
@@ -116,12 +126,12 @@ def keep_layers(model: Any, kept: Sequence[int]) -> Any:
         kept: numbers of layers, increasing.
 
     Raises:
-        TypeError: if a number in ``kept`` is no integer.
+        TypeError: if ``kept`` is no list, or a number in it no integer.
         ValueError: if ``kept`` is empty, not strictly increasing, or names a layer that is not there, or if the model
             is not a decoder whose layers can be taken out.
     """
     n_layers = len(decoder_layers(model))
-    kept = [checks.integer("kept", i) for i in kept]
+    kept = [checks.integer("kept", i) for i in checks.several("kept", kept)]
     if not kept or kept != sorted(set(kept)) or not 0 <= kept[0] <= kept[-1] < n_layers:
         raise ValueError(f"kept={kept}: expected increasing layer numbers from 0 to {n_layers - 1}, at least one")
     config = _config_of(model.config, kept)

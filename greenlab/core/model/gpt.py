@@ -21,6 +21,8 @@ from greenlab.core import checks
 from greenlab.core.model.cost import TransformerShape
 from greenlab.core.model.random_state import check_seed, local_seed
 
+LARGEST_SIZE = 2**31 - 1  # of one axis of a tensor: no machine holds more
+
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -134,8 +136,8 @@ class LayerCache:
         device: where they are; None is torch's default.
 
     Raises:
-        TypeError: if a size is no integer.
-        ValueError: if a size is below 1.
+        TypeError: if a size is no integer, ``dtype`` no dtype, or ``device`` neither a device nor its name.
+        ValueError: if a size is below 1 or beyond 2**31 - 1, or there is no device of that name.
     """
 
     def __init__(
@@ -149,11 +151,12 @@ class LayerCache:
         device: torch.device | str | None = None,
     ) -> None:
         shape = (
-            checks.integer("batch_size", batch_size, low=1),
-            checks.integer("n_kv_heads", n_kv_heads, low=1),
-            checks.integer("max_tokens", max_tokens, low=1),
-            checks.integer("head_dim", head_dim, low=1),
+            checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE),
+            checks.integer("n_kv_heads", n_kv_heads, low=1, high=LARGEST_SIZE),
+            checks.integer("max_tokens", max_tokens, low=1, high=LARGEST_SIZE),
+            checks.integer("head_dim", head_dim, low=1, high=LARGEST_SIZE),
         )
+        _check_place(dtype, device)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
@@ -218,8 +221,10 @@ class KVCache:
         device: where they are; None is torch's default.
 
     Raises:
-        TypeError: if ``config`` is no `GPTConfig`, or a size is no integer.
-        ValueError: if ``batch_size`` is below 1, or ``max_tokens`` is not from 1 to ``context_length``.
+        TypeError: if ``config`` is no `GPTConfig`, a size is no integer, ``dtype`` no dtype, or ``device`` neither a
+            device nor its name.
+        ValueError: if ``batch_size`` is not from 1 to 2**31 - 1, ``max_tokens`` not from 1 to ``context_length``, or
+            there is no device of that name.
     """
 
     def __init__(
@@ -232,7 +237,8 @@ class KVCache:
         device: torch.device | str | None = None,
     ) -> None:
         _check_config(config)
-        self.batch_size = checks.integer("batch_size", batch_size, low=1)
+        self.batch_size = checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE)
+        _check_place(dtype, device)
         if max_tokens is None:
             max_tokens = config.context_length
         remedy = "raise context_length"
@@ -277,7 +283,7 @@ class RMSNorm(nn.Module):
 
     def __init__(self, d_model: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(checks.integer("d_model", d_model, low=1)))
+        self.weight = nn.Parameter(torch.ones(checks.integer("d_model", d_model, low=1, high=LARGEST_SIZE)))
         self.eps = checks.number("eps", eps, low=0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -347,11 +353,15 @@ class Attention(nn.Module):
     Args:
         config: the sizes.
         linear: makes the four matrices.
+
+    Raises:
+        TypeError: if ``config`` is no `GPTConfig`, or ``linear`` cannot be called.
     """
 
     def __init__(self, config: GPTConfig, *, linear: LinearPart = nn.Linear) -> None:
         super().__init__()
         _check_config(config)
+        _check_parts(linear=linear)
         kv_width = config.shape.n_kv_heads * config.head_dim
         # three matrices: one fused matrix was no faster here, and a part handed in may scale each by itself
         self.query = linear(config.d_model, config.d_model, bias=False)
@@ -380,11 +390,15 @@ class SwiGLU(nn.Module):
     Args:
         config: the sizes.
         linear: makes the three matrices.
+
+    Raises:
+        TypeError: if ``config`` is no `GPTConfig`, or ``linear`` cannot be called.
     """
 
     def __init__(self, config: GPTConfig, *, linear: LinearPart = nn.Linear) -> None:
         super().__init__()
         _check_config(config)
+        _check_parts(linear=linear)
         self.gate = linear(config.d_model, config.d_ff, bias=False)
         self.up = linear(config.d_model, config.d_ff, bias=False)
         self.down = linear(config.d_ff, config.d_model, bias=False)
@@ -403,6 +417,10 @@ class Block(nn.Module):
         linear: makes the matrices.
         feed_forward: makes the feed-forward part.
         norm: makes the two norms.
+
+    Raises:
+        TypeError: if ``config`` is no `GPTConfig`, ``layer`` no integer, or a part cannot be called.
+        ValueError: if ``layer`` is below 0.
     """
 
     def __init__(
@@ -410,6 +428,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         _check_config(config)
+        _check_parts(linear=linear, feed_forward=feed_forward, norm=norm)
         self.layer = checks.integer("layer", layer, low=0)
         self.attention_norm = norm(config.d_model, config.norm_eps)
         self.attention = Attention(config, linear=linear)
@@ -461,9 +480,7 @@ class GPT(nn.Module):
     ) -> None:
         super().__init__()
         _check_config(config)
-        for name, part in {"linear": linear, "feed_forward": feed_forward, "block": block, "norm": norm}.items():
-            if not callable(part):
-                raise TypeError(f"{name}={part!r} is {type(part).__name__}: give a class or a function that makes it")
+        _check_parts(linear=linear, feed_forward=feed_forward, block=block, norm=norm)
         self.config = config
         with local_seed(seed):
             self.embedding = nn.Embedding(config.vocab_size, config.d_model)
@@ -630,6 +647,22 @@ def _generator(device: torch.device, seed: int) -> torch.Generator | None:
 def _check_config(config: Any) -> None:
     if not isinstance(config, GPTConfig):
         raise TypeError(f"config is {type(config).__name__}: give a GPTConfig")
+
+
+def _check_parts(**parts: Any) -> None:
+    for name, part in parts.items():
+        checks.function(name, part, remedy="a class or a function that makes the part")
+
+
+def _check_place(dtype: Any, device: Any) -> None:
+    if dtype is not None:
+        checks.instance("dtype", dtype, torch.dtype)
+    if device is None or isinstance(device, torch.device):
+        return
+    try:
+        torch.device(checks.text("device", device, remedy="or a torch.device"))
+    except RuntimeError:
+        raise ValueError(f"device={device!r}: give the name of a device, such as 'cpu' or 'cuda:0'") from None
 
 
 def _check_ids(input_ids: Any) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from greenlab.core import checks
 from greenlab.core.machine import ROOT
 from greenlab.core.model.decoder import check_input_ids
-from greenlab.core.model.gpt import at_least_float32
+from greenlab.core.model.gpt import LARGEST_SIZE, at_least_float32
 
 CHANCE = 0.25
 OPTIONS = ["answer", "wrong_1", "wrong_2", "wrong_3"]
@@ -46,12 +46,13 @@ def token_windows(tokenizer: Any, text: str, length: int) -> Tensor:
         length: tokens in a window, 2 or more.
 
     Raises:
-        TypeError: if ``text`` is no text, or ``length`` no integer.
+        TypeError: if ``tokenizer`` cannot be called, ``text`` is no text, or ``length`` no integer.
         ValueError: if ``length`` is below 2, or the text is shorter than one window.
     """
     if not isinstance(text, str):
         raise TypeError(f"text={text!r:.80} is {type(text).__name__}: give a text")
     length = checks.integer("length", length, low=2)
+    checks.function("tokenizer", tokenizer, remedy="a tokenizer of transformers")
     ids = torch.tensor(tokenizer(text).input_ids, dtype=torch.long)
     if len(ids) < length:
         raise ValueError(
@@ -72,11 +73,13 @@ def text_loss(model: Any, input_ids: Tensor, *, batch_size: int = 4) -> float:
         batch_size: windows in one forward pass.
 
     Raises:
-        TypeError: if ``input_ids`` is no tensor of integers, or ``batch_size`` no integer.
+        TypeError: if ``model`` is no model of transformers, ``input_ids`` no tensor of integers, or ``batch_size`` no
+            integer.
         ValueError: if there is no token to predict, or ``batch_size`` is below 1.
     """
+    _check_model(model)
     check_input_ids(input_ids, model.config.vocab_size)
-    batch_size = checks.integer("batch_size", batch_size, low=1)
+    batch_size = checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE)
     if input_ids.shape[1] < 2:
         raise ValueError(
             f"input_ids has shape {tuple(input_ids.shape)}: expected (N, S) with N >= 1 and S >= 2 tokens to predict"
@@ -124,9 +127,12 @@ def option_log_probabilities(
         float64 ``(n_prompts, n_options)``.
 
     Raises:
-        TypeError: if a prompt or option is no text.
+        TypeError: if ``model`` is no model of transformers, ``tokenizer`` cannot be called, or a prompt or option is no
+            text.
         ValueError: if there is no prompt or no option, the numbers differ, or a text has no token.
     """
+    _check_model(model)
+    checks.function("tokenizer", tokenizer, remedy="a tokenizer of transformers")
     _check_options(prompts, options)
     needed: dict[tuple[int, ...], list[tuple[int, int, int, int]]] = {}  # row -> (prompt, option, position, token)
     for i, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
@@ -150,6 +156,12 @@ def option_log_probabilities(
     return total
 
 
+def _check_model(model: Any) -> None:
+    checks.instance("model", model, nn.Module)
+    if not hasattr(model, "config") or not hasattr(model, "device"):
+        raise TypeError(f"model={type(model).__name__}: give a causal language model of transformers")
+
+
 def _check_options(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> None:
     for name, value in {"prompts": prompts, "options": options}.items():
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -161,7 +173,11 @@ def _check_options(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> 
     for i, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
         if not isinstance(prompt, str):
             raise TypeError(f"prompts[{i}]={prompt!r:.80} is {type(prompt).__name__}: give a text")
-        if isinstance(choices, str) or not all(isinstance(choice, str) for choice in choices):
+        if (
+            isinstance(choices, str)
+            or not isinstance(choices, Sequence)
+            or not all(isinstance(choice, str) for choice in choices)
+        ):
             raise TypeError(f"options[{i}]={choices!r:.80}: give a list of texts")
         if len(choices) != len(options[0]) or not choices:
             raise ValueError(f"options[{i}] has {len(choices)} entries, options[0] {len(options[0])}: give as many")
@@ -176,7 +192,7 @@ def cloze(model: Any, tokenizer: Any, items: pd.DataFrame) -> pd.DataFrame:
         items: from `load_cloze`.
 
     Raises:
-        TypeError: if ``items`` is no table.
+        TypeError: if ``items`` is no table, ``model`` no model of transformers, or ``tokenizer`` cannot be called.
         ValueError: if it is empty or lacks a column.
     """
     if not isinstance(items, pd.DataFrame):
@@ -221,13 +237,14 @@ def mcnemar(lost: int, gained: int) -> float:
 
     Raises:
         TypeError: if a count is no integer.
-        ValueError: if a count is negative.
+        ValueError: if a count is negative or above 10,000, where the sum of exact numbers would take minutes.
 
     >>> mcnemar(6, 0)  # six changes, all one way: 2 / 2**6
     0.03125
     >>> mcnemar(4, 4)
     1.0
     """
-    lost, gained = checks.integer("lost", lost, low=0), checks.integer("gained", gained, low=0)
+    lost = checks.integer("lost", lost, low=0, high=10_000)
+    gained = checks.integer("gained", gained, low=0, high=10_000)
     n, fewer = lost + gained, min(lost, gained)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)

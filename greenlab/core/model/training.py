@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from greenlab.core import checks
-from greenlab.core.model.gpt import at_least_float32
+from greenlab.core.model.gpt import LARGEST_SIZE, at_least_float32
 from greenlab.core.model.interrupts import delayed_interrupts
 from greenlab.core.model.random_state import check_seed, local_seed
 
@@ -180,7 +180,7 @@ def batches(data: Tensor, context_length: int, batch_size: int, seed: int) -> It
         ValueError: if ``data`` has the wrong shape or is too short, or a number is out of range.
     """
     windows, generator = _windows(data, context_length), torch.Generator().manual_seed(check_seed(seed))
-    return _random_windows(windows, checks.integer("batch_size", batch_size, low=1), generator)
+    return _random_windows(windows, checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE), generator)
 
 
 def _random_windows(windows: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -210,7 +210,12 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
     Args:
         model: any module.
         training: True for training, False for evaluation.
+
+    Raises:
+        TypeError: if ``model`` is no module, or ``training`` no boolean.
     """
+    checks.instance("model", model, nn.Module)
+    checks.flag("training", training)
     before = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)
@@ -226,10 +231,32 @@ def logits_of(model: nn.Module, input_ids: Tensor) -> Tensor:
     Args:
         model: the model.
         input_ids: token ids ``(B, S)``, on the device of the model.
+
+    Raises:
+        TypeError: if ``model`` is no module, or ``input_ids`` no tensor of integers.
+        ValueError: if ``input_ids`` has another shape, or an id is not in the vocabulary (on the CPU).
     """
-    if hasattr(getattr(model, "config", None), "use_cache"):  # transformers would fill a KV cache that nobody reads
-        return model(input_ids, use_cache=False).logits
-    return model(input_ids)
+    checks.instance("model", model, nn.Module)
+    return _logits(model, _check_tokens("input_ids", input_ids), "input_ids")
+
+
+def _logits(model: nn.Module, input_ids: Tensor, name: str) -> Tensor:
+    try:
+        if hasattr(getattr(model, "config", None), "use_cache"):  # transformers would fill a KV cache nobody reads
+            return model(input_ids, use_cache=False).logits
+        return model(input_ids)
+    except IndexError:
+        low, high = int(input_ids.min()), int(input_ids.max())
+        raise ValueError(f"{name} holds ids from {low} to {high}: give ids of the model's vocabulary") from None
+
+
+def _check_tokens(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int64, torch.int32):
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} is {got}: give a tensor of token ids, int64 or int32, of the shape (B, S)")
+    if value.ndim != 2 or not value.numel():
+        raise ValueError(f"{name} has the shape {tuple(value.shape)}: give (B, S), both 1 or more")
+    return value
 
 
 def next_token_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -243,13 +270,18 @@ def next_token_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
         targets: the token after each of them.
 
     Raises:
-        ValueError: if the two shapes differ.
+        TypeError: if ``model`` is no module, or ``inputs`` or ``targets`` no tensor of integers.
+        ValueError: if a shape is not ``(B, S)``, the two differ, or an id of ``inputs`` is not in the vocabulary (on
+            the CPU).
     """
+    checks.instance("model", model, nn.Module)
+    _check_tokens("inputs", inputs)
+    _check_tokens("targets", targets)
     if inputs.shape != targets.shape:
         raise ValueError(
             f"targets has the shape {tuple(targets.shape)}, inputs {tuple(inputs.shape)}: give equal shapes"
         )
-    return F.cross_entropy(at_least_float32(logits_of(model, inputs)).flatten(0, 1), targets.flatten())
+    return F.cross_entropy(at_least_float32(_logits(model, inputs, "inputs")).flatten(0, 1), targets.flatten())
 
 
 @torch.no_grad()
@@ -272,8 +304,9 @@ def evaluate(
         ValueError: if ``data`` has the wrong shape or is too short, a number is out of range, or the loss is not
             finite.
     """
+    checks.instance("model", model, nn.Module)
     windows = _windows(data, context_length)[::context_length]
-    checks.integer("batch_size", batch_size, low=1)
+    checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE)
     if n_windows is not None and checks.integer("n_windows", n_windows, low=1) < len(windows):
         windows = windows[torch.linspace(0, len(windows) - 1, n_windows).round().long()]
     device, total = _device(model), 0.0
@@ -300,13 +333,14 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
         step: from 0 (the first update) to ``config.steps`` (the end, which no update uses).
 
     Raises:
-        TypeError: if ``step`` is no integer.
-        ValueError: if it is out of range.
+        TypeError: if ``config`` is no `TrainingConfig`, or ``step`` no integer.
+        ValueError: if ``step`` is out of range.
 
     >>> config = TrainingConfig(steps=100, warmup_share=0.1, learning_rate=1.0, final_share=0.2)
     >>> [round(learning_rate(config, step), 3) for step in (0, 4, 9, 10, 55, 100)]
     [0.1, 0.5, 1.0, 1.0, 0.6, 0.2]
     """
+    checks.instance("config", config, TrainingConfig)
     checks.integer("step", step, low=0, high=config.steps)
     warmup = round(config.warmup_share * config.steps)
     if step < warmup:
@@ -323,8 +357,11 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
         config: the recipe; its ``learning_rate``, ``betas`` and ``weight_decay`` are used.
 
     Raises:
+        TypeError: if ``model`` is no module, or ``config`` no `TrainingConfig`.
         ValueError: if no weight of the model is trained.
     """
+    checks.instance("model", model, nn.Module)
+    checks.instance("config", config, TrainingConfig)
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ValueError(f"model={type(model).__name__} has no weight to train: set requires_grad of some to True")
@@ -373,8 +410,13 @@ def fit(
     from greenlab.core.energy.meter import measure
 
     checks.flag("progress", progress)
-    if not isinstance(config, TrainingConfig):
-        raise TypeError(f"config is {type(config).__name__}: give a TrainingConfig")
+    checks.instance("model", model, nn.Module)
+    checks.instance("config", config, TrainingConfig)
+    checks.function("loss_fn", loss_fn)
+    if on_step is not None:
+        checks.function("on_step", on_step)
+    if stream is not None and not hasattr(stream, "__next__"):
+        raise TypeError(f"stream is {type(stream).__name__}: give an iterator over inputs and targets, as batches does")
     size = config.context_length
     if val is not None:
         _windows(val, size, "val")  # too short a text shows now, not after the training

@@ -1,0 +1,387 @@
+"""A call that works for every public function whose docstring shows none, with objects of a few hundred numbers.
+
+Every entry gives the arguments of one call; the first is the object where the function is a method. They are functions
+so that each call gets objects of its own: a call may change them.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import torch
+
+from greenlab import hardware, layer_pruning, load_shifting, ternary
+from greenlab.accelerator import Bench
+from greenlab.core import checks, studies
+from greenlab.core.energy import Component, Receipt
+from greenlab.core.grid.traces import Traces
+from greenlab.core.model import gpt, training
+from greenlab.core.model.cost import TransformerShape
+from greenlab.lab import charts, exercises
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def a(*args: Any, **kwargs: Any) -> Call:
+    """The arguments of a call, as they would be written in it."""
+    return args, kwargs
+
+
+CONFIG = gpt.GPTConfig(vocab_size=12, context_length=16, n_layers=3, d_model=8, n_heads=2, d_ff=16)
+TEXT = "abcdefghijkl"
+
+
+def model() -> gpt.GPT:
+    return gpt.GPT(CONFIG, seed=1)
+
+
+def llama() -> Any:
+    """A decoder of transformers, which layer pruning cuts."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=12,
+                hidden_size=8,
+                intermediate_size=16,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+                max_position_embeddings=32,
+            )
+        ).eval()
+
+
+def ids(rows: int = 2, tokens: int = 6) -> torch.Tensor:
+    return torch.arange(rows * tokens).reshape(rows, tokens) % CONFIG.vocab_size
+
+
+def shape() -> TransformerShape:
+    return TransformerShape(2, 8, 2, 2, 4, 16, 12)
+
+
+def receipt() -> Receipt:
+    return Receipt.from_energy("training", 10.0, 8.0, 12.0, basis="measured", source="a counter")
+
+
+def component() -> Component:
+    return Component("cpu", "measured", 1.0, 0.5, 2.0, "a counter")
+
+
+def traces() -> Traces:
+    hours = np.arange(48, dtype=float).reshape(2, 24) + 100
+    return Traces(("DE", "FR"), pd.Timestamp("2025-01-01", tz="UTC"), 1.0, hours)
+
+
+def jobs() -> load_shifting.Jobs:
+    return load_shifting.Jobs([0, 2], 1, slack_h=6)
+
+
+def priced() -> Traces:
+    """Traces with all that a signal or a front may be drawn from."""
+    hours = np.arange(48, dtype=float).reshape(2, 24)
+    times = pd.Timestamp("2025-01-01", tz="UTC")
+    extra = {"marginal_g_per_kwh": hours + 200, "curtailed_share": hours / 100, "price_per_kwh": hours / 50}
+    return Traces(("DE", "FR"), times, 1.0, hours + 100, **extra)
+
+
+def schedule() -> load_shifting.Schedule:
+    return load_shifting.simulate(jobs(), traces(), "best_start")
+
+
+def bench() -> Bench:
+    return Bench(torch.device("cpu"), seconds=0.001, repeats=1, counters=())
+
+
+def packed() -> ternary.PackedTernary:
+    return ternary.pack(torch.tensor([[1.0, 0, -1, 1], [0, 0, 1, -1]]), 0.5)
+
+
+def bit_linear() -> ternary.BitLinear:
+    return ternary.BitLinear(8, 4)
+
+
+def device() -> hardware.Device:
+    return next(iter(hardware.devices().values()))
+
+
+class Tokenizer:
+    """Of transformers' kind, a token a letter: what the scoring functions call."""
+
+    vocab_size = CONFIG.vocab_size
+    pad_token_id = 0
+
+    def __call__(self, text: Any, **_: Any) -> Any:
+        rows = [text] if isinstance(text, str) else list(text)
+        found = [[ord(letter) % CONFIG.vocab_size for letter in row] for row in rows]
+        return types.SimpleNamespace(input_ids=found[0] if isinstance(text, str) else found)
+
+
+ITEMS = pd.DataFrame(
+    [("1", "x", "ab", "c", "d", "e", "f")],
+    columns=["id", "category", "prompt", "answer", "wrong_1", "wrong_2", "wrong_3"],
+)
+FRAME = pd.DataFrame({"x": [0, 1, 2, 0, 1, 2], "y": [1.0, 2, 3, 1, 3, 5], "m": list("aaabbb")})
+BARS = pd.DataFrame({"n": ["dense", "moe"], "e": [10.0, 6.0], "low": [8.0, 5.0], "high": [12.0, 9.0]})
+ENERGY = pd.DataFrame(
+    [("a", "cpu", "measured", 3.0), ("b", "cpu", "measured", 2.0)], columns=["run", "component", "basis", "energy_j"]
+)
+CELLS = pd.DataFrame([(i, j, float(i * j)) for i in range(4) for j in range(3)], columns=["i", "j", "v"])
+ROOF = pd.DataFrame({"roof": ["cpu"] * 3, "intensity": [0.1, 10.0, 100.0], "flops_per_s": [1e9, 1e11, 1e11]})
+WORKS = pd.DataFrame({"work": ["a", "b"], "kind": ["k", "l"], "intensity": [0.5, 8.0], "flops_per_s": [4e9, 5e10]})
+WORDS = {"title": "It rises", "description": "A rising line"}
+XY = {"x_title": "Layers removed", "y_title": "Loss [nats]"}
+
+
+def times() -> pd.DataFrame:
+    return pd.DataFrame({"work": ["a", "b", "a", "b"], "round": [0, 0, 1, 1], "time_s": [1.0, 2.0, 1.0, 2.0]})
+
+
+def exercise() -> exercises.Exercise:
+    def double(x: float) -> float:
+        return 2 * x
+
+    return exercises.Exercise("walked", "Doubling", double, "easy", 1, (), lambda answer: None)
+
+
+def study() -> studies.Steps:
+    return studies.Steps("walked", CONFIG)
+
+
+def finished_study() -> Call:
+    steps = study()
+    steps.run("one", int)
+    figures = pd.DataFrame({"name": ["a"], "value": [1.0], "unit": "J", "basis": "measured", "note": ""})
+    return a("walked", CONFIG, {"figures": figures}, steps.receipts())
+
+
+def saved() -> str:
+    """The name of a study that has been saved."""
+    args, kwargs = finished_study()
+    studies.save(*args, **kwargs)
+    return "walked"
+
+
+def registered() -> str:
+    """The id of an exercise."""
+    register = exercises.exercise("walked", reference=1, difficulty="easy", minutes=1)
+
+    @register
+    def _(answer: Any) -> None:
+        """One."""
+
+    return "walked"
+
+
+def predicted() -> str:
+    from greenlab.lab import predict
+
+    predict("walked", "How much?", low=0, high=10)
+    return "walked"
+
+
+def ledger_record() -> Call:
+    return a(
+        "ternary",
+        "ternary weights",
+        baseline_j=10.0,
+        saved_fraction=0.5,
+        quality_before=0.9,
+        quality_after=0.9,
+        basis="measured",
+    )
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Files that the functions below read."""
+    ternary.save_packed({"w": packed()}, folder / "packed.safetensors")
+    ternary.save_model(ternary.pack_model(ternary.bit_gpt(CONFIG)), folder / "model.safetensors")
+    return {"packed": folder / "packed.safetensors", "model": folder / "model.safetensors", "folder": folder}
+
+
+CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
+    "hardware.Device": lambda _: a(**vars(device())),
+    "hardware.Device.replace": lambda _: a(device(), year=2024),
+    "hardware.Device.peak": lambda _: a(device(), "bf16"),
+    "hardware.NumberFormat": lambda _: a("half", 2.0, 2.0, "bf16"),
+    "hardware.model_shape": lambda _: a(shape()),
+    "load_shifting.AR1": lambda _: a(),
+    "load_shifting.AR1.of": lambda _: a(load_shifting.AR1(), traces().intensity_g_per_kwh, 1.0),
+    "load_shifting.Jobs.replace": lambda _: a(jobs(), power_kw=2.0),
+    "load_shifting.Jobs.from_frame": lambda _: a(pd.DataFrame({"arrival_h": [0], "duration_h": [1], "slack_h": [6]})),
+    "load_shifting.Policy": lambda _: a("best_start"),
+    "load_shifting.Schedule.account": lambda _: a(schedule(), traces().intensity_g_per_kwh),
+    "load_shifting.Schedule.account_baseline": lambda _: a(schedule(), traces().intensity_g_per_kwh),
+    "load_shifting.Transfer": lambda _: a(),
+    "load_shifting.Transfer.between": lambda _: a(load_shifting.Transfer(), 2),
+    "load_shifting.bounds.optimum": lambda _: a(jobs(), traces()),
+    "load_shifting.bounds.linear_program": lambda _: a(jobs(), traces(), 5.0),
+    "load_shifting.compare_signals": lambda _: a(jobs(), priced()),
+    "load_shifting.pareto": lambda _: a(jobs(), priced(), weights=[0.0, 1.0]),
+    "ternary.BitBlock": lambda _: a(CONFIG, 0, linear=ternary.BitLinear, feed_forward=gpt.SwiGLU, norm=gpt.RMSNorm),
+    "ternary.BitLinear": lambda _: a(8, 4),
+    "ternary.BitLinear.forward": lambda _: a(bit_linear(), torch.ones(2, 8)),
+    "ternary.bit_gpt": lambda _: a(CONFIG),
+    "ternary.convert": lambda _: a(model()),
+    "ternary.PackedTernary": lambda _: a(packed().data, 4, 0.5),
+    "ternary.load_packed": lambda made: a(made["packed"]),
+    "ternary.save_packed": lambda made: a({"w": packed()}, made["folder"] / "again.safetensors"),
+    "ternary.unpack": lambda _: a(packed()),
+    "ternary.PackedLinear": lambda _: a(packed()),
+    "ternary.PackedLinear.from_bit_linear": lambda _: a(bit_linear()),
+    "ternary.PackedLinear.forward": lambda _: a(ternary.PackedLinear(packed()), torch.ones(2, 4)),
+    "ternary.PackedLinear.set_extra_state": lambda _: a(
+        ternary.PackedLinear(packed()), ternary.PackedLinear(packed()).get_extra_state()
+    ),
+    "ternary.bytes_in_memory": lambda _: a(model()),
+    "ternary.load_model": lambda made: a(made["model"]),
+    "ternary.pack_model": lambda _: a(ternary.bit_gpt(CONFIG)),
+    "ternary.random_packed": lambda _: a(8, 4),
+    "ternary.save_model": lambda made: a(
+        ternary.pack_model(ternary.bit_gpt(CONFIG)), made["folder"] / "more.safetensors"
+    ),
+    "layer_pruning.HealConfig": lambda _: a(),
+    "layer_pruning.block_distances": lambda _: a(llama(), ids()),
+    "layer_pruning.block_influence": lambda _: a(llama(), ids()),
+    "layer_pruning.drop_layers": lambda _: a(llama(), 1, 1),
+    "layer_pruning.heal": lambda _: a(llama(), ids(), layer_pruning.HealConfig(steps=1, batch_size=1, rank=1)),
+    "layer_pruning.layers_to_drop": lambda _: a("angular", 1, distances=layer_pruning.block_distances(llama(), ids())),
+    "accelerator.Bench": lambda _: a(torch.device("cpu")),
+    "accelerator.Bench.run": lambda _: a(bench(), int, 1.0),
+    "accelerator.ExpertLayer": lambda _: a(8, 16, 4, 2),
+    "core.facts.table": lambda _: a("claims"),
+    "core.energy.Component": lambda _: a("cpu", "measured", 1.0, 0.5, 2.0, "a counter"),
+    "core.energy.Component.scaled": lambda _: a(component(), 2.0),
+    "core.energy.Receipt": lambda _: a(**vars(receipt())),
+    "core.energy.Receipt.scaled": lambda _: a(receipt(), 2.0),
+    "core.energy.Receipt.per": lambda _: a(receipt(), 2.0),
+    "core.energy.compare_backends": lambda _: a(int),
+    "core.energy.measure": lambda _: a("work"),
+    "core.energy.measure_call": lambda _: a(int, "work", min_time_s=0.001, warmup=0),
+    "core.energy.merge": lambda _: a([component()]),
+    "core.assets.fetch": lambda made: a("texts", source=made["folder"]),
+    "core.assets.load_llm": lambda made: a(made["folder"]),
+    "core.assets.load_text": lambda _: a("milton"),
+    "core.assets.problems": lambda _: a("texts"),
+    "core.assets.save_packages": lambda made: a(made["folder"], ("texts",)),
+    "core.assets.sha256_of": lambda made: a(made["packed"]),
+    "core.assets.smollm2_matrix": lambda _: a(0, "mlp.up_proj"),
+    "core.assets.spec": lambda _: a("texts"),
+    "core.grid.traces.Traces.time": lambda _: a(traces(), 2),
+    "core.grid.traces.Traces.index": lambda _: a(traces(), "DE"),
+    "core.grid.traces.Traces.select": lambda _: a(traces(), ["DE"]),
+    "core.grid.traces.Traces.from_frame": lambda _: a(traces().to_frame()),
+    "core.machine.cpu_quota": lambda _: a(),
+    "core.machine.available_cores": lambda _: a(),
+    "core.machine.memory_limit_bytes": lambda _: a(),
+    "core.machine.available_memory_bytes": lambda _: a(),
+    "core.model.cost.TransformerShape": lambda _: a(**vars(shape())),
+    "core.model.cost.TransformerShape.replace": lambda _: a(shape(), n_layers=1),
+    "core.model.cost.TransformerShape.from_config": lambda _: a(
+        types.SimpleNamespace(
+            model_type="llama", hidden_size=8, num_attention_heads=2, num_key_value_heads=2, intermediate_size=16,
+            vocab_size=12, num_hidden_layers=2, tie_word_embeddings=True, attention_bias=False, mlp_bias=False,
+        )
+    ),
+    "core.model.cost.flops_per_token": lambda _: a(shape()),
+    "core.model.cost.prefill_flops": lambda _: a(shape(), 4),
+    "core.model.cost.decode_bytes": lambda _: a(shape(), 4),
+    "core.model.cost.predicted_speedup": lambda _: a(shape(), 1),
+    "core.model.decoder.decoder_layers": lambda _: a(llama()),
+    "core.model.decoder.check_input_ids": lambda _: a(ids()),
+    "core.model.decoder.captured_states": lambda _: a(llama(), [], None),
+    "core.model.decoder.keep_layers": lambda _: a(llama(), [0, 2]),
+    "core.model.gpt.GPTConfig": lambda _: a(**vars(CONFIG)),
+    "core.model.gpt.LayerCache": lambda _: a(2, 2, 16, 4),
+    "core.model.gpt.LayerCache.append": lambda _: a(
+        gpt.LayerCache(2, 2, 16, 4), torch.ones(2, 2, 3, 4), torch.ones(2, 2, 3, 4)
+    ),
+    "core.model.gpt.KVCache": lambda _: a(CONFIG),
+    "core.model.gpt.KVCache.truncate": lambda _: a(gpt.KVCache(CONFIG), 0),
+    "core.model.gpt.RMSNorm": lambda _: a(8),
+    "core.model.gpt.RMSNorm.forward": lambda _: a(gpt.RMSNorm(8), torch.ones(2, 8)),
+    "core.model.gpt.rotations": lambda _: a(CONFIG),
+    "core.model.gpt.rotate": lambda _: a(torch.ones(1, 2, 3, 4), gpt.rotations(CONFIG)[:3]),
+    "core.model.gpt.Attention": lambda _: a(CONFIG),
+    "core.model.gpt.SwiGLU": lambda _: a(CONFIG),
+    "core.model.gpt.Block": lambda _: a(
+        CONFIG, 0, linear=torch.nn.Linear, feed_forward=gpt.SwiGLU, norm=gpt.RMSNorm
+    ),
+    "core.model.gpt.GPT": lambda _: a(CONFIG),
+    "core.model.gpt.GPT.new_cache": lambda _: a(model()),
+    "core.model.gpt.GPT.forward": lambda _: a(model(), ids()),
+    "core.model.gpt.GPT.generate": lambda _: a(model(), ids(), 2),
+    "core.model.random_state.local_seed": lambda _: a(0),
+    "core.model.scoring.held_out_text": lambda _: a(),
+    "core.model.scoring.token_windows": lambda _: a(Tokenizer(), TEXT, 4),
+    "core.model.scoring.text_loss": lambda _: a(llama(), ids()),
+    "core.model.scoring.load_cloze": lambda _: a(2),
+    "core.model.scoring.option_log_probabilities": lambda _: a(llama(), Tokenizer(), ["ab"], [["c", "d"]]),
+    "core.model.scoring.cloze": lambda _: a(llama(), Tokenizer(), ITEMS),
+    "core.model.training.CharTokenizer.encode": lambda _: a(training.CharTokenizer("abc"), "ab"),
+    "core.model.training.CharTokenizer.decode": lambda _: a(training.CharTokenizer("abc"), torch.tensor([0, 1])),
+    "core.model.training.TrainingConfig": lambda _: a(),
+    "core.model.training.batches": lambda _: a(ids(4, 10).flatten(), 8, 2, 0),
+    "core.model.training.mode": lambda _: a(model(), True),
+    "core.model.training.logits_of": lambda _: a(llama(), ids()),
+    "core.model.training.next_token_loss": lambda _: a(model(), ids(), ids()),
+    "core.model.training.evaluate": lambda _: a(model(), ids(4, 10).flatten(), 8),
+    "core.model.training.make_optimizer": lambda _: a(model(), training.TrainingConfig()),
+    "core.model.training.fit": lambda _: a(
+        model(), ids(4, 10).flatten(), training.TrainingConfig(steps=1, batch_size=1, context_length=8), progress=False
+    ),
+    "core.provenance.code_hash": lambda _: a(study),
+    "core.speed.checked_ids": lambda _: a("input_ids", ids()),
+    "core.speed.run_prefill": lambda _: a(llama(), ids(1)),
+    "core.speed.run_decode": lambda _: a(llama(), ids(1), 2),
+    "core.speed.interleave": lambda _: a({"a": int, "b": float}, rounds=1),
+    "core.speed.ratios": lambda _: a(times(), "a"),
+    "core.speed.read_bandwidth": lambda _: a(1 << 26, 1),
+    "core.speed.matmul_rate": lambda _: a(8, rounds=1),
+    "core.studies.folder": lambda _: a("moe"),
+    "core.studies.Steps": lambda _: a("walked", CONFIG),
+    "core.studies.Steps.run": lambda _: a(study(), "one", int),
+    "core.studies.config_json": lambda _: a(CONFIG),
+    "core.studies.save": lambda _: finished_study(),
+    "core.studies.load": lambda _: a(saved(), "figures"),
+    "lab.check": lambda _: a(registered(), 1),
+    "lab.ledger.record": lambda _: ledger_record(),
+    "lab.ledger.table": lambda _: a(),
+    "lab.predict": lambda _: a("walked-again", "How much?", low=0, high=10),
+    "lab.reveal": lambda _: a(predicted(), 3.0),
+    "lab.setup": lambda _: a(),
+    "lab.show_receipt": lambda _: a(receipt()),
+    "lab.show_source": lambda _: a(checks.number),
+    "lab.charts.Slider": lambda _: a("x", "X"),
+    "lab.charts.bars_with_range": lambda _: a(BARS, "n", "e", x_title="Energy [J]", **WORDS),
+    "lab.charts.dots": lambda _: a(FRAME, "x", "y", "m", x_title="Energy [J]", **WORDS),
+    "lab.charts.energy_bars": lambda _: a(ENERGY, **WORDS),
+    "lab.charts.heatmap": lambda _: a(CELLS, "i", "j", "v", x_title="i", y_title="j", value_title="v [J]", **WORDS),
+    "lab.charts.lines": lambda _: a(FRAME, "x", "y", color="m", **XY, **WORDS),
+    "lab.charts.points": lambda _: a(FRAME, "x", "y", color="m", **XY, **WORDS),
+    "lab.charts.roofline": lambda _: a(ROOF, WORKS, **WORDS),
+    "lab.charts.with_slider": lambda _: a(alt.Chart(FRAME).mark_point(), FRAME, charts.Slider("x", "X")),
+    "lab.charts.require_columns": lambda _: a(FRAME, "x"),
+    "lab.charts.require_finite": lambda _: a(FRAME, "x"),
+    "lab.charts.require_unique": lambda _: a(BARS, "n"),
+    "lab.exercises.Exercise": lambda _: a("walked", "Doubling", 1, "easy", 1, (), lambda answer: None),
+    "lab.exercises.Exercise.verdict": lambda _: a(exercise(), 3),
+    "lab.exercises.kind_problem": lambda _: a(1.0, 2.0),
+    "lab.exercises.differs": lambda _: a(1.0, 2.0, 0.1),
+    "lab.exercises.exercise": lambda _: a("another", reference=1, difficulty="easy", minutes=1),
+    "lab.state.check_key": lambda _: a("moe-1"),
+    "lab.state.path_of": lambda _: a("predictions", "moe-1"),
+    "lab.state.keep": lambda _: a("predictions", "moe-1", {"guess": 1.0}),
+    "lab.state.save": lambda _: a("predictions", "moe-1", {"guess": 1.0}),
+    "lab.state.load": lambda _: a("predictions"),
+    "lab.state.set_aside": lambda _: a("predictions", "moe-1"),
+    "lab.state.forget": lambda _: a("predictions", "moe-1"),
+}  # fmt: skip
