@@ -5,15 +5,17 @@ import pytest
 from tests.browser.driver import find_chromium, honest_page, start_lab
 
 
+def pytest_itemcollected(item):
+    """Everything in this folder drives a browser; marked at once, before a run chooses its tests by their marks."""
+    item.add_marker(pytest.mark.browser)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Everything in this folder drives a browser; what looks at one chapter stands together, so that it runs once."""
+    """What looks at one chapter stands together, so that the chapter runs once."""
     places = [n for n, item in enumerate(items) if "chapter" in getattr(getattr(item, "callspec", None), "params", {})]
     for place, item in zip(places, sorted((items[n] for n in places), key=chapter_of), strict=True):
         items[place] = item
-    for item in items:
-        if "tests/browser" in item.path.as_posix() and item.name.startswith("test_"):
-            item.add_marker(pytest.mark.browser)
 
 
 def chapter_of(item):
