@@ -104,16 +104,25 @@ def _shows_the_same(zone: _Zone, other: _Zone) -> bool:
 
 
 def _without_mirrors(zones: list[_Zone]) -> tuple[list[_Zone], dict[str, str]]:
-    """The zones to sum, and by number of each other zone the name of the zone that it repeats."""
+    """The zones to sum, and by folder of each other zone the name of the zone that it repeats."""
     mirrors: dict[str, str] = {}
     kept: list[_Zone] = []
+    origin: dict[str, str] = {}  # number of a package that repeats another: number of that other
     for zone in (z for z in zones if z.is_package):
         same = next((k for k in kept if k.socket == zone.socket and _shows_the_same(k, zone)), None)
         if same is None:
             kept.append(zone)
         else:
-            mirrors[zone.number] = same.name
-    return [z for z in zones if z.number not in mirrors], mirrors
+            origin[zone.number] = same.number
+            mirrors[zone.folder.name] = same.name
+    for zone in (z for z in zones if not z.is_package):  # a die may mirror its package and have memory of its own
+        others = (k for k in kept if not k.is_package and k.number == origin.get(zone.number))
+        same = next((k for k in others if _shows_the_same(k, zone)), None)
+        if same is None:
+            kept.append(zone)
+        else:
+            mirrors[zone.folder.name] = same.name
+    return [z for z in zones if z.folder.name not in mirrors], mirrors
 
 
 def rapl_counters(powercap: Path = POWERCAP) -> tuple[list[Counter], list[CounterStatus]]:
@@ -151,8 +160,8 @@ def rapl_counters(powercap: Path = POWERCAP) -> tuple[list[Counter], list[Counte
         return [], states
     summed, mirrors = _without_mirrors(zones)
     states = [
-        CounterStatus(z.name, True, f"shows the counter of {mirrors[z.number]}: counted once", 1)
-        if z.number in mirrors
+        CounterStatus(z.name, True, f"shows the counter of {mirrors[z.folder.name]}: counted once", 1)
+        if z.folder.name in mirrors
         else CounterStatus(z.name, True, "readable", 1)
         for z in zones
     ]

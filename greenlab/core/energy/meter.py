@@ -62,6 +62,7 @@ class _Reading:
         before_j, self.last_j = self.last_j, self.counter.read()
         if before_j is None or self.last_j is None:  # the counter is gone, or was: a part of the block is not in it
             self.energy_j = math.nan
+            self.fault = self.fault or "could not be read"
             return
         step = self.counter.step(before_j, self.last_j, time_s)
         self.energy_j += step.energy_j
@@ -210,15 +211,15 @@ class measure:
         """The processor from CPU seconds, and at least what its counters have seen for certain."""
         model = self.model.component(cpu_s, time_s, available_cores())
         faults = [f"{r.counter.name} {r.fault}" for r in processors if r.fault]
-        if not faults:
-            return model
         seen_j = sum(r.seen_j for r in processors)
+        if not faults and not seen_j:
+            return model
         error = max(r.counter.error for r in processors)
         return replace(
             model,
             energy_j=max(model.energy_j, seen_j),
             low_j=max(model.low_j, seen_j * (1 - error)),
-            high_j=max(model.high_j, seen_j * (1 + error) * (1 + UNSEEN_SHARE)),
+            high_j=model.high_j + seen_j * (1 + error) * (1 + UNSEEN_SHARE),  # the model stands for what was not seen
             source=" + ".join([model.source, *faults]),
         )
 

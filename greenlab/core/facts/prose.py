@@ -63,6 +63,7 @@ _NO_UNITS = {
     "device",
 }
 _LOOSE = {"y", "month", "token", "prompt", "query", "answer", "image", "weight", "parameter"}  # may be left unsaid
+_SPANS = {"s", "h", "d", "month", "y"}  # of time
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,8 @@ def same_unit(written: str, unit: str) -> bool:
 
     >>> same_unit("TWh", "TWh/y"), same_unit("GWh", "TWh/y"), same_unit("servers", "servers/y"), same_unit("g", "g/kWh")
     (True, False, True, False)
-    >>> same_unit("PWh", "TWh/y"), same_unit("apples", "TWh/y"), same_unit("GPU", "h")
-    (False, False, True)
+    >>> same_unit("PWh", "TWh/y"), same_unit("apples", "TWh/y"), same_unit("GPU", "h"), same_unit("TWh/month", "TWh/y")
+    (False, False, True, False)
     """
     for name, text in (("written", written), ("unit", unit)):
         if not isinstance(text, str):
@@ -184,6 +185,9 @@ def same_unit(written: str, unit: str) -> bool:
     if not said or said == fact or said[0] in _NO_UNITS:
         return True
     if not fact or said[0] != fact[0]:
+        return False
+    # the span of a rate may be left unsaid; one that is said is the fact's, or a year where the fact names none
+    if not set(said[1:]) & _SPANS <= (set(fact[1:]) & _SPANS or {"y"}):
         return False
     return set(said[1:]) ^ set(fact[1:]) <= _LOOSE
 

@@ -56,6 +56,37 @@ def test_two_sockets_of_mirrored_dies_are_two_counters(tmp_path):
     assert {c.component: c.energy_j for c in receipt.components} == pytest.approx({"cpu": 140.0, "dram": 14.0})
 
 
+def test_a_repeated_die_with_memory_of_its_own_keeps_its_memory(tmp_path):
+    """The packages mirror each other, the memories do not: 100 J, and 20 J + 30 J."""
+    start_uj = {"intel-rapl:0": 10**9, "intel-rapl:1": 10**9, "intel-rapl:0:0": 2 * 10**9, "intel-rapl:1:0": 7 * 10**9}
+    used_uj = {"intel-rapl:0": 10**8, "intel-rapl:1": 10**8, "intel-rapl:0:0": 2 * 10**7, "intel-rapl:1:0": 3 * 10**7}
+    files = {}
+    for folder, uj in start_uj.items():
+        name = "dram" if folder.count(":") == 2 else f"package-0-die-{folder[-1]}"
+        files[zone(tmp_path, folder, name, uj)] = uj + used_uj[folder]
+    found, _ = counters.rapl_counters(tmp_path)
+    receipt = block(found, lambda: [file.write_text(str(uj)) for file, uj in files.items()], 10.0)
+    assert {c.component: c.energy_j for c in receipt.components} == pytest.approx({"cpu": 100.0, "dram": 50.0})
+
+
+@pytest.mark.parametrize("second", ["lost", "stands still"])
+def test_what_one_package_counted_is_the_least_that_was_used_where_the_other_says_nothing(tmp_path, second):
+    files = [zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", 10**9 * (i + 1)) for i in range(2)]
+    found, _ = counters.rapl_counters(tmp_path)
+
+    def work():
+        files[0].write_text("1100000000")
+        if second == "lost":
+            files[1].unlink()
+
+    receipt = block(found, work, 10.0)
+    assert receipt.basis == "modelled"
+    assert receipt.energy_j == pytest.approx(100.0)
+    assert receipt.low_j == pytest.approx(94.4)
+    assert receipt.high_j > 1.056 * 100
+    assert ("RAPL package-1 could not be read" in receipt.source) == (second == "lost")
+
+
 def test_dies_with_counters_of_their_own_are_added(tmp_path):
     """Intel's packages of two dies have a register for each: they disagree, so both count."""
     files = [zone(tmp_path, f"intel-rapl:{die}", f"package-0-die-{die}", (die + 1) * 10**9) for die in range(2)]

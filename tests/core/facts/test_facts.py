@@ -684,3 +684,9 @@ def test_the_command_writes_the_page(monkeypatch, tmp_path, capsys):
     facts_readme.main(tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == facts_readme.render()
     assert capsys.readouterr().out.startswith("wrote README.md: ")
+
+
+@pytest.mark.parametrize("text", ["485 TWh/month", "485 TWh/day", "485 TWh/h", "485 TWh/s"])
+def test_a_rate_over_another_span_of_time_is_another_quantity(text):
+    assert facts.matches("iea-dc-2025", "485 TWh/y")
+    assert not facts.matches("iea-dc-2025", text)

@@ -781,3 +781,21 @@ def test_a_source_of_another_kind_is_refused(source, error, message):
 def test_arguments_of_another_kind_are_named(name, value):
     with pytest.raises((ValueError, TypeError), match=name):
         grid.read(plain(NAIVE), **{name: value})
+
+
+def _long_export(*more):
+    rows = [
+        f'"01/03/2025 {hour:02}:00:00 - 01/03/2025 {hour + 1:02}:00:00","BZN|BE","{kind}","{mw}"'
+        for hour in range(3)
+        for kind, mw in (("Fossil Gas", 100), ("Nuclear", 300), ("Solar", 0))
+    ]
+    return "\n".join(['"MTU (CET/CEST)","Area","Production Type","Generation (MW)"', *rows, *more]).encode()
+
+
+def test_a_single_row_of_entsoes_long_export_that_comes_again_is_dropped_or_refused():
+    again = '"01/03/2025 00:00:00 - 01/03/2025 01:00:00","BZN|BE","Fossil Gas",'
+    plain, repeated = grid.read(_long_export()), grid.read(_long_export(again + '"100"'))
+    assert repeated.frame.equals(plain.frame)
+    assert "1 repeated rows dropped" in repeated.repairs
+    with pytest.raises(ValueError, match=r"Fossil Gas of 01/03/2025 00:00:00 .* twice with different values"):
+        grid.read(_long_export(again + '"900"'))

@@ -60,7 +60,12 @@ def rows(table: pd.DataFrame, zone: str | None) -> Rows:
         units = table[mtu].astype(str).str.strip()
         # the hour that comes twice in autumn: the second row of the same unit and type is the second hour
         turn = pd.Series(units.index, index=units.index).groupby([units, table[kind].astype(str)]).cumcount()
-        power, repairs, firsts = _pivot(table, [units, turn], kind, generation)
+        # where only some types of a unit come again, these are repeated rows and no second hour
+        types = turn.groupby([units, turn]).transform("size")
+        again = (turn > 0) & (types * 2 < (turn == 0).groupby(units).transform("sum"))
+        power, repairs, firsts = _pivot(table, [units, turn.mask(again, 0)], kind, generation)
+        if again.any():
+            repairs = [*repairs, f"{int(again.sum())} repeated rows dropped"]
     else:
         power, repairs = _wide(table)
         firsts = np.arange(len(table))
