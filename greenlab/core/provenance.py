@@ -56,9 +56,14 @@ def code_hash(work: Callable[[], Any], modules: Iterable[str] = ()) -> str | Non
     functions = list(_functions(work))
     if not functions:
         return None
-    for function in functions:
+    for number, function in enumerate(functions):
         if not _add_function(function, pieces):
             return None
+        given = [
+            value for value in _defaults(function) if isinstance(value, (bool, int, float, str, tuple, type(None)))
+        ]
+        if given:  # `lambda size=size: ...` does other work for another size
+            pieces[f"defaults of {number}"] = repr(given)
     return hashlib.sha256(json.dumps(sorted(pieces.items())).encode()).hexdigest()[:12]
 
 
@@ -78,6 +83,11 @@ def _functions(value: Any) -> Iterator[FunctionType]:
                 continue
             if isinstance(content, (FunctionType, functools.partial)) and content is not value:
                 yield from _functions(content)
+
+
+def _defaults(function: FunctionType) -> list[Any]:
+    """The values that a function takes where none is given."""
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
 def _file(module: str) -> Path | None:

@@ -261,6 +261,14 @@ def test_a_mended_step_runs_again_and_the_others_stay(package):
     assert old.loc["plain", "code"] != new.loc["plain", "code"]
 
 
+def test_a_default_of_an_argument_is_part_of_the_work():
+    """A loop that makes ``lambda size=size: work(size)`` makes another work for each size."""
+    works = [lambda size=size: size for size in (1, 2, 2)]
+    first, second, again = (provenance.code_hash(work) for work in works)
+    assert first != second
+    assert second == again
+
+
 def test_work_whose_source_is_unknown_is_always_run(tmp_path, monkeypatch):
     """Typed at a prompt: nothing tells whether it is the same work as yesterday's."""
     monkeypatch.setattr(studies, "ROOT", tmp_path)
