@@ -28,6 +28,7 @@ from typing import Any
 from greenlab.core.machine import ROOT
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the folder greenlab/
+PLAIN = (bool, int, float, str, tuple, type(None))  # values whose text says all of them
 # Bookkeeping, and checks whose only effect is an error: a change here changes no result.
 NOT_HASHED = frozenset(f"greenlab.core.{name}" for name in ("studies", "provenance", "checks", "names", "calls"))
 
