@@ -253,11 +253,14 @@ def test_footprint_runs_and_its_calculators_answer(chapter):
 
 
 @chapters("00_start_here")
-def test_the_source_of_a_claim_opens_beside_the_table(chapter):
-    """The table is HTML in a widget: its links must not leave Lab."""
+def test_the_source_of_a_claim_is_one_click_away_and_asked_for_by_the_reader_only(chapter):
+    """The publisher's own address in a tab of its own, so that Lab stays; nothing is fetched before the click."""
     ledger = chapter.cell(cell_with("00_start_here.ipynb", "see.ClaimsLedger()"))
-    link = ledger.locator("tbody a").first
-    opens_rendered(chapter, link, link.get_attribute("href"))
+    links = ledger.locator("tbody a").all()
+    assert len(links) >= 12
+    for link in links:
+        assert link.get_attribute("href").startswith(("https://", "http://"))
+        assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener")
 
 
 # What holds in every chapter ------------------------------------------------------------------------------------------
