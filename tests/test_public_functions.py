@@ -32,7 +32,7 @@ RESULTS = (
     "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",
     "core.model.cost.ParameterCount", "core.model.training.TrainingResult", "lab.exercises.Exercise",
-    "lab.ledger.Entry", "lab.predictions.Question",
+    "lab.ledger.Entry", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
 )  # fmt: skip
 INSIDE = (
     "ternary.BitLinear.forward", "core.model.gpt.Attention.forward", "core.model.gpt.Block.forward",
@@ -98,6 +98,15 @@ MEANT = {
     "lab.predictions.number_text": {"value": {"negative": "a quantity below 0"}},
     "lab.predictions.how_far": {"guess": {"negative": "below 0"}, "truth": {"negative": "below 0"}},
     "lab.receipts.quantity": {"value": {"negative": "a quantity below 0"}},
+    "load_shifting.Jobs": {"arrival_h": {"empty": "no jobs"}, "deadline_h": {"nan": "none, as there is a slack"}},
+    "load_shifting.Policy": {"limit": {"negative": "a price below 0"}},
+    "load_shifting.Transfer": {
+        "delay_h": {"inf": "never", "huge": "after the end of the traces: never"},
+        "speed_gb_per_h": {"inf": "at once"},
+    },
+    "load_shifting.bounds.linear_program": {"capacity": {"inf": "no limit", "array of inf": "no limit in a zone"}},
+    "load_shifting.simulate": {"capacity": {"inf": "no limit", "huge": "a limit that nobody reaches"}},
+    "load_shifting.workload.ml_project": {"seed": {"huge": "any whole number is a seed"}},
 }
 
 
