@@ -28,6 +28,7 @@ from tests.public_functions import LATER, WITH_LIST, Public, bad_values, call, f
 
 GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
+    "accelerator.Repeat",
     "footprint.DatacentreEnergy", "footprint.InferenceFootprint", "footprint.Rebound", "footprint.TrainingFootprint",
     "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",

@@ -89,7 +89,7 @@ BAD = [
     (lambda: simulate(JOB, Traces(("A",), "2020", 1e8, [[100.0] * 4]), "now"), "ten-millionth of a step"),
     (lambda: simulate("jobs", TRACES, "now"), "jobs=jobs is str"),
     (lambda: simulate(JOB, 5, "now"), "traces=5 is int"),
-    (lambda: simulate(JOB, TRACES, 5), "policy=5 is int"),
+    (lambda: simulate(JOB, TRACES, 5), "policy name=5 is int"),
     (lambda: simulate(JOB, TRACES, "now", transfer=0.1), "transfer=0.1 is float"),
     (lambda: simulate(JOB, TRACES, "now", pue="1.2"), "pue='1.2'"),
     (lambda: simulate(JOB, TRACES, "now", pue=np.nan), "pue holds nan"),
