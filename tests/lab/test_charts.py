@@ -152,7 +152,10 @@ def test_a_slider_may_start_elsewhere_and_may_filter_a_plain_chart():
 
 LINE = {**XY, **WORDS}
 BAD = {
-    "missing column": (lambda: lines(FRAME, "x", "loss", **LINE), "data lacks the column loss; it has x, y, m"),
+    "missing column": (
+        lambda: lines(FRAME, "x", "loss", **LINE),
+        "data lacks the column loss; it has the columns x, y, m",
+    ),
     "no rows": (lambda: lines(FRAME[:0], "x", "y", **LINE), "no rows"),
     "repeated point": (lambda: lines(FRAME, "x", "y", **LINE), r"2 rows for x=0"),
     "missing value": (lambda: lines(FRAME.assign(y=np.nan), "x", "y", color="m", **LINE), "column y has 6 missing"),

@@ -86,7 +86,10 @@ BAD = [
     (lambda: Jobs(0, 1, slack_h=1, regions=[(1,)]), "row 0: regions"),
     (lambda: Jobs([[0, 1]], 1, slack_h=1), "arrival_h has shape"),
     (lambda: Jobs.from_frame([1]), "frame="),
-    (lambda: simulate(JOB, Traces(("A",), "2020", 1e8, [[100.0] * 4]), "now"), "ten-millionth of a step"),
+    (
+        lambda: simulate(Jobs(0, 0.05, slack_h=1), Traces(("A",), "2020", 1e6, [[100.0]]), "now"),
+        "ten-millionth of a step",
+    ),
     (lambda: simulate("jobs", TRACES, "now"), "jobs=jobs is str"),
     (lambda: simulate(JOB, 5, "now"), "traces=5 is int"),
     (lambda: simulate(JOB, TRACES, 5), "policy name=5 is int"),
