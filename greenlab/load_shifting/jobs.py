@@ -76,7 +76,7 @@ class Jobs:
 
     def __post_init__(self) -> None:
         columns = {name: _column(name, getattr(self, name)) for name in (*_NUMBERS, "interruptible", "home")}
-        n = max((len(c) for c in columns.values() if len(c) != 1), default=1)
+        n = max((len(c) for c in columns.values() if len(c) > 1), default=1)
         if len(columns["arrival_h"]) == 0:
             n = 0
         for name, column in columns.items():
