@@ -98,7 +98,7 @@ def schedule() -> load_shifting.Schedule:
 
 
 def bench() -> Bench:
-    return Bench(torch.device("cpu"), seconds=0.001, repeats=1, counters=())
+    return Bench(torch.device("cpu"), seconds=0.001, repeats=1, counters=(), component="cpu")
 
 
 def packed() -> ternary.PackedTernary:

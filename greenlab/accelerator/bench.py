@@ -16,6 +16,7 @@ import torch
 from greenlab.core import checks
 from greenlab.core.energy.counters import Counter
 from greenlab.core.energy.meter import measure
+from greenlab.core.energy.receipt import COMPONENTS
 
 CALLS_PER_CHECK = 4  # calls between two looks at the clock: a look waits for the device
 
@@ -54,8 +55,12 @@ class Bench:
         seconds: length of a block [s].
         repeats: blocks of each work.
         counters: counters to read; those of this machine when None.
-        component: whose joules are kept: "gpu", the accelerator without its host.
+        component: whose joules are kept: "gpu", the accelerator without its host; or "cpu", "dram".
         clock: gives wall-clock time [s]; tests hand in their own.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if ``seconds`` is not above 0 and at most 600, ``repeats`` below 1, or the component unknown.
     """
 
     device: torch.device
@@ -66,6 +71,13 @@ class Bench:
     clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
+        checks.instance("device", self.device, torch.device, remedy="for example torch.device('cuda', 0)")
+        if self.counters is not None:
+            self.counters = tuple(checks.several("counters", self.counters))
+            for counter in self.counters:
+                checks.instance("an item of counters", counter, Counter)
+        checks.one_of("component", self.component, COMPONENTS)
+        checks.function("clock", self.clock)
         self.seconds = checks.number("seconds", self.seconds, above=0, high=600)
         self.repeats = checks.integer("repeats", self.repeats, low=1)
 
@@ -82,8 +94,10 @@ class Bench:
             units_per_call: tokens, FLOPs or bytes that one call stands for.
 
         Raises:
+            TypeError: if ``work`` cannot be called, or ``units_per_call`` is no number.
             ValueError: if ``units_per_call`` is not above 0.
         """
+        checks.function("work", work)
         units_per_call = checks.number("units_per_call", units_per_call, above=0)
         for _ in range(3):  # first calls compile and allocate
             work()

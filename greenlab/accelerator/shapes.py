@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from greenlab.core import checks
 from greenlab.core.model.gpt import GPTConfig
 
 BYTES_PER_VALUE = 2  # bfloat16
@@ -46,12 +47,28 @@ MODELS = {
 
 @dataclass(frozen=True)
 class ExpertLayer:
-    """One mixture-of-experts layer: ``n_experts`` SwiGLU experts of width ``d_ff``, and a token visits ``top_k``."""
+    """One mixture-of-experts layer: ``n_experts`` SwiGLU experts of width ``d_ff``, and a token visits ``top_k``.
+
+    Attributes:
+        d_model: values that stand for a token.
+        d_ff: width of each expert.
+        n_experts: experts of the layer.
+        top_k: experts that a token visits.
+
+    Raises:
+        TypeError: if one of them is no whole number.
+        ValueError: if one is below 1, or a token visits more experts than there are.
+    """
 
     d_model: int
     d_ff: int
     n_experts: int
     top_k: int
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "d_ff", "n_experts"):
+            checks.integer(name, getattr(self, name), low=1)
+        checks.integer("top_k", self.top_k, low=1, high=self.n_experts, remedy="at most n_experts")
 
     @property
     def weight_bytes(self) -> int:

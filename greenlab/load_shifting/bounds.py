@@ -94,7 +94,7 @@ def linear_program(
     Args:
         jobs: the work; jobs that do not fit their windows are left out, as `simulate` lists them as missed.
         traces: the hours.
-        capacity: as for `simulate`.
+        capacity: as for `simulate`; infinity is no limit.
         regions: "home" or "any".
         pue: as for `simulate`.
         transfer: as for `simulate`.

@@ -88,7 +88,12 @@ def forecast_values(forecast: Any, truth: np.ndarray, traces: Traces, signal: An
         raise ValueError(f"forecast={forecast!r}: expected 'perfect', 'persistence', AR1(rho, sigma, seed) or an array")
     if isinstance(forecast, Traces):
         return _of_traces(forecast, traces, signal)
-    values = np.asarray(forecast)
+    try:
+        values = np.asarray(forecast)
+    except ValueError:
+        raise ValueError(
+            f"forecast={str(forecast)[:60]} has rows of different lengths: expected {truth.shape}"
+        ) from None
     if values.dtype.kind not in "iuf":
         raise TypeError(
             f"forecast={str(forecast)[:60]} does not hold numbers: expected {truth.shape}, or a kind by name"

@@ -36,11 +36,12 @@ class Jobs:
     finished).
 
     Attributes:
-        arrival_h: when the job is known and may start [h after the start of the traces].
+        arrival_h: when the job is known and may start [h after the start of the traces]; without an arrival there are
+            no jobs.
         duration_h: how long it runs [h], at least 1e-6.
         power_kw: power while it runs, without the data centre's overhead [kW], 1e-6 to 1e9.
         slack_h: how much later it may finish than if it ran at once [h]; NaN where there is a deadline.
-        deadline_h: when it must be finished [h after the start of the traces]; NaN where there is a slack.
+        deadline_h: when it must be finished [h after the start of the traces]; NaN, none, where there is a slack.
         interruptible: whether it may pause: True or False (or 1 or 0, as tables have them).
         home: name of the zone it belongs to; None means the first zone of the traces.
         regions: names of the zones it may run in: None for all, one tuple for all jobs, or one for each. Home is always
@@ -75,8 +76,8 @@ class Jobs:
 
     def __post_init__(self) -> None:
         columns = {name: _column(name, getattr(self, name)) for name in (*_NUMBERS, "interruptible", "home")}
-        n = max((len(c) for c in columns.values() if len(c) != 1), default=1)
-        if any(len(c) == 0 for c in columns.values()):
+        n = max((len(c) for c in columns.values() if len(c) > 1), default=1)
+        if len(columns["arrival_h"]) == 0:
             n = 0
         for name, column in columns.items():
             if len(column) not in (1, n) or column.ndim != 1:
@@ -178,7 +179,9 @@ class Jobs:
             elif name in known:
                 columns[name] = list(frame[name]) if name == "regions" else frame[name].to_numpy()
             else:
-                raise ValueError(f"column {name!r} is not one of {sorted(known)}, arrival, deadline: rename or drop it")
+                raise ValueError(
+                    f"frame: column {name!r} is not one of {sorted(known)}, arrival, deadline: rename or drop it"
+                )
         for name in ("arrival_h", "duration_h"):
             if name not in columns:
                 raise ValueError(f"frame has no column {name!r}, only {list(frame.columns)}")

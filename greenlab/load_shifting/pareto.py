@@ -104,6 +104,8 @@ def compare_signals(
         "price": traces.price_per_kwh is not None,
     }
     chosen = [name for name in SIGNALS if have[name]] if signals is None else list(signals)
+    for name in chosen:
+        checks.one_of("signals", name, SIGNALS)
     base = {"decided_by": "nothing (at once)", **simulate(jobs, traces, "now", **options).metrics()}
     return pd.DataFrame(
         [

@@ -33,7 +33,7 @@ class Policy:
     Attributes:
         name: one of `POLICIES`.
         quantile: of the signal over the job's window, 0 to 1, for "threshold".
-        limit: a fixed value of the signal per kWh instead of the quantile.
+        limit: a fixed value of the signal per kWh instead of the quantile; below 0 for a price, which may be negative.
         migrate: with "joint", whether jobs that may pause for free may change region between any two steps, at no cost
             ("follow the sun"). Otherwise each job stays in one region.
 
@@ -51,10 +51,10 @@ class Policy:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(
-                f"policy={self.name!r} is {type(self.name).__name__}: expected one of {', '.join(POLICIES)}"
+                f"policy name={self.name!r} is {type(self.name).__name__}: expected one of {', '.join(POLICIES)}"
             )
         if self.name not in POLICIES:
-            raise ValueError(f"policy={self.name!r}: expected one of {', '.join(POLICIES)}")
+            raise ValueError(f"policy name={self.name!r}: expected one of {', '.join(POLICIES)}")
         checks.number("quantile", self.quantile)
         if not 0 <= self.quantile <= 1:
             raise ValueError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from greenlab.core import checks
 from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import Jobs
 from greenlab.load_shifting.pieces import Pieces
@@ -96,12 +97,28 @@ class Schedule:
     def _kwh_per_step(self) -> np.ndarray:
         return self.jobs.power_kw * self.traces.step_h
 
+    def _signal(self, values: np.ndarray | Signal) -> Signal:
+        """The running sums of values that fit the traces."""
+        shape = self.traces.intensity_g_per_kwh.shape
+        if isinstance(values, Signal):
+            signal = values
+        else:
+            remedy = f"one value for each zone and step, {shape}"
+            signal = Signal.of(checks.numbers("values", values, ndim=2, remedy=remedy))
+        if signal.values.shape != shape:
+            raise ValueError(f"values has shape {signal.values.shape}: expected {shape}, as the traces have")
+        return signal
+
     def account(self, values: np.ndarray | Signal) -> np.ndarray:
         """Any signal per kWh ``(Z, T)``, summed over what each job drew, overheads and transfer included ``(n,)``.
 
         The running sums of what each piece costs are differences: 100,000 jobs take a few milliseconds.
+
+        Raises:
+            TypeError: if ``values`` holds anything but numbers.
+            ValueError: for a value that is not finite, or another shape than that of the traces.
         """
-        signal = values if isinstance(values, Signal) else Signal.of(values)
+        signal = self._signal(values)
         cost = signal.between(self.pieces.zone, self.pieces.start, self.pieces.stop) * self.pue[self.pieces.zone]
         total = np.bincount(self.pieces.job, cost, minlength=self.n) * self._kwh_per_step
         if self.moves is not None:
@@ -110,8 +127,13 @@ class Schedule:
         return np.where(self.scheduled, total, np.nan)
 
     def account_baseline(self, values: np.ndarray | Signal) -> np.ndarray:
-        """The same, had each of these jobs run at once, at home, without a limit of capacity; NaN where missed."""
-        signal, w = values if isinstance(values, Signal) else Signal.of(values), self.windows
+        """The same, had each of these jobs run at once, at home, without a limit of capacity; NaN where missed.
+
+        Raises:
+            TypeError: as `account`.
+            ValueError: as `account`.
+        """
+        signal, w = self._signal(values), self.windows
         ok = np.flatnonzero(self.scheduled)
         total = np.full(self.n, np.nan)
         cost = signal.between(w.home[ok], w.first[ok].astype(np.float64), w.first[ok] + w.size[ok])

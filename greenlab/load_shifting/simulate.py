@@ -47,9 +47,9 @@ def simulate(
         traces: the hours that really came.
         policy: a name of `POLICIES`, or a `Policy` with settings.
         capacity: mean power of computing that a zone can give in a step [kW]: None, one number, a dict by zone,
-            ``(Z,)`` or ``(Z, T)``. Jobs then share it; those that find no room are listed as missed. The last step of a
-            run needs room only for the part that is used. With "now" and "best_region" jobs queue in the order of their
-            arrival, and wait for nothing but room.
+            ``(Z,)`` or ``(Z, T)``; infinity is no limit. Jobs then share it; those that find no room are listed as
+            missed. The last step of a run needs room only for the part that is used. With "now" and "best_region" jobs
+            queue in the order of their arrival, and wait for nothing but room.
         pue: power usage effectiveness, 1 or more: None (1.0), one number, a dict by zone or ``(Z,)``.
         transfer: energy and delay of moving a job's data away from home.
         forecast: what the policy believes: None or "perfect"; "persistence" (the day before the job arrived, repeated);

@@ -12,6 +12,8 @@ from greenlab.core.grid.traces import Traces
 from greenlab.load_shifting.jobs import MOST, Jobs
 from greenlab.load_shifting.windows import TINY, Windows
 
+MOST_ZONES = 10_000  # the three tables of ``between`` then take 2.4 GB
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -20,8 +22,8 @@ class Transfer:
     Attributes:
         energy_kwh_per_gb: energy of the network and both ends [kWh/GB]: one number, or ``(Z, Z)`` from home to region.
         delay_h: time before a job can start elsewhere, whatever its data [h]: one number, or ``(Z, Z)``. Infinity means
-            never: nothing gets there.
-        speed_gb_per_h: data moved per hour [GB/h]; the default, infinity, takes no time.
+            never, as any delay beyond the end of the traces does: nothing gets there.
+        speed_gb_per_h: data moved per hour [GB/h]; the default, infinity, moves all of it at once.
 
     Raises:
         TypeError: if one of them holds anything but numbers.
@@ -48,10 +50,14 @@ class Transfer:
     def between(self, zones: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Energy [kWh/GB], delay [h] and speed [GB/h] from every home to every region ``(Z, Z)``.
 
+        Args:
+            zones: how many zones there are, at most 10,000.
+
         Raises:
-            ValueError: if one of them has another number of zones.
+            TypeError: if ``zones`` is no whole number.
+            ValueError: if it is out of range, or one of them has another number of zones.
         """
-        zones = checks.integer("zones", zones, low=1)
+        zones = checks.integer("zones", zones, low=1, high=MOST_ZONES)
         both = []
         for name in ("energy_kwh_per_gb", "delay_h", "speed_gb_per_h"):
             value = np.asarray(getattr(self, name), dtype=np.float64)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.load_shifting.jobs import Jobs
+from greenlab.load_shifting.jobs import MOST, Jobs
 
 PROJECT_JOBS, WORKDAY_H = 3387, (9.0, 17.0)
+MOST_JOBS = 10_000_000  # of one workload: its columns then take 1 GB
 
 
 def nightly(
@@ -29,7 +30,7 @@ def nightly(
     you say so by ``hour``.
 
     Args:
-        days: how many nights.
+        days: how many nights, at most 10 million.
         hour: hour of the day, UTC, at which the job arrives.
         duration_h: how long it runs [h].
         slack_h: how much later it may finish [h].
@@ -43,8 +44,10 @@ def nightly(
     >>> nightly(2).arrival_h.tolist()
     [1.0, 25.0]
     """
-    days = checks.integer("days", days, low=1)
-    hour = checks.number("hour", hour, low=0)
+    days = checks.integer("days", days, low=1, high=MOST_JOBS)
+    hour = checks.number("hour", hour, low=0, high=MOST - 24.0 * (days - 1))
+    for name, value in (("duration_h", duration_h), ("slack_h", slack_h), ("power_kw", power_kw)):
+        checks.number(name, value, low=0)
     return Jobs(24.0 * np.arange(days) + hour, duration_h, power_kw, slack_h, **columns)
 
 
@@ -66,11 +69,11 @@ def ml_project(
     workday after Friday, here it is Monday.
 
     Args:
-        seed: of arrivals and durations.
+        seed: of arrivals and durations: a whole number from 0, however large.
         start: start of the traces, UTC; it decides which days are working days. The year that begins there is filled.
         constraint: when a job must be done. "next_workday": by 9 h on the next working day if it would end outside
             working hours, else at once. "semi_weekly": by 9 h on the next Monday or Thursday. "none": at once.
-        n: how many jobs.
+        n: how many jobs, at most 10 million.
         step_h: step of arrivals and durations [h].
         power_kw: power of each [kW].
         columns: other columns of `Jobs`, as ``interruptible=True``.
@@ -83,7 +86,8 @@ def ml_project(
     >>> jobs.n, float(jobs.duration_h.min()), float(jobs.duration_h.max())
     (3387, 4.0, 89.5)
     """
-    seed, n = checks.integer("seed", seed, low=0), checks.integer("n", n, low=1)
+    seed, n = checks.integer("seed", seed, low=0), checks.integer("n", n, low=1, high=MOST_JOBS)
+    checks.number("power_kw", power_kw, above=0)
     step_h = checks.number("step_h", step_h, above=0, high=8, remedy="it divides the 8 hours of work")
     try:
         begin = pd.Timestamp(start)
@@ -140,7 +144,7 @@ def training(
         checkpoint_h: running time lost by each resumption [h].
         min_chunk_h: shortest stretch between two pauses [h].
         every_h: hours from one run to the next; default: the next begins when the one before has to be finished.
-        n: how many.
+        n: how many, at most 10 million.
         columns: other columns of `Jobs`.
 
     Raises:
@@ -150,10 +154,17 @@ def training(
     >>> training(24, n=3).arrival_h.tolist()
     [0.0, 48.0, 96.0]
     """
-    n = checks.integer("n", n, low=1)
-    arrival_h = checks.number("arrival_h", arrival_h, low=0)
-    duration_h, slack_h = checks.number("duration_h", duration_h, above=0), checks.number("slack_h", slack_h, low=0)
-    every = duration_h + slack_h if every_h is None else checks.number("every_h", every_h, low=0)
+    n = checks.integer("n", n, low=1, high=MOST_JOBS)
+    arrival_h = checks.number("arrival_h", arrival_h, low=0, high=MOST)
+    duration_h = checks.number("duration_h", duration_h, above=0, high=MOST)
+    slack_h = checks.number("slack_h", slack_h, low=0, high=MOST)
+    checks.number("power_kw", power_kw, above=0)
+    for name, value in (("data_gb", data_gb), ("checkpoint_h", checkpoint_h), ("min_chunk_h", min_chunk_h)):
+        checks.number(name, value, low=0)
+    interruptible = checks.flag("interruptible", interruptible)
+    every = duration_h + slack_h if every_h is None else checks.number("every_h", every_h, low=0, high=MOST)
+    if arrival_h + every * (n - 1) > MOST:
+        raise ValueError(f"n={n}: the last run would arrive after {MOST:g} h; give a smaller n or every_h")
     return Jobs(
         arrival_h + every * np.arange(n), duration_h, power_kw, slack_h, interruptible=interruptible, data_gb=data_gb,
         checkpoint_h=checkpoint_h, min_chunk_h=min_chunk_h, **columns,

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from greenlab.accelerator import workloads
+from greenlab.accelerator import Bench, workloads
 from greenlab.accelerator.routing import expected_visits
 from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
 from greenlab.core.model.gpt import GPTConfig
@@ -131,6 +131,24 @@ def test_a_training_step_changes_the_student_and_not_the_teacher(with_teacher):
     assert not torch.equal(student.head.weight, before[0])
     assert torch.equal(teacher.head.weight, before[1])
     assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Bench("cpu"), "device='cpu'"),
+        (lambda: Bench(torch.device("cpu"), counters=(None,)), "counters=None"),
+        (lambda: Bench(torch.device("cpu"), component="disk"), "component"),
+        (lambda: Bench(torch.device("cpu"), clock=3), "clock=3"),
+        (lambda: Bench(torch.device("cpu")).run(3, 1.0), "work=3"),
+        (lambda: ExpertLayer(8, 16.0, 4, 2), "d_ff=16.0"),
+        (lambda: ExpertLayer(8, 16, 4, 5), "top_k=5"),
+        (lambda: ExpertLayer(0, 16, 4, 2), "d_model=0"),
+    ],
+)
+def test_what_is_no_bench_and_no_layer_is_named(build, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        build()
 
 
 def test_zeros_are_zeros_and_units_are_flops_and_bytes():

@@ -17,7 +17,10 @@ from greenlab.lab.charts import (
     heatmap,
     lines,
     points,
+    require_few,
+    require_finite,
     roofline,
+    span,
     with_slider,
 )
 
@@ -152,7 +155,10 @@ def test_a_slider_may_start_elsewhere_and_may_filter_a_plain_chart():
 
 LINE = {**XY, **WORDS}
 BAD = {
-    "missing column": (lambda: lines(FRAME, "x", "loss", **LINE), "data lacks the column loss; it has x, y, m"),
+    "missing column": (
+        lambda: lines(FRAME, "x", "loss", **LINE),
+        "data lacks the column loss; it has the columns x, y, m",
+    ),
     "no rows": (lambda: lines(FRAME[:0], "x", "y", **LINE), "no rows"),
     "repeated point": (lambda: lines(FRAME, "x", "y", **LINE), r"2 rows for x=0"),
     "missing value": (lambda: lines(FRAME.assign(y=np.nan), "x", "y", color="m", **LINE), "column y has 6 missing"),
@@ -212,6 +218,44 @@ def test_what_would_mislead_is_refused_with_a_remedy(name):
     build, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: bars_with_range(BARS, "n", "qqq", x_title="E [J]", **WORDS), "value='qqq': data lacks"),
+        (lambda: bars_with_range(BARS, "n", "e", band=("low",), x_title="E [J]", **WORDS), "band=.*give two columns"),
+        (lambda: bars_with_range(BARS, "n", "e", band="lh", x_title="E [J]", **WORDS), "band='lh'"),
+        (lambda: bars_with_range(BARS, "n", "e", value_format="wide", x_title="E [J]", **WORDS), "value_format='wide'"),
+        (lambda: lines(FRAME, "x", "y", color="", **LINE), "color='': data lacks"),
+        (lambda: lines(FRAME, "x", "y", color="m", slider="x", **LINE), "slider='x' is str"),
+        (lambda: lines(FRAME, "x", "y", color="m", zero="no", **LINE), "zero='no' is str"),
+        (lambda: lines(FRAME, "x", "y", color="m", width=300.5, **LINE), "width=300.5 is float"),
+        (lambda: heatmap(CELLS, "i", "j", "v", height=0, **HEAT, **WORDS), "height=0"),
+        (lambda: points(FRAME, "x", "y", label=3, **LINE), "label=3 is int"),
+        (lambda: energy_bars(ENERGY.drop(columns="run"), **WORDS), "energy lacks the column run"),
+        (lambda: roofline(ROOF, None, **WORDS), "works is NoneType"),
+        (lambda: span(FRAME, "m"), "columns: m holds"),
+        (lambda: span(FRAME), "columns is empty"),
+        (lambda: require_few(FRAME, "qqq"), "column qqq"),
+        (lambda: require_finite([1.0], "x"), "data is list"),
+        (lambda: Slider("", "Steps"), "column is empty"),
+    ],
+)
+def test_the_error_names_the_argument_of_the_chart(draw, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        draw()
+
+
+@pytest.mark.parametrize("number_format", ["d", ".2f", "%", "~s", ",.4~g", "+.1%", "$,.2f", "08.3f", "*^20,d"])
+def test_formats_of_d3_are_taken(number_format):
+    chart = bars_with_range(BARS, "n", "e", value_format=number_format, x_title="E [J]", **WORDS)
+    assert number_format in chart.to_json(ensure_ascii=False)
+
+
+def test_a_subtitle_may_have_several_lines():
+    chart = points(FRAME, "x", "y", subtitle=["One", "Two"], **LINE)
+    assert chart.to_dict()["title"]["subtitle"] == ["One", "Two"]
 
 
 def test_missing_values_of_every_kind_are_found():

@@ -86,10 +86,13 @@ BAD = [
     (lambda: Jobs(0, 1, slack_h=1, regions=[(1,)]), "row 0: regions"),
     (lambda: Jobs([[0, 1]], 1, slack_h=1), "arrival_h has shape"),
     (lambda: Jobs.from_frame([1]), "frame="),
-    (lambda: simulate(JOB, Traces(("A",), "2020", 1e8, [[100.0] * 4]), "now"), "ten-millionth of a step"),
+    (
+        lambda: simulate(Jobs(0, 0.05, slack_h=1), Traces(("A",), "2020", 1e6, [[100.0]]), "now"),
+        "ten-millionth of a step",
+    ),
     (lambda: simulate("jobs", TRACES, "now"), "jobs=jobs is str"),
     (lambda: simulate(JOB, 5, "now"), "traces=5 is int"),
-    (lambda: simulate(JOB, TRACES, 5), "policy=5 is int"),
+    (lambda: simulate(JOB, TRACES, 5), "policy name=5 is int"),
     (lambda: simulate(JOB, TRACES, "now", transfer=0.1), "transfer=0.1 is float"),
     (lambda: simulate(JOB, TRACES, "now", pue="1.2"), "pue='1.2'"),
     (lambda: simulate(JOB, TRACES, "now", pue=np.nan), "pue holds nan"),
@@ -127,7 +130,49 @@ BAD = [
     (lambda: workload.ml_project(start="soon"), "start='soon'"),
     (lambda: pareto(JOB, PRICED, weights=3), "weights=3"),
     (lambda: compare_signals(JOB, TRACES, signals="average"), "signals='average'"),
+    (lambda: compare_signals(JOB, TRACES, signals=["average", None]), "signals=None"),
+    (lambda: compare_signals(JOB, TRACES, signals=["averige"]), "signals"),
+    (lambda: Jobs(0, [], slack_h=1), r"duration_h has shape \(0,\)"),
+    (lambda: Jobs([0, 1], 1, power_kw=[], slack_h=1), r"power_kw has shape \(0,\): expected one number, or 2"),
+    (lambda: Jobs([], [1, 2], slack_h=1), r"duration_h has shape \(2,\)"),
+    (lambda: Jobs.from_frame(pd.DataFrame({"what": [1]})), "frame: column 'what'"),
+    (lambda: Policy("never"), "policy name='never'"),
+    (lambda: Transfer().between(10**30), "zones=10+: .* at most 10000"),
+    (lambda: simulate(JOB, TRACES, "now", forecast=[[1.0], [1.0, 2.0]]), "forecast=.* rows of different lengths"),
+    (lambda: simulate(JOB, TRACES, "now").account(5.0), "values has the shape"),
+    (lambda: simulate(JOB, TRACES, "now").account(np.ones((2, 3))), r"values has shape \(2, 3\)"),
+    (lambda: simulate(JOB, TRACES, "now").account_baseline(None), "values=None"),
+    (lambda: workload.nightly(10**12), "days=1000000000000"),
+    (lambda: workload.nightly(2, hour=1e300), "hour=1e"),
+    (lambda: workload.nightly(2, power_kw=[1.0, 2.0]), "power_kw="),
+    (lambda: workload.ml_project(n=10**30), "n=1"),
+    (lambda: workload.training(1e300), "duration_h=1e"),
+    (lambda: workload.training(2, n=3, every_h=1e9), "n=3: the last run"),
+    (lambda: workload.training(2, interruptible=[True, False]), "interruptible="),
 ]
+
+
+def test_without_an_arrival_there_are_no_jobs():
+    schedule = simulate(Jobs([], 1, slack_h=6), TRACES, "joint", capacity=1.0)
+    assert schedule.n == 0
+    assert schedule.metrics()["carbon_kg"] == 0
+
+
+@pytest.mark.parametrize("capacity", [np.inf, 1e300, [np.inf, 1e300]])
+def test_a_limit_that_nobody_reaches_is_no_limit(capacity):
+    jobs = Jobs([0, 0, 3], 2, 1.0, 4, interruptible=[True, False, True])
+    free, limited = simulate(jobs, TRACES, "joint"), simulate(jobs, TRACES, "joint", capacity=capacity)
+    assert limited.to_frame().equals(free.to_frame())
+    bound = bounds.linear_program(jobs, TRACES, capacity, regions="any")
+    assert bound.carbon_kg == pytest.approx(bounds.linear_program(jobs, TRACES, regions="any").carbon_kg)
+
+
+def test_a_limit_below_zero_runs_at_a_negative_price():
+    price = np.ones((2, 48))
+    price[0, 3:5] = -1.0
+    traces = Traces(("A", "B"), "2020-01-01", 1.0, TRACES.intensity_g_per_kwh, price_per_kwh=price)
+    schedule = simulate(JOB, traces, Policy("threshold", limit=-0.5), signal="price")
+    assert schedule.start_h.tolist() == [3.0]
 
 
 @pytest.mark.parametrize(("call", "words"), BAD)

@@ -335,7 +335,7 @@ TRACES = Traces(("A", "B"), "2020", 1.0, [[100.0] * 6, [200.0] * 6])
         ),
         (
             lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "greenest"),
-            "policy='greenest': expected one of now, best_start",
+            "policy name='greenest': expected one of now, best_start",
         ),
         (lambda: Policy("threshold", quantile=30), "quantile=30: expected 0 to 1"),
         (lambda: simulate(Jobs(0, 1, slack_h=1), TRACES, "now", pue=0.5), "pue=0.5: expected 1.0 or more"),

@@ -7,9 +7,28 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import require_basis, require_columns, require_finite, require_unique
-from greenlab.lab.charts.parts import COMPONENTS, NUMBER, Goal, basis_opacity, finish, goal_line, number_tooltip
-from greenlab.lab.charts.slider import Slider, span
+from greenlab.lab.charts.frames import (
+    check_band,
+    check_chart_columns,
+    check_columns,
+    check_needed_columns,
+    check_rows,
+    require_basis,
+    require_finite,
+    require_unique,
+)
+from greenlab.lab.charts.parts import (
+    COMPONENTS,
+    NUMBER,
+    Goal,
+    basis_opacity,
+    check_format,
+    check_words,
+    finish,
+    goal_line,
+    number_tooltip,
+)
+from greenlab.lab.charts.slider import Slider, slider_column, span
 from greenlab.lab.theme import INK, WIDTH
 
 BAR_STEP = alt.Step(36)  # pixels from one bar to the next
@@ -28,7 +47,7 @@ def bars_with_range(
     goal: Goal | None = None,
     slider: Slider | None = None,
     value_format: str = NUMBER,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     width: int = WIDTH,
 ) -> alt.LayerChart:
     """Draw one horizontal bar per row, from zero, with a line for its range and the value in figures.
@@ -45,15 +64,21 @@ def bars_with_range(
         goal: a value on the axis and its words, drawn as a dashed line.
         slider: lets the reader choose one value of a further column (the axes stay as they are).
         value_format: d3 format of the figures at the bars.
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         width: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a value is missing or infinite, a label occurs twice, a basis is unknown.
     """
-    require_columns(data, label, value, *(band or ()), *([basis] if basis else []))
-    require_finite(data, value, *(band or ()))
-    require_unique(data, label, *([slider.column] if slider else []))
+    check_needed_columns(data, label=label, value=value)
+    check_chart_columns(data, basis=basis)
+    ends = check_band(data, band)
+    chosen = slider_column(data, slider)
+    check_words(x_title=x_title)
+    check_format("value_format", value_format)
+    require_finite(data, value, *ends)
+    require_unique(data, label, *chosen)
     tooltip = [alt.Tooltip(f"{label}:N"), number_tooltip(value, x_title)]
     tooltip += [number_tooltip(column, end) for column, end in zip(band or (), ("low", "high"), strict=False)]
     y_axis = alt.Y(f"{label}:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
@@ -88,7 +113,7 @@ def bars_with_range(
 
 
 def energy_bars(
-    energy: pd.DataFrame, *, title: str, description: str, subtitle: str | None = None, width: int = WIDTH
+    energy: pd.DataFrame, *, title: str, description: str, subtitle: str | list[str] | None = None, width: int = WIDTH
 ) -> alt.LayerChart:
     """Compare runs by energy: one bar per run, stacked by component; modelled joules are pale.
 
@@ -96,13 +121,15 @@ def energy_bars(
         energy: one row per run and component, with the columns run, component, basis, energy_j [J].
         title: the finding, as a sentence.
         description: what the chart shows, for readers who do not see it.
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         width: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a run lists a component twice, or a component or a basis is unknown.
     """
-    require_columns(energy, "run", "component", "basis", "energy_j")
+    check_columns("energy", energy, ("run", "component", "basis", "energy_j"))
+    check_rows("energy", energy)
     require_unique(energy, "run", "component")  # else repeats would silently stack up
     require_finite(energy, "energy_j")
     require_basis(energy, "basis")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import MAX_COLORS, require_columns, require_few, require_finite, require_unique
-from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.core.checks import flag, integer
+from greenlab.lab.charts.frames import MAX_COLORS, check_needed_columns, require_few, require_finite, require_unique
+from greenlab.lab.charts.parts import check_words, finish, number_tooltip
 from greenlab.lab.theme import GRID, WIDTH
 
 
@@ -20,7 +21,7 @@ def dots(
     description: str,
     x_title: str,
     log_x: bool = False,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     max_colors: int = MAX_COLORS,
     width: int = WIDTH,
 ) -> alt.LayerChart:
@@ -35,15 +36,19 @@ def dots(
         description: what the chart shows, for readers who do not see it.
         x_title: what the value is, with its unit.
         log_x: logarithmic axis.
-        subtitle: how to read the chart.
+        subtitle: how to read the chart; a list has a line for each text.
         max_colors: how many series are allowed.
         width: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a
             pair occurs twice, or there are too many series.
     """
-    require_columns(data, label, value, series)
+    check_needed_columns(data, label=label, value=value, series=series)
+    check_words(x_title=x_title)
+    log_x = flag("log_x", log_x)
+    max_colors = integer("max_colors", max_colors, low=1)
     require_finite(data, value)
     require_unique(data, label, series)
     if log_x and (data[value] <= 0).any():

@@ -7,9 +7,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import require_columns, require_finite, require_unique
-from greenlab.lab.charts.parts import finish, number_tooltip
-from greenlab.lab.charts.slider import Slider, span
+from greenlab.lab.charts.frames import check_needed_columns, require_finite, require_unique
+from greenlab.lab.charts.parts import check_format, check_words, finish, number_tooltip
+from greenlab.lab.charts.slider import Slider, slider_column, span
 from greenlab.lab.theme import INK, WIDTH
 
 MAX_TICKS = 16  # more labels than this on an axis are thinned out
@@ -36,7 +36,7 @@ def heatmap(
     label_format: str | None = None,
     scheme: Any = "viridis",
     slider: Slider | None = None,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     width: int = WIDTH,
     height: int | None = None,
 ) -> alt.LayerChart:
@@ -55,16 +55,20 @@ def heatmap(
         label_format: d3 format of the figure in each cell; None draws none (for more than about 100 cells).
         scheme: a Vega colour scheme that grows lighter evenly, so that it survives a grey print.
         slider: lets the reader choose one value of a further column (the axes stay as they are).
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         width: of the plot [px].
         height: of the plot [px]; by default from the number of rows.
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a value is missing or infinite, or a pair occurs twice.
     """
-    require_columns(data, x, y, value)
+    check_needed_columns(data, x=x, y=y, value=value)
+    check_words(x_title=x_title, y_title=y_title, value_title=value_title)
+    if label_format is not None:
+        check_format("label_format", label_format)
     require_finite(data, value)
-    require_unique(data, x, y, *([slider.column] if slider else []))
+    require_unique(data, x, y, *slider_column(data, slider))
     x_axis, y_axis = _axis(data, x, x_title, alt.X), _axis(data, y, y_title, alt.Y)
     tooltip = [alt.Tooltip(f"{x}:O", title=x_title), alt.Tooltip(f"{y}:O", title=y_title)]
     legend = alt.Legend(orient="right", direction="vertical", titleOrient="top", gradientLength=140)
@@ -97,5 +101,5 @@ def heatmap(
         subtitle=subtitle,
         slider=slider,
         width=width,
-        height=height or max(90, min(360, rows * 30)),
+        height=max(90, min(360, rows * 30)) if height is None else height,
     )

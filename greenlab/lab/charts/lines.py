@@ -7,9 +7,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import MAX_COLORS, require_columns, require_few, require_finite, require_unique
-from greenlab.lab.charts.parts import Goal, finish, goal_line, number_tooltip
-from greenlab.lab.charts.slider import Slider, span
+from greenlab.core.checks import flag, integer
+from greenlab.lab.charts.frames import (
+    MAX_COLORS,
+    check_band,
+    check_chart_columns,
+    check_needed_columns,
+    require_few,
+    require_finite,
+    require_unique,
+)
+from greenlab.lab.charts.parts import Goal, check_format, check_words, finish, goal_line, number_tooltip
+from greenlab.lab.charts.slider import Slider, slider_column, span
 from greenlab.lab.theme import HEIGHT, WIDTH
 
 
@@ -30,7 +39,7 @@ def lines(
     zero: bool = False,
     y_format: str | None = None,
     slider: Slider | None = None,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     max_colors: int = MAX_COLORS,
     width: int = WIDTH,
     height: int = HEIGHT,
@@ -54,19 +63,29 @@ def lines(
         zero: start the y axis at zero.
         y_format: d3 format of the axis labels, such as "%" for fractions; Vega chooses by default.
         slider: lets the reader choose one value of a further column (the axes stay as they are).
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         max_colors: how many categories are allowed.
         width: of the plot [px].
         height: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a value is missing or infinite, a point occurs twice, or there are too many
             categories.
     """
-    by_color, by_slider = [color] if color else [], [slider.column] if slider else []
-    is_time = x in data.columns and pd.api.types.is_datetime64_any_dtype(data[x])
-    require_columns(data, x, y, *by_color, *by_slider, *(band or ()))
-    require_finite(data, *([] if is_time else [x]), y, *(band or ()))
+    check_needed_columns(data, x=x, y=y)
+    check_chart_columns(data, color=color)
+    ends = check_band(data, band)
+    by_color, by_slider = [color] if color is not None else [], slider_column(data, slider)
+    check_words(x_title=x_title, y_title=y_title)
+    if color_title is not None:
+        check_words(color_title=color_title)
+    if y_format is not None:
+        check_format("y_format", y_format)
+    marks, zero = flag("marks", marks), flag("zero", zero)
+    max_colors = integer("max_colors", max_colors, low=1)
+    is_time = pd.api.types.is_datetime64_any_dtype(data[x])
+    require_finite(data, *([] if is_time else [x]), y, *ends)
     require_unique(data, x, *by_color, *by_slider)
     if is_time:
         x_axis, x_tooltip = (

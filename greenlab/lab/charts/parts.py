@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 
-from greenlab.core.checks import number
+from greenlab.core.checks import integer, number, text
 from greenlab.lab.charts.frames import BASES
 from greenlab.lab.charts.slider import Slider, with_slider
 from greenlab.lab.theme import INK
 
 NUMBER = ",.4~g"  # d3: four significant digits, thousands separated
 COMPONENTS = ["cpu", "dram", "gpu"]  # a fixed order keeps colours equal in all chapters
+MOST_PX = 10_000  # of a plot's width or height: more is no picture on any screen
 Goal = tuple[float, str]  # a value on an axis and the words written beside it
+# [[fill]align][sign][symbol][0][width][,][.precision][~][type], https://d3js.org/d3-format
+_D3_FORMAT = re.compile(r"(.?[<>=^])?[-+( ]?[$#]?0?\d*,?(\.\d+)?~?[a-zA-Z%]?")
+
+
+def check_words(**words: Any) -> None:
+    """Raise TypeError unless each of these arguments of a chart is a text."""
+    for name, value in words.items():
+        text(name, value)
+
+
+def check_subtitle(subtitle: Any) -> None:
+    """Raise TypeError unless the subtitle is a text, a list of lines or None."""
+    lines = subtitle if isinstance(subtitle, list) else [subtitle]
+    if not all(line is None or isinstance(line, str) for line in lines):
+        raise TypeError(f"subtitle={subtitle!r:.80} is {type(subtitle).__name__}: give words, a list of lines, or None")
+
+
+def check_format(name: str, value: Any) -> None:
+    """Raise unless a chart's argument is a d3 format of numbers, such as ".2f" or "%".
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, or no format.
+    """
+    text(name, value, remedy='a d3 format such as ".2f"')
+    if not value or not _D3_FORMAT.fullmatch(value):
+        raise ValueError(f'{name}={value!r:.80} is no d3 format: give one such as ".2f", "%" or ",.4~g"')
 
 
 def finish(
@@ -31,21 +60,19 @@ def finish(
     """Layer the marks and give the chart its words, its size and its slider.
 
     Raises:
-        ValueError: if the title or the description is empty, or the width or the height is no positive number.
+        ValueError: if the title or the description is empty, or the width or the height is outside 1 to 10,000 pixels.
         TypeError: if the title, the description, the subtitle or a size is of another kind.
     """
-    for name, text in (("title", title), ("description", description)):
-        if not isinstance(text, str):
-            raise TypeError(f"{name}={text!r:.80} is {type(text).__name__}: give words")
-        if not text.strip():
+    for name, words in (("title", title), ("description", description)):
+        if not isinstance(words, str):
+            raise TypeError(f"{name}={words!r:.80} is {type(words).__name__}: give words")
+        if not words.strip():
             raise ValueError(
                 f"{name} is empty; the title states the finding, the description tells it to a screen reader"
             )
-    lines = subtitle if isinstance(subtitle, list) else [subtitle]
-    if not all(line is None or isinstance(line, str) for line in lines):
-        raise TypeError(f"subtitle={subtitle!r:.80} is {type(subtitle).__name__}: give words, a list of lines, or None")
-    width = round(number("width", width, above=0))
-    height = height if isinstance(height, alt.Step) else round(number("height", height, above=0))
+    check_subtitle(subtitle)
+    width = integer("width", width, low=1, high=MOST_PX)
+    height = height if isinstance(height, alt.Step) else integer("height", height, low=1, high=MOST_PX)
     heading = alt.Title(title, subtitle=subtitle) if subtitle else alt.Title(title)
     chart: alt.LayerChart = with_slider(alt.layer(*layers), data, slider)
     return chart.properties(title=heading, description=description, width=width, height=height)

@@ -7,9 +7,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import BASES, MAX_COLORS, require_basis, require_columns, require_few, require_finite
-from greenlab.lab.charts.parts import Goal, finish, goal_line, number_tooltip
-from greenlab.lab.charts.slider import Slider, span
+from greenlab.core.checks import flag, integer
+from greenlab.lab.charts.frames import (
+    BASES,
+    MAX_COLORS,
+    check_chart_columns,
+    check_needed_columns,
+    require_basis,
+    require_few,
+    require_finite,
+)
+from greenlab.lab.charts.parts import Goal, check_subtitle, check_words, finish, goal_line, number_tooltip
+from greenlab.lab.charts.slider import Slider, slider_column, span
 from greenlab.lab.theme import BLUE, HEIGHT, WIDTH
 
 
@@ -30,7 +39,7 @@ def points(
     log_x: bool = False,
     log_y: bool = False,
     slider: Slider | None = None,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     max_colors: int = MAX_COLORS,
     width: int = WIDTH,
     height: int = HEIGHT,
@@ -53,16 +62,25 @@ def points(
         log_x: logarithmic x axis.
         log_y: logarithmic y axis.
         slider: lets the reader choose one value of a further column (the axes stay as they are).
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         max_colors: how many categories are allowed.
         width: of the plot [px].
         height: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing, a value is missing or infinite (or not above 0 on a logarithmic axis), a
             basis is unknown, or there are too many categories.
     """
-    require_columns(data, x, y, *(column for column in (label, color, basis) if column))
+    check_needed_columns(data, x=x, y=y)
+    check_chart_columns(data, label=label, color=color, basis=basis)
+    slider_column(data, slider)
+    check_words(x_title=x_title, y_title=y_title)
+    if color_title is not None:
+        check_words(color_title=color_title)
+    check_subtitle(subtitle)
+    log_x, log_y = flag("log_x", log_x), flag("log_y", log_y)
+    max_colors = integer("max_colors", max_colors, low=1)
     require_finite(data, x, y)
     for column, is_log in ((x, log_x), (y, log_y)):
         if is_log and (data[column] <= 0).any():
@@ -79,7 +97,7 @@ def points(
             scale |= {"domain": span(data, column)}
         axes[channel.__name__.lower()] = axis.scale(**scale)
     extra: dict[str, Any] = {}
-    notes = [subtitle] if subtitle else []
+    notes = list(subtitle) if isinstance(subtitle, list) else [subtitle] if subtitle else []
     if color:
         order = alt.Scale(domain=require_few(data, color, max_colors))
         extra["fill"] = alt.Fill(f"{color}:N", title=color_title, scale=order)

@@ -10,7 +10,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from greenlab.lab.charts.frames import MAX_COLORS, require_columns, require_few, require_finite
+from greenlab.core.checks import integer
+from greenlab.lab.charts.frames import MAX_COLORS, check_columns, check_rows, require_few, require_finite
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import HEIGHT, MUTED, WIDTH
 
@@ -31,7 +32,7 @@ def roofline(
     *,
     title: str,
     description: str,
-    subtitle: str | None = None,
+    subtitle: str | list[str] | None = None,
     max_colors: int = MAX_COLORS,
     width: int = WIDTH,
     height: int = HEIGHT,
@@ -44,16 +45,20 @@ def roofline(
         works: one row per point: work (the words beside it), kind (its colour and shape), intensity, flops_per_s.
         title: the finding, as a sentence.
         description: what the chart shows, for readers who do not see it.
-        subtitle: how to read the chart, or what it was measured on.
+        subtitle: how to read the chart, or what it was measured on; a list has a line for each text.
         max_colors: how many kinds are allowed.
         width: of the plot [px].
         height: of the plot [px].
 
     Raises:
+        TypeError: if an argument is of another kind.
         ValueError: if a column is missing or a value is not a number above 0.
     """
-    require_columns(roofs, "roof", "intensity", "flops_per_s")
-    require_columns(works, "work", "kind", "intensity", "flops_per_s")
+    check_columns("roofs", roofs, ("roof", "intensity", "flops_per_s"))
+    check_columns("works", works, ("work", "kind", "intensity", "flops_per_s"))
+    check_rows("roofs", roofs)
+    check_rows("works", works)
+    max_colors = integer("max_colors", max_colors, low=1)
     for frame in (roofs, works):
         require_finite(frame, "intensity", "flops_per_s")
         if (frame[["intensity", "flops_per_s"]] <= 0).any(axis=None):

@@ -8,9 +8,10 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from greenlab.core.checks import number
-from greenlab.lab.charts.frames import require_columns, require_finite
+from greenlab.core.checks import flag, number
+from greenlab.lab.charts.frames import check_chart_columns, check_columns, check_rows, require_finite
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,11 @@ class Slider:
     Attributes:
         column: what the slider chooses; its values must be evenly spaced.
         label: the words beside the slider, with the unit.
-        value: where the slider stands at first; the smallest value by default.
+        value: where the slider stands at first, one of the column's values; the smallest by default.
+
+    Raises:
+        TypeError: if a name is no text, or ``value`` no number.
+        ValueError: if a text is empty, or ``value`` is not finite.
     """
 
     column: str
@@ -33,6 +38,8 @@ class Slider:
                 raise TypeError(f"{name}={getattr(self, name)!r:.80}: give words")
         if self.value is not None:
             number("value", self.value)
+        if not self.column:
+            raise ValueError("column is empty; give the name of the column whose values the slider chooses")
         if not self.label.strip():
             raise ValueError("label is empty; say what the slider chooses, with its unit, for example 'Layers removed'")
 
@@ -40,11 +47,43 @@ class Slider:
 def span(data: pd.DataFrame, *columns: str, zero: bool = False) -> list[float]:
     """The least and the greatest value of some columns, so that axes stand still while a slider moves.
 
+    Args:
+        data: the frame.
+        columns: names of columns with numbers, one or more.
+        zero: whether 0 lies between them, too.
+
+    Raises:
+        TypeError: if ``data`` is no frame, a column's name no text, or ``zero`` no boolean.
+        ValueError: if no column is named, one is missing or holds no numbers, or there is no row.
+
     >>> span(pd.DataFrame({"low": [1.0, 2.0], "high": [3.0, 5.0]}), "low", "high", zero=True)
     [0.0, 5.0]
     """
+    if not columns:
+        raise ValueError("columns is empty: name one column or more")
+    check_columns("data", data, columns)
+    check_rows("data", data)
+    flag("zero", zero)
+    for column in columns:
+        if not is_numeric_dtype(data[column]):
+            raise ValueError(f"columns: {column} holds {data[column].dtype}, not numbers")
     low, high = float(data[list(columns)].min().min()), float(data[list(columns)].max().max())
     return [min(low, 0.0), max(high, 0.0)] if zero else [low, high]
+
+
+def slider_column(data: pd.DataFrame, slider: Any) -> list[str]:
+    """The column that a slider chooses by, in a list, which is empty without a slider.
+
+    Raises:
+        TypeError: if ``slider`` is no `Slider`.
+        ValueError: if the column is missing.
+    """
+    if slider is None:
+        return []
+    if not isinstance(slider, Slider):
+        raise TypeError(f"slider={slider!r:.80} is {type(slider).__name__}: give Slider(column, label) or None")
+    check_chart_columns(data, slider=slider.column)
+    return [slider.column]
 
 
 def with_slider(chart: Any, data: pd.DataFrame, slider: Slider | None) -> Any:
@@ -55,10 +94,7 @@ def with_slider(chart: Any, data: pd.DataFrame, slider: Slider | None) -> Any:
     """
     if slider is None:
         return chart
-    if not isinstance(slider, Slider):
-        raise TypeError(f"slider={slider!r:.80} is {type(slider).__name__}: give Slider(column, label) or None")
-    column = slider.column
-    require_columns(data, column)
+    (column,) = slider_column(data, slider)
     require_finite(data, column)
     values = sorted(float(value) for value in data[column].unique())
     steps = [high - low for low, high in pairwise(values)]
