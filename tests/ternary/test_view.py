@@ -64,7 +64,7 @@ def test_the_threshold_widget_says_what_the_quantizer_does():
 def test_a_matrix_that_is_not_there_is_named():
     from greenlab.core import assets
 
-    with pytest.raises(ValueError, match=r"a layer of 0 to 29 and one of mlp\.down_proj"):
+    with pytest.raises(ValueError, match=r"layer=30: give a whole number at least 0 and at most 29"):
         assets.smollm2_matrix(30, "mlp.up_proj")
 
 
