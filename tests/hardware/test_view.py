@@ -31,7 +31,7 @@ def test_every_chart_is_a_valid_specification_with_words(core):
         see.energy_chart(see.energy_table(ENERGY), "t"),
         see.roofline_twin("t"),
         see.systolic_twin("t"),
-        see.measured_chart(see.bound_table(see.measured_table()), "t"),
+        see.measured_chart(see.bound_table(see.measured_table()), see.served_table(), "t"),
         see.zeros_chart(see.zeros_table(), "t"),
         see.context_chart(see.measured_table(), "t"),
         see.token_twin("t"),
@@ -153,7 +153,7 @@ def test_the_nearest_point_is_measured_in_doublings():
 
 def test_a_chart_of_measured_joules_refuses_a_table_without_its_columns(measured):
     with pytest.raises(ValueError, match="bound_j"):
-        see.measured_chart(measured.drop(columns="bound_j"), "t")
+        see.measured_chart(measured.drop(columns="bound_j"), see.served_table(), "t")
     with pytest.raises(TypeError, match="table"):
         see.context_chart("text", "t")
     with pytest.raises(TypeError, match="title"):
@@ -222,3 +222,13 @@ def test_two_small_measurements_add_up_to_a_prediction_of_the_real_model():
     assert sum(p.numel() for p in tiny.parameters()) < 1e-2 * 134_515_008
     with pytest.raises(ValueError, match=r"expected torch\.float32 only"):
         own_machine.predict_decode(tiny.to(torch.bfloat16), ids)
+
+
+def test_a_server_pays_more_a_token_than_bare_steps_and_the_gap_grows_with_the_batch():
+    """ML.ENERGY's whole requests beside our bare decode steps of the same model on the same kind of chip."""
+    ours = see.measured_table().query("model == 'Llama-3.1-8B' and context == 512").set_index("batch")["j_per_token"]
+    served = see.served_table().set_index("batch")["j_per_token"]
+    ratio = served / ours[served.index]
+    assert ratio[8] == pytest.approx(1.08, abs=0.01)
+    assert ratio[256] == pytest.approx(1.66, abs=0.01)
+    assert (ratio > 1).all()

@@ -9,6 +9,7 @@ from greenlab.hardware.view.measured import (
     context_chart,
     measured_chart,
     measured_table,
+    served_table,
     token_twin,
     token_widget,
     zeros_chart,
@@ -18,5 +19,13 @@ from greenlab.hardware.view.widgets import roofline_twin, roofline_widget, systo
 
 __all__ = ["all_roofs", "chips_chart", "energy_chart", "energy_table", "own_roof", "published_chart"]
 __all__ += ["roofline_twin", "roofline_widget", "systolic_twin", "systolic_widget"]
-__all__ += ["bound_table", "context_chart", "measured_chart", "measured_table", "token_twin", "token_widget"]
+__all__ += [
+    "bound_table",
+    "context_chart",
+    "measured_chart",
+    "measured_table",
+    "served_table",
+    "token_twin",
+    "token_widget",
+]
 __all__ += ["zeros_chart", "zeros_table"]

@@ -54,6 +54,28 @@ def measured_table() -> pd.DataFrame:
     return rows.rename(columns=words | {"units_per_s": "tokens_per_s"})[COLUMNS].reset_index(drop=True)
 
 
+SERVED = {
+    8: "-batch-8",
+    16: "-batch-16",
+    32: "-batch-32",
+    64: "",
+    128: "-batch-128",
+    256: "-batch-256",
+}  # ids of the facts
+
+
+def served_table() -> pd.DataFrame:
+    """Whole requests of the 8B model on a server with an H100, as ML.ENERGY measured them.
+
+    Returns:
+        One row a limit of requests at once: batch, j_per_token [J] and label, which names one point only.
+    """
+    rows = [
+        {"batch": batch, "j_per_token": facts.value(f"energy-h100-llama3-8b{end}")} for batch, end in SERVED.items()
+    ]
+    return pd.DataFrame(rows).assign(label=["", "", "8B on a server", "", "", ""])
+
+
 def bound_table(table: pd.DataFrame) -> pd.DataFrame:
     """The measured points again, with what rated power over the roofline says of each.
 
@@ -77,11 +99,12 @@ def bound_table(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(bound_j=[bound(row) for row in table.itertuples()])
 
 
-def measured_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw measured joules a token against the batch, beside the bound and one published measurement of a server.
+def measured_chart(table: pd.DataFrame, served: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw measured joules a token against the batch, beside the bound and published measurements of a server.
 
     Args:
         table: as `bound_table` gives it; points at other contexts than the usual one are left out.
+        served: as `served_table` gives it.
         title: of the chart.
 
     Raises:
@@ -90,6 +113,7 @@ def measured_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     _text(title=title)
     require_columns(_table("table", table), *COLUMNS, "bound_j")
+    require_columns(_table("served", served), "batch", "j_per_token", "label")
     usual = table[table["context"] == USUAL_CONTEXT]
     long = usual.melt(["model", "batch"], ["j_per_token", "bound_j"], "what", "j")
     long["what"] = long["what"].map({"j_per_token": MEASURED, "bound_j": BOUND})
@@ -107,15 +131,14 @@ def measured_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         y=alt.Y("j_per_token:Q", title=ENERGY_TITLE), shape=alt.Shape("model:N", title=None, scale=order),
         tooltip=["model:N", *tooltip, "basis:N"],
     )  # fmt: skip
-    others = {"batch": 64, "j": facts.value("energy-h100-llama3-8b"), "words": "8B on a server"}
-    server = alt.Chart(pd.DataFrame([others]))
-    cross = server.mark_point(shape="cross", size=110, filled=True, color=INK, opacity=1).encode(x=x, y=y)
-    words = server.mark_text(align="left", dx=9, dy=-8).encode(x=x, y=y, text="words:N")
+    server = alt.Chart(served).encode(x=x, y=alt.Y("j_per_token:Q", title=ENERGY_TITLE))
+    crosses = server.mark_point(shape="cross", size=80, filled=True, color=INK, opacity=1).encode(tooltip=tooltip[:2])
+    words = server.transform_filter("datum.label != ''").mark_text(align="left", dx=9, dy=-8).encode(text="label:N")
     return finish(
-        [ranges, lines, points, cross, words], usual, title=title, slider=None, width=WIDTH, height=340,
+        [ranges, lines, points, crosses, words], usual, title=title, slider=None, width=WIDTH, height=340,
         subtitle=[
             "solid: MEASURED on one H100, with the meter's range; dashed: modelled from the data sheet;",
-            "cross: whole requests on a server with an H100, measured by ML.ENERGY",
+            "crosses: whole requests of the 8B model on a server with an H100, measured by ML.ENERGY",
         ],
         description="Measured energy a token against batch size for models of 8, 1 and 0.1 billion weights on an H100, "
         "each beside its bound at rated power; the 8B model starts on its bound and ends above it, the smallest one "
