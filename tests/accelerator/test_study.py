@@ -224,7 +224,7 @@ def test_idle_watts_are_joules_over_the_clocks_seconds_and_a_share_of_the_rated_
     found = values(idle, device="NVIDIA H100 80GB HBM3, CUDA 13.0")
     assert found.loc["idle-no-program", "value"] == pytest.approx(105)
     assert found.loc["idle-no-program-share", "value"] == pytest.approx(15)
-    assert "had just been used" in found.loc["idle-no-program", "note"]
+    assert "a program had opened the card" in found.loc["idle-no-program", "note"]
     assert "idle-no-program-share" not in values(idle, device="another card").index
 
 

@@ -19,9 +19,16 @@ SUMMARY = [
 FIGURES = ["name", "value", "unit", "basis", "note"]
 FACTS = {"NVIDIA H100 80GB HBM3": "h100-sxm5-80gb"}  # device of run.json -> its row in data/facts
 # What a reader has to know of a row beside its numbers.
+_SIGNS = "half of the zeros are minus zero: their sign bits still switch"
+_HOST = "launched kernel by kernel from the host, which sets the time of a prompt this short"
 REMARKS = {
-    "idle-no-program": "no program held the card, but the card had just been used: "
-    "a card that has rested can draw much less",
+    "idle-no-program": "a program had opened the card and loaded nothing; a card that no program has opened can draw "
+    "much less",
+    "matmul-zeros": _SIGNS,
+    "copy-zeros": _SIGNS,
+    "prompt-llama-3p1-8b-batch-1-context-128": _HOST,
+    "prompt-llama-3p1-8b-batch-1-context-512": _HOST,
+    "prompt-llama-3p1-8b-mixture-of-depths-batch-1-context-512": _HOST,
 }
 
 

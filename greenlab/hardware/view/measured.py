@@ -142,7 +142,7 @@ def measured_chart(table: pd.DataFrame, served: pd.DataFrame, title: str) -> alt
         ],
         description="Measured energy a token against batch size for models of 8, 1 and 0.1 billion weights on an H100, "
         "each beside its bound at rated power; the 8B model starts on its bound and ends above it, the smallest one "
-        "stays far above",
+        "starts far above and comes down towards it",
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         rows, "label", "j_per_token", title=title, x_title=ENERGY_TITLE, band=("low", "high"), value_format=".2f",
         subtitle=f"MEASURED: {LARGE} on an H100, {USUAL_BATCH} sequences at once; lines are the meter's range",
         description="Measured energy a token of an 8B model for five lengths of context; it hardly rises up to 2,048 "
-        "tokens and then nearly triples",
+        "tokens and then rises to 2.6 times that",
     )  # fmt: skip
 
 
