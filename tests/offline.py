@@ -65,6 +65,14 @@ def pytest_configure(config: pytest.Config) -> None:
 FOLDER = pytest.StashKey[Path]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give each notebook a state of its own, before its kernel starts: its stored outputs are those of a first visit."""
+    if item.path.suffix == ".ipynb":
+        base = Path(os.environ[LOG]).parent / "state"
+        os.environ["GREENLAB_STATE"] = str(base / item.path.stem)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run if a kernel asked for the outside, or if no kernel was blocked at all."""
     folder = session.config.stash.get(FOLDER, None)
