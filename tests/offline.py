@@ -67,7 +67,7 @@ FOLDER = pytest.StashKey[Path]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give each notebook a state of its own, before its kernel starts: its stored outputs are those of a first visit."""
+    """Give each notebook a state of its own, before its kernel starts: stored outputs are those of a first visit."""
     if item.path.suffix == ".ipynb":
         base = Path(os.environ[LOG]).parent / "state"
         os.environ["GREENLAB_STATE"] = str(base / item.path.stem)
