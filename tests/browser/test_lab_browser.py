@@ -41,6 +41,7 @@ Explorer(
 )
 """
 PREDICT = 'predict("browser-test", "How many?", low=0, high=10, unit="layers")'
+PREDICT_AGAIN = PREDICT.replace("browser-test", "browser-test-keys")  # the first commit of an id counts
 SPREAD = 'reveal("browser-test", 7, unit="layers")'
 CONTROLS = """
 explorer = Explorer({
@@ -178,7 +179,7 @@ def test_a_prediction_is_kept_and_revealed(lab_page, lab_server):
 
 def test_keys_belong_to_the_control_that_has_the_focus(lab_page, lab_server):
     """The keys d d delete no cell, arrows move menus and sliders of charts, Enter presses Commit, Escape leads out."""
-    lab_page.open_notebook(write(lab_server, "keys.ipynb", SETUP, CONTROLS, TWIN, PREDICT))
+    lab_page.open_notebook(write(lab_server, "keys.ipynb", SETUP, CONTROLS, TWIN, PREDICT_AGAIN))
     assert lab_page.run_all() == []
     cells, keyboard = lab_page.page.locator(".jp-Notebook .jp-Cell"), lab_page.page.keyboard
     for cell, control in (
