@@ -7,7 +7,7 @@ seconds is filled, and the joules of the block are divided by what was done in i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -126,8 +126,3 @@ class Bench:
         return Repeat(
             repeat, calls, receipt.time_s, part.energy_j, part.low_j, part.high_j, part.basis, calls * units_per_call
         )
-
-
-def one_gpu(counters: Iterable[Counter]) -> bool:
-    """Whether exactly one accelerator's counter is there."""
-    return sum(counter.component == "gpu" for counter in counters) == 1
