@@ -1,0 +1,204 @@
+"""Chapter 5's tables, worked out further: pure functions from the study's tables to tidy ones, for charts and prose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from greenlab.core import facts, studies
+from greenlab.core.model import cost
+from greenlab.core.model.cost import TransformerShape
+from greenlab.mixture_of_depths.study.text import KINDS
+
+DENSE, SKIPS = "every token, every block", "mixture of depths"
+LLAMA = "Llama-3.1-8B"
+LENGTHS = (512, 2048, 8192)  # tokens of the prompts that were measured with both models
+HOST_BOUND = 512  # tokens: kernels of a prompt as short as this are waited for
+CAPACITY = 0.125  # the paper's best
+PARTS = {"kind": "skipped", "tenth": "surprise"}
+
+
+def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: int) -> float:
+    """FLOPs of reading a prompt where every ``every``-th block lets in ``capacity`` of the tokens, over the dense ones.
+
+    Args:
+        shape: the sizes of the dense model.
+        n_tokens: length of the prompt.
+        capacity: share of the tokens that enter, above 0 and at most 1.
+        every: 1 for each block, 2 for every second.
+    """
+    skipping = shape.replace(capacity=capacity, every=every)
+    return float(cost.prefill_flops(skipping, n_tokens).total / cost.prefill_flops(shape, n_tokens).total)
+
+
+def by_model(models: pd.DataFrame) -> pd.DataFrame:
+    """One row a model, in the order of the study: the mean, the least and the greatest loss over its seeds.
+
+    Columns: what `variants.describe` gives, parameters, flops_per_token, training_flops, steps, loss, loss_min, loss_max,
+    loss_causal (NaN where a model needs none), cpu_s, energy_j, low_j, high_j (means over seeds) and basis.
+    """
+    keys = ["model", "words", "n_layers", "capacity", "every", "routing", "longer", "n_experts", "n_no_op", "decider"]
+    means = ["parameters", "flops_per_token", "steps", "loss_causal", "predictor_accuracy", "predictor_recall"]
+    means += ["predictor_precision", "entered_share", "no_op_share", "time_s", "cpu_s", "energy_j", "low_j", "high_j"]
+    groups = models.groupby(keys, sort=False, dropna=False)
+    table = groups[["loss", *means]].mean().reset_index()
+    table["loss_min"], table["loss_max"] = groups["loss"].min().to_numpy(), groups["loss"].max().to_numpy()
+    table["basis"] = groups["basis"].first().to_numpy()
+    return table.assign(training_flops=table["flops_per_token"] * table["steps"])
+
+
+def difference(models: pd.DataFrame, name: str, base: str) -> tuple[float, float, float]:
+    """Loss of a model less that of another, seed by seed: the mean, the least and the greatest [nats per token]."""
+    loss = models.pivot(index="seed", columns="model", values="loss")
+    gap = loss[name] - loss[base]
+    return float(gap.mean()), float(gap.min()), float(gap.max())
+
+
+def dense_loss(models: pd.DataFrame, flops_per_token: float) -> float:
+    """Loss of a dense model of so many FLOPs a token, read between the trained ones of 3 to 6 layers.
+
+    Raises:
+        ValueError: if no two dense models lie around it.
+    """
+    table = by_model(models)
+    dense = table[table["capacity"].isna() & (table["n_experts"] == 0)].sort_values("flops_per_token")
+    low, high = dense["flops_per_token"].iloc[[0, -1]]
+    if not low <= flops_per_token <= high:
+        raise ValueError(f"flops_per_token={flops_per_token:g}: the dense models lie from {low:g} to {high:g}")
+    return float(np.interp(np.log(flops_per_token), np.log(dense["flops_per_token"]), dense["loss"]))
+
+
+def frontier(models: pd.DataFrame) -> pd.DataFrame:
+    """Loss against FLOPs a token of the models trained for the same number of steps: by_model's rows, and ``family``.
+
+    The family is one of "dense", "12.5 % in every 2nd block" and "other capacities and periods".
+    """
+    table = by_model(models)
+    table = table[(table["longer"] == 1) & (table["n_experts"] == 0) & (table["decider"] == "predictor")]
+    paper = (table["capacity"] == CAPACITY) & (table["every"] == 2) & (table["routing"] == "learned")
+    family = np.where(table["capacity"].isna(), "dense", np.where(paper, "12.5 % in every 2nd block", "others"))
+    return table.assign(family=family, mflops=table["flops_per_token"] / 1e6)
+
+
+def skipped(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of each kind of token that enters, over all layers and seeds, the most welcome kind first.
+
+    Columns: kind, share [%], share_min and share_max (over seeds) and tokens (of this kind, over seeds).
+    """
+    seeds = table.assign(entering=table["share"] * table["tokens"]).groupby(["kind", "seed"])[["entering", "tokens"]]
+    share = (100 * seeds.sum()["entering"] / seeds.sum()["tokens"]).groupby("kind").agg(["mean", "min", "max"])
+    share.columns = ["share", "share_min", "share_max"]
+    tokens = table[table["layer"] == table["layer"].min()].groupby("kind")["tokens"].sum()
+    return share.assign(tokens=tokens).loc[list(KINDS)].sort_values("share", ascending=False).reset_index()
+
+
+def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
+    """Share that enters [%] against how surprising the next token is, over layers and seeds: tenth, loss, share,
+    share_min, share_max.
+    """
+    seeds = table.groupby(["tenth", "seed"])[["loss", "share"]].mean().reset_index()
+    found = seeds.groupby("tenth").agg(loss=("loss", "mean"), share=("share", "mean"), share_min=("share", "min"),
+                                       share_max=("share", "max"))  # fmt: skip
+    return found.mul({"loss": 1, "share": 100, "share_min": 100, "share_max": 100}).reset_index()
+
+
+def measured_prompts() -> pd.DataFrame:
+    """Joules of a prompt that an accelerator read with a model that skips, as shares of the dense model's.
+
+    From the accelerator study: an 8B model's shape on an H100, one eighth of the tokens in every second block.
+
+    Returns:
+        One row a length: n_tokens, label, share [%], least and most (what the repeats allow) [%], flops_share [%]
+        (counted), speed (times as many tokens a second), power_w, dense_power_w, note and basis.
+    """
+    from greenlab.accelerator.shapes import MODELS
+    from greenlab.accelerator.study.tables import pick
+
+    table, rows = studies.load("accelerator", "summary")["summary"], []
+    for n in LENGTHS:
+        dense, skips = (pick(table, "prompt", what, context=n) for what in (LLAMA, f"{LLAMA}, {SKIPS}"))
+        share = {
+            "share": 100 * skips["j_per_unit"] / dense["j_per_unit"],
+            "least": 100 * skips["least_j_per_unit"] / dense["most_j_per_unit"],
+            "most": 100 * skips["most_j_per_unit"] / dense["least_j_per_unit"],
+        }
+        rows.append(
+            {"n_tokens": n, "label": f"{n:,} tokens", **share, "power_w": skips["power_w"],
+             "flops_share": 100 * flops_share(MODELS[LLAMA].shape, n, CAPACITY, 2),
+             "speed": skips["units_per_s"] / dense["units_per_s"], "dense_power_w": dense["power_w"],
+             "note": "the host sets the time" if n == HOST_BOUND else "", "basis": skips["basis"]}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def popular_share() -> float:
+    """The share of the joules [%] that is left if an eighth of the tokens were an eighth of the work."""
+    return 100 * facts.value("mod-capacity") / 100
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
+    rows: list[tuple[str, float, str, str, str]] = []
+    models, steps = tables["models"], tables["steps"]
+    table = by_model(models)
+    base = table.set_index("model").loc["dense"]
+    for r in _rows(table):
+        name, note = r["model"].replace("_", "-"), f"{r['words']}, mean of seeds"
+        rows.append((f"loss-{name}", r["loss"], "nats/token", "measured", note))
+        rows.append((f"flops-{name}", r["flops_per_token"] / 1e6, "MFLOP/token", "modelled", r["words"]))
+        share = 100 * r["flops_per_token"] / base["flops_per_token"]
+        rows.append((f"flops-share-{name}", share, "%", "modelled", "of the dense model of 6 layers, a token"))
+        training = 100 * r["training_flops"] / base["training_flops"]
+        rows.append((f"training-share-{name}", training, "%", "modelled", "FLOPs of the training, of the dense one's"))
+        cpu = 100 * r["cpu_s"] / base["cpu_s"]
+        rows.append((f"cpu-share-{name}", cpu, "%", "measured", "CPU time of the training, of the dense one's"))
+        if r["model"] != "dense":
+            gap, low, high = difference(models, r["model"], "dense")
+            rows.append((f"gap-{name}", gap, "nats/token", "measured", f"less the dense loss: {low:.4f} to {high:.4f}"))
+            rows.append((f"gap-share-{name}", 100 * gap / base["loss"], "%", "measured", "of the dense loss"))
+        if not np.isnan(r["loss_causal"]):
+            rows.append((f"causal-{name}", r["loss_causal"], "nats/token", "measured", f"{note}, token by token"))
+            worse = 100 * (r["loss_causal"] / r["loss"] - 1)
+            rows.append((f"causal-share-{name}", worse, "%", "measured", "worse than with the top-k"))
+            for what in ("accuracy", "recall", "precision"):
+                share = 100 * r[f"predictor_{what}"]
+                rows.append((f"{what}-{name}", share, "%", "measured", f"of the decider, {note}"))
+            rows.append((f"entered-{name}", 100 * r["entered_share"], "%", "measured", "of the tokens, token by token"))
+        if not np.isnan(r["no_op_share"]):
+            rows.append((f"no-op-{name}", 100 * r["no_op_share"], "%", "measured", "of the choices of experts"))
+    for left, right in (("random", "mod"), ("staged", "moe"), ("integrated", "moe"), ("staged", "mod")):
+        if {left, right} <= set(models["model"]):
+            gap, low, high = difference(models, left, right)
+            rows.append((f"{left}-less-{right}", gap, "nats/token", "measured", f"{low:.4f} to {high:.4f} over seeds"))
+    same = dense_loss(models, float(table.set_index("model").loc["mod", "flops_per_token"]))
+    rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
+    for r in _rows(skipped(tables["skipped"])):
+        rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))
+    tenths = by_tenth(tables["surprise"])
+    rows.append(("enters-least-surprising", tenths["share"].iloc[0], "%", "measured", "before the easiest tenth"))
+    rows.append(("enters-most-surprising", tenths["share"].iloc[-1], "%", "measured", "before the hardest tenth"))
+    for r in _rows(tables["prefill"]):
+        if r["model"] != "dense":
+            name = f"prefill-{r['n_tokens']}-{r['threads']}"
+            rows.append((name, r["faster"], "x", "measured", f"than the dense model, {r['threads']} threads"))
+            counted = 100 * r["flops_share"]
+            rows.append((f"prefill-flops-{r['n_tokens']}-{r['threads']}", counted, "%", "modelled", "of the dense FLOPs"))
+    for r in _rows(tables["blocks"]):
+        if r["capacity"] < 1:
+            name, note = f"block-{r['n_tokens']}-{r['threads']}", f"of a dense block's time, {r['threads']} threads"
+            rows.append((name, 100 / r["faster"], "%", "measured", note))
+    for r in _rows(tables["decode"]):
+        if r["model"] != "dense":
+            rows.append((f"decode-{r['threads']}", r["faster"], "x", "measured", f"writing, {r['threads']} threads"))
+    for r in _rows(measured_prompts()):
+        rows.append((f"counted-{r['n_tokens']}", r["flops_share"], "%", "modelled", f"FLOPs, shape of {LLAMA}"))
+        rows.append((f"h100-speed-{r['n_tokens']}", r["speed"], "x", r["basis"], "tokens a second, of the dense ones"))
+    rows.append(("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "measured", "the whole study"))
+    rows.append(("energy", steps["energy_j"].sum() / 1e3, "kJ", steps["basis"].iloc[0], "the whole study"))
+    return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.to_dict("records")
