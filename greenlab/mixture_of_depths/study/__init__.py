@@ -49,12 +49,12 @@ class Config:
     d_model: int = 64
     d_ff: int = 128
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 800
-    batch_size: int = 16
-    context_length: int = 128
+    steps: int = 700
+    batch_size: int = 8
+    context_length: int = 256
     learning_rate: float = 3e-3
-    eval_windows: int = 256
-    looked_at: int = 64  # windows in which it is counted which tokens enter
+    eval_windows: int = 192
+    looked_at: int = 48  # windows in which it is counted which tokens enter
 
 
 @contextmanager

@@ -33,6 +33,23 @@ def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: 
     return float(cost.prefill_flops(skipping, n_tokens).total / cost.prefill_flops(shape, n_tokens).total)
 
 
+def block_share(shape: TransformerShape, n_tokens: int, capacity: float) -> float:
+    """FLOPs of a block that lets in ``capacity`` of ``n_tokens``, its router's among them, over those of a whole one."""
+    one, none = shape.replace(n_layers=1), cost.prefill_flops(shape.replace(n_layers=0), n_tokens).total
+    skips = cost.prefill_flops(one.replace(capacity=capacity, every=1), n_tokens).total
+    return float((skips - none) / (cost.prefill_flops(one, n_tokens).total - none))
+
+
+def equal_layers(shape: TransformerShape, n_tokens: int, every: int, capacities: tuple[float, ...]) -> pd.DataFrame:
+    """How many layers cost the FLOPs of the dense ones of ``shape``, if every ``every``-th skips: capacity, layers.
+
+    The embedding and the output head, which all have, are left out.
+    """
+    shares = [block_share(shape, n_tokens, capacity) for capacity in capacities]
+    layers = [shape.n_layers * every / (every - 1 + share) for share in shares]
+    return pd.DataFrame({"every": every, "capacity": capacities, "layers": layers})
+
+
 def by_model(models: pd.DataFrame) -> pd.DataFrame:
     """One row a model, in the order of the study: the mean, the least and the greatest loss over its seeds.
 

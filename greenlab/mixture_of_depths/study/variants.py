@@ -55,7 +55,7 @@ VARIANTS = {
     "dense_3": Variant("dense, 3 layers", n_layers=3),
     "dense_4": Variant("dense, 4 layers", n_layers=4),
     "mod_10": Variant("12.5 %, every 2nd of 10", n_layers=10, capacity=0.125),
-    "mod_long": Variant("12.5 %, every 2nd, 1.65 x the steps", capacity=0.125, longer=1.65),
+    "mod_long": Variant("12.5 %, every 2nd, 1.7 x the steps", capacity=0.125, longer=1.7),
     "random": Variant("12.5 % at random", capacity=0.125, routing="random"),
     "mod_25": Variant("25 %, every 2nd block", capacity=0.25),
     "mod_50": Variant("50 %, every 2nd block", capacity=0.5),
