@@ -131,7 +131,9 @@ def measure_all() -> dict[str, list[dict[Any, Any]]]:
         torch.set_num_threads(threads)
         try:
             for n in LENGTHS:
-                tables["blocks"] += race_blocks(n, capacities=(1.0, CAPACITY)).assign(threads=threads).to_dict("records")
+                tables["blocks"] += (
+                    race_blocks(n, capacities=(1.0, CAPACITY)).assign(threads=threads).to_dict("records")
+                )
                 found = race_prefill(models, n).assign(threads=threads, flops_share=flops_share(models, n))
                 costs = receipts(models, n)
                 for name in ("energy_j", "low_j", "high_j", "basis"):

@@ -201,7 +201,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             name = f"prefill-{r['n_tokens']}-{r['threads']}"
             rows.append((name, r["faster"], "x", "measured", f"than the dense model, {r['threads']} threads"))
             counted = 100 * r["flops_share"]
-            rows.append((f"prefill-flops-{r['n_tokens']}-{r['threads']}", counted, "%", "modelled", "of the dense FLOPs"))
+            rows.append(
+                (f"prefill-flops-{r['n_tokens']}-{r['threads']}", counted, "%", "modelled", "of the dense FLOPs")
+            )
     for r in _rows(tables["blocks"]):
         if r["capacity"] < 1:
             name, note = f"block-{r['n_tokens']}-{r['threads']}", f"of a dense block's time, {r['threads']} threads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ HELD_OUT_SHARE = 0.05  # the end of the text is never trained on
 _WORD = re.compile(r"[A-Za-z]+")
 
 
+@lru_cache(maxsize=1)
 def texts() -> tuple[CharTokenizer, Tensor, Tensor]:
     """Return the tokenizer and the token ids ``(N,)`` to train on and to score, from Shakespeare's plays."""
     text = assets.load_text("shakespeare")
