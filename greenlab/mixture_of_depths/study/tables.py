@@ -34,7 +34,7 @@ def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: 
 
 
 def block_share(shape: TransformerShape, n_tokens: int, capacity: float) -> float:
-    """FLOPs of a block that lets in ``capacity`` of ``n_tokens``, its router's among them, over those of a whole one."""
+    """FLOPs of a block that lets in ``capacity`` of ``n_tokens``, router and all, over those of a whole one."""
     one, none = shape.replace(n_layers=1), cost.prefill_flops(shape.replace(n_layers=0), n_tokens).total
     skips = cost.prefill_flops(one.replace(capacity=capacity, every=1), n_tokens).total
     return float((skips - none) / (cost.prefill_flops(one, n_tokens).total - none))
@@ -53,8 +53,9 @@ def equal_layers(shape: TransformerShape, n_tokens: int, every: int, capacities:
 def by_model(models: pd.DataFrame) -> pd.DataFrame:
     """One row a model, in the order of the study: the mean, the least and the greatest loss over its seeds.
 
-    Columns: what `variants.describe` gives, parameters, flops_per_token, training_flops, steps, loss, loss_min, loss_max,
-    loss_causal (NaN where a model needs none), cpu_s, energy_j, low_j, high_j (means over seeds) and basis.
+    Columns: what `variants.describe` gives, parameters, flops_per_token, training_flops, steps, loss, loss_min,
+    loss_max, loss_causal (NaN where a model needs none), what its deciders do, cpu_s, energy_j, low_j, high_j (means
+    over seeds) and basis.
     """
     keys = ["model", "words", "n_layers", "capacity", "every", "routing", "longer", "n_experts", "n_no_op", "decider"]
     means = ["parameters", "flops_per_token", "steps", "loss_causal", "predictor_accuracy", "predictor_recall"]
