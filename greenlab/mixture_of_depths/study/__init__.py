@@ -50,7 +50,7 @@ class Config:
     d_model: int = 64
     d_ff: int = 128
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 600
+    steps: int = 450
     batch_size: int = 8
     context_length: int = 256
     learning_rate: float = 3e-3

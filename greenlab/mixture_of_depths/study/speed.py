@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from greenlab.core import checks, speed
 from greenlab.core.energy.meter import measure_call
 from greenlab.core.machine import available_cores
-from greenlab.core.model import cost
 from greenlab.core.model.gpt import GPT, Block, GPTConfig, RMSNorm, SwiGLU
 from greenlab.mixture_of_depths import MoDBlock, mod_blocks, mod_layers
+from greenlab.mixture_of_depths.study.tables import flops_share
 
 SHAPE = GPTConfig(vocab_size=256, context_length=1024, n_layers=8, d_model=256, n_heads=4, d_ff=1024)
 CAPACITY, EVERY = 0.125, 2
@@ -80,7 +80,9 @@ def receipts(models: Mapping[str, GPT], n_tokens: int, repeats: int = 5, *, regi
 
 
 @torch.no_grad()
-def race_blocks(n_tokens: int, d_model: int = 256, capacities: tuple[float, ...] = (CAPACITY,), rounds: int = 9) -> Any:
+def race_blocks(
+    n_tokens: int, d_model: int = 256, capacities: tuple[float, ...] = (CAPACITY,), rounds: int = 15
+) -> Any:
     """Time one dense block, and one that lets in each of some shares: capacity (1 is dense), time_s, faster."""
     config = replace(SHAPE, d_model=d_model, d_ff=4 * d_model)
     block = Block(config, 0, linear=nn.Linear, feed_forward=SwiGLU, norm=RMSNorm).eval()
@@ -134,7 +136,9 @@ def measure_all() -> dict[str, list[dict[Any, Any]]]:
                 tables["blocks"] += (
                     race_blocks(n, capacities=(1.0, CAPACITY)).assign(threads=threads).to_dict("records")
                 )
-                found = race_prefill(models, n).assign(threads=threads, flops_share=flops_share(models, n))
+                found = race_prefill(models, n).assign(
+                    threads=threads, flops_share=flops_share(models["dense"].config.shape, n, CAPACITY, EVERY)
+                )
                 costs = receipts(models, n)
                 for name in ("energy_j", "low_j", "high_j", "basis"):
                     found[name] = [getattr(costs[model], name) for model in found["model"]]
@@ -143,11 +147,3 @@ def measure_all() -> dict[str, list[dict[Any, Any]]]:
         finally:
             torch.set_num_threads(before)
     return tables
-
-
-def flops_share(models: Mapping[str, GPT], n_tokens: int, capacity: float = CAPACITY, every: int = EVERY) -> float:
-    """FLOPs of a prompt with `pair`'s second model over those with its first, the last token's logits alone."""
-    shape = models["dense"].config.shape
-    skips = shape.replace(capacity=capacity, every=every)
-    counted = (cost.prefill_flops(one, n_tokens, head="last").total for one in (skips, shape))
-    return float(next(counted) / next(counted))

@@ -20,7 +20,7 @@ CAPACITY = 0.125  # the paper's best
 PARTS = {"kind": "skipped", "tenth": "surprise"}
 
 
-def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: int) -> float:
+def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: int, *, head: str = "last") -> float:
     """FLOPs of reading a prompt where every ``every``-th block lets in ``capacity`` of the tokens, over the dense ones.
 
     Args:
@@ -28,9 +28,11 @@ def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: 
         n_tokens: length of the prompt.
         capacity: share of the tokens that enter, above 0 and at most 1.
         every: 1 for each block, 2 for every second.
+        head: whether the "last" token gets logits, which is enough to go on writing, or "all".
     """
     skipping = shape.replace(capacity=capacity, every=every)
-    return float(cost.prefill_flops(skipping, n_tokens).total / cost.prefill_flops(shape, n_tokens).total)
+    counts = [cost.prefill_flops(one, n_tokens, head=head).total for one in (skipping, shape)]
+    return float(counts[0] / counts[1])
 
 
 def block_share(shape: TransformerShape, n_tokens: int, capacity: float) -> float:

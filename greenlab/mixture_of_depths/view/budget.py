@@ -106,6 +106,6 @@ def _chart(frontier: pd.DataFrame, percent: float, layers: int, title: str) -> a
     return finish(
         [lines, dots, point, halo, words], frontier, title=title, slider=None, width=WIDTH, height=300,
         subtitle=f"below a line: cheaper than {LAYERS} dense layers; a prompt of {PROMPT} tokens",
-        description=f"Layers that cost as much as {LAYERS} dense ones, against the share of tokens that enters, by FLOPs "
+        description=f"Layers that cost as much as {LAYERS} dense ones, against the share that enters, by FLOPs "
         "and by time, with the chosen model as a diamond",
     )  # fmt: skip

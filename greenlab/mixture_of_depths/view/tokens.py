@@ -175,9 +175,7 @@ def leak_table(model: GPT, tokenizer: CharTokenizer, past: str, endings: tuple[s
         ValueError: if the endings differ in length, or a text cannot be read.
     """
     if len(endings[0]) != len(endings[1]):
-        raise ValueError(
-            f"endings={endings!r:.80}: give two of the same length, on which the number that enters depends"
-        )
+        raise ValueError(f"endings={endings!r:.80}: give two of one length, which sets how many enter")
     tables = [map_table(model, tokenizer, past + ending, mode) for ending in endings]
     past_rows = [table[(table["position"] < len(past)) & (table["state"] != WHOLE)] for table in tables]
     changed = past_rows[0]["state"].to_numpy() != past_rows[1]["state"].to_numpy()
