@@ -17,7 +17,6 @@ LLAMA = "Llama-3.1-8B"
 LENGTHS = (512, 2048, 8192)  # tokens of the prompts that were measured with both models
 HOST_BOUND = 512  # tokens: kernels of a prompt as short as this are waited for
 CAPACITY = 0.125  # the paper's best
-PARTS = {"kind": "skipped", "tenth": "surprise"}
 
 
 def flops_share(shape: TransformerShape, n_tokens: int, capacity: float, every: int, *, head: str = "last") -> float:
@@ -114,6 +113,12 @@ def skipped(table: pd.DataFrame) -> pd.DataFrame:
     return share.assign(tokens=tokens).loc[list(KINDS)].sort_values("share", ascending=False).reset_index()
 
 
+def by_block(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Share of each kind of token that enters each block that skips, in the model of one seed: kind, block, percent."""
+    rows = table[table["seed"] == seed]
+    return rows.assign(block=rows["layer"] + 1, percent=100 * rows["share"])[["kind", "block", "percent"]]
+
+
 def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
     """Share that enters [%] against how surprising the next token is, over layers and seeds: tenth, loss, share,
     share_min, share_max.
@@ -196,6 +201,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
         rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))
+    for r in _rows(by_block(tables["skipped"])):
+        name = f"enters-{r['kind'].replace(' ', '-')}-block-{r['block']}"
+        rows.append((name, r["percent"], "%", "measured", "of this kind of token, the model that the chapter shows"))
     tenths = by_tenth(tables["surprise"])
     rows.append(("enters-least-surprising", tenths["share"].iloc[0], "%", "measured", "before the easiest tenth"))
     rows.append(("enters-most-surprising", tenths["share"].iloc[-1], "%", "measured", "before the hardest tenth"))
@@ -203,10 +211,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         if r["model"] != "dense":
             name = f"prefill-{r['n_tokens']}-{r['threads']}"
             rows.append((name, r["faster"], "x", "measured", f"than the dense model, {r['threads']} threads"))
-            counted = 100 * r["flops_share"]
-            rows.append(
-                (f"prefill-flops-{r['n_tokens']}-{r['threads']}", counted, "%", "modelled", "of the dense FLOPs")
-            )
+            if r["threads"] == 1:
+                counted = 100 * r["flops_share"]
+                rows.append((f"prefill-flops-{r['n_tokens']}", counted, "%", "modelled", "of the dense FLOPs"))
     for r in _rows(tables["blocks"]):
         if r["capacity"] < 1:
             name, note = f"block-{r['n_tokens']}-{r['threads']}", f"of a dense block's time, {r['threads']} threads"

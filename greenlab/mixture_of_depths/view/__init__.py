@@ -8,7 +8,6 @@ from greenlab.mixture_of_depths.view.charts import (
     layers_twin,
     mode_chart,
     prompt_chart,
-    surprise_chart,
 )
 from greenlab.mixture_of_depths.view.tokens import (
     leak_chart,
@@ -21,4 +20,4 @@ from greenlab.mixture_of_depths.view.tokens import (
 )
 
 __all__ = ["budget_widget", "frontier_chart", "kind_chart", "layers_twin", "leak_chart", "leak_explorer", "leak_table"]
-__all__ += ["map_explorer", "map_table", "mode_chart", "past_change", "prompt_chart", "surprise_chart", "token_map"]
+__all__ += ["map_explorer", "map_table", "mode_chart", "past_change", "prompt_chart", "token_map"]

@@ -43,12 +43,9 @@ def cost_of(layers: int, every: int, share: float) -> float:
     return layers - skipping + skipping * share
 
 
-def most_layers(every: int, share: float, budget: int = LAYERS) -> int:
-    """The most layers that cost no more than ``budget`` whole blocks."""
-    layers = budget
-    while cost_of(layers + 1, every, share) <= budget + 1e-9:
-        layers += 1
-    return layers
+def equal_layers(every: int, share: float) -> float:
+    """How many layers cost as much as `LAYERS` whole ones, if each ``every``-th costs a ``share`` of one."""
+    return LAYERS * every / (every - 1 + share)
 
 
 def budget_widget() -> Explorer:
@@ -60,7 +57,7 @@ def budget_widget() -> Explorer:
 
     def draw(capacity: float, every: int, layers: int) -> Any:
         rows = [
-            {"percent": 100 * c, "layers": most_layers(every, one[c]), "line": LINES[name]}
+            {"percent": 100 * c, "layers": equal_layers(every, one[c]), "line": LINES[name]}
             for name, one in (("flops", flops), ("time", block_times())) for c in CAPACITIES
         ]  # fmt: skip
         within = max(shares(capacity, every, layers)) <= 1

@@ -8,13 +8,12 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.lab.charts import Slider, bars_with_range, lines, require_columns
+from greenlab.lab.charts import Slider, heatmap, lines, require_columns
 from greenlab.lab.charts.parts import finish, goal_line, number_tooltip
 from greenlab.lab.theme import INK, VERMILION, WIDTH
 
 LOSS_TITLE = "Loss on unseen text [nats per character]"
 MFLOPS_TITLE = "Work a token, forward [MFLOP]"
-CHANCE = "if chance decided"
 
 
 def prompt_chart(prompts: pd.DataFrame, popular: float, title: str) -> alt.LayerChart:
@@ -57,43 +56,22 @@ def prompt_chart(prompts: pd.DataFrame, popular: float, title: str) -> alt.Layer
     )  # fmt: skip
 
 
-def kind_chart(kinds: pd.DataFrame, capacity: float, title: str) -> alt.LayerChart:
-    """Draw which share of each kind of token enters the skipping blocks.
+def kind_chart(kinds: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw which share of each kind of token enters each block that skips.
 
     Args:
-        kinds: one row a kind: kind, share, share_min, share_max [%].
-        capacity: the share that enters in all, drawn as a dashed line.
+        kinds: one row a kind and block: kind, block, percent (of its tokens that enter).
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return bars_with_range(
-        kinds, "kind", "share", band=("share_min", "share_max"), goal=(100 * capacity, CHANCE),
-        title=title, x_title="Share that enters a skipping block [%]", value_format=".0f",
-        subtitle="mean over layers; lines: the least and the most of three seeds",
-        description="Share of each kind of character that enters the skipping blocks, beside the eighth of all",
-    )  # fmt: skip
-
-
-def surprise_chart(tenths: pd.DataFrame, capacity: float, title: str) -> alt.LayerChart:
-    """Draw the share that enters against how surprising the next token is.
-
-    Args:
-        tenths: one row a tenth of the tokens: tenth, share, share_min, share_max [%].
-        capacity: the share that enters in all, drawn as a dashed line.
-        title: of the chart.
-
-    Raises:
-        TypeError: if an argument is of another kind.
-        ValueError: if a column is missing.
-    """
-    return lines(
-        tenths, "tenth", "share", band=("share_min", "share_max"), goal=(100 * capacity, CHANCE),
-        title=title, x_title="Tenth of the tokens, by how surprising the next character is (0: least)",
-        y_title="Share that enters [%]", zero=True, height=230,
-        description="Share of the tokens that enters a skipping block against how surprising the next character is",
+    return heatmap(
+        kinds, x="block", y="kind", value="percent", title=title, x_title="Block that skips", y_title="",
+        value_title="enter [%]", label_format=".0f", width=320,
+        subtitle="of each kind of character, the share that enters [%]; of all of them 12.5 % enter",
+        description="Share of each kind of character that enters each of the blocks that skip",
     )  # fmt: skip
 
 
@@ -168,7 +146,7 @@ def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChar
     return lines(
         table, "percent", "layers", title=title, x_title="Share of the tokens that a skipping block lets in [%]",
         y_title="Layers for the same FLOPs", goal=(n_layers, "dense"),
-        slider=Slider("every", "Every so many-th block skips", 2),
+        slider=Slider("every", "Every so many-th block skips", 2), zero=True,
         subtitle="move the slider: with whole blocks in between, the curve flattens",
         description="Number of layers that cost the FLOPs of the dense model against the share of tokens that enters a "
         "skipping block, for several periods",

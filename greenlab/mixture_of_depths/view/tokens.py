@@ -225,6 +225,10 @@ def leak_chart(table: pd.DataFrame, title: str, subtitle: str = "") -> alt.Layer
     return _tiles(table, order, title, subtitle, words)
 
 
+def _choices(n: int) -> str:
+    return f"{n} choice{'s' * (n != 1)}"
+
+
 def leak_explorer(model: GPT, tokenizer: CharTokenizer, past: str, ending: str) -> Explorer:
     """Type another ending and see which tokens of the past change their way.
 
@@ -247,14 +251,14 @@ def leak_explorer(model: GPT, tokenizer: CharTokenizer, past: str, ending: str) 
 
     def draw(other: str, choice: str) -> Any:
         n = crossed(other, choice)
-        title = f"The future changes {n} choices of the past" if n else "Nothing in the past depends on the future"
+        title = f"The future changes {_choices(n)} of the past" if n else "Nothing in the past depends on the future"
         return leak_chart(table(other, choice), title, f"“{past}”, ending in two ways; ×: enters with one of them only")
 
     def say(other: str, choice: str) -> str:
         endings, mode = (ending, fitted(other)), CHOICES[choice]
         n, most = crossed(other, choice), past_change(model, tokenizer, past, endings, mode)
         logits = "no logit of the past moves" if most == 0 else f"a logit of the past moves by up to {most:.2f}"
-        return f"With “{endings[1]}” for “{endings[0]}”, {n} choices in the past change, and {logits}."
+        return f"With “{endings[1]}” for “{endings[0]}”, {_choices(n)} of the past change, and {logits}."
 
     controls = {
         "other": W.Text(value=ending, description="Another ending", continuous_update=False),
