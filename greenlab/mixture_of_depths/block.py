@@ -21,9 +21,11 @@ from greenlab.core.model.gpt import (
     LayerCache,
     LinearPart,
     NormPart,
+    RMSNorm,
 )
 from greenlab.mixture_of_depths.causal import Growing, pass_token_by_token
 
+HIDDEN = 32  # width of the predictor
 DECIDERS = ("predictor", "router")
 WEIGHTINGS = ("score", "sigmoid")
 
@@ -208,9 +210,11 @@ def mod_blocks(
 
 
 def _predictor(d_model: int) -> nn.Module:
-    """Whether a token is among the top-k, guessed from the token alone."""
-    width = max(1, d_model // 4)
-    return nn.Sequential(nn.Linear(d_model, width), nn.SiLU(), nn.Linear(width, 1))
+    """Guess from a token alone whether it is among the top-k.
+
+    Normed, since the residual stream grows while it is trained, and narrow, since every token pays for it.
+    """
+    return nn.Sequential(RMSNorm(d_model), nn.Linear(d_model, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1))
 
 
 def _check_tokens(x: Tensor, d_model: int) -> None:
