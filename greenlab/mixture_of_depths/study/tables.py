@@ -129,6 +129,62 @@ def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
     return found.mul({"loss": 1, "share": 100, "share_min": 100, "share_max": 100}).reset_index()
 
 
+def deciders(models: pd.DataFrame) -> pd.DataFrame:
+    """How well each model decides without the future, one row a model that learned to.
+
+    Columns: model, words, right (share of the choices that agree with the top-k) [%], found (of the top-k) [%], entered
+    (of all) [%], loss, loss_causal and worse (loss_causal over loss, less one) [%].
+    """
+    table = by_model(models)
+    table = table[table["loss_causal"].notna()]
+    percent = {"right": "predictor_accuracy", "found": "predictor_recall", "entered": "entered_share"}
+    table = table.assign(**{name: 100 * table[column] for name, column in percent.items()})
+    table["worse"] = 100 * (table["loss_causal"] / table["loss"] - 1)
+    return table[["model", "words", *percent, "loss", "loss_causal", "worse"]].reset_index(drop=True)
+
+
+def modes(models: pd.DataFrame) -> pd.DataFrame:
+    """The dense model, mixtures of depths and of experts, and both joined: rows of `frontier`, with other families."""
+    families = {"dense": "dense", "mod": "mixture of depths", "moe": "experts", "staged": "both", "integrated": "both"}
+    table = by_model(models)
+    table = table[table["model"].isin(families)]
+    return table.assign(family=table["model"].map(families), mflops=table["flops_per_token"] / 1e6)
+
+
+def quality_gate(models: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
+    """What each model saves when it reads, and whether its loss as it writes allows to say so.
+
+    Args:
+        models: the study's table.
+        tolerance: the share of the dense model's loss that may be lost.
+
+    Returns:
+        One row a model: model (its words), training (FLOPs of the training, dense = 100), reading (FLOPs a token, dense
+        = 100), loss (token by token, where the model decides so), worse (than the dense loss) [%] and counts ("yes" or
+        "no"): whether what it saves may be claimed.
+    """
+    table = by_model(models)
+    base = table.set_index("model").loc["dense"]
+    loss = table["loss_causal"].where(table["loss_causal"].notna(), table["loss"])
+    worse = loss / base["loss"] - 1
+    gate = pd.DataFrame({
+        "model": table["words"],
+        "training": (100 * table["training_flops"] / base["training_flops"]).round().astype(int),
+        "reading": (100 * table["flops_per_token"] / base["flops_per_token"]).round().astype(int),
+        "loss": loss.round(3),
+        "worse": (100 * worse).round(1),
+        "counts": np.where(worse <= tolerance, "yes", "no"),
+    })  # fmt: skip
+    return gate[table["model"] != "random"].reset_index(drop=True)
+
+
+def budget_table(shape: TransformerShape, n_tokens: int) -> pd.DataFrame:
+    """`equal_layers` for every 2nd, 3rd and 4th block and sixteen capacities: every, capacity, percent, layers."""
+    capacities = tuple(i / 16 for i in range(1, 16))
+    table = pd.concat([equal_layers(shape, n_tokens, every, capacities) for every in (2, 3, 4)], ignore_index=True)
+    return table.assign(percent=100 * table["capacity"])
+
+
 def measured_prompts() -> pd.DataFrame:
     """Joules of a prompt that an accelerator read with a model that skips, as shares of the dense model's.
 
