@@ -7,9 +7,10 @@ are measured; energy is what the meter says, modelled where there is no counter;
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         found = dict(steps.run(f"{name}_{seed}", partial(train, steps, config, name, seed)))
         history += [{"model": name, "seed": seed} | row for row in found.pop("history")]
         models.append(variants.describe(name) | {"seed": seed} | found)
-    longer = replace(config, steps=round(config.steps * CONTROL_LONGER))
+    longer = dataclasses.replace(config, steps=round(config.steps * CONTROL_LONGER))
     control = studies.Steps(CHAPTER, longer)
     for seed in config.seeds:
         found = dict(control.run(f"{CONTROL}_long_{seed}", partial(train, control, longer, CONTROL, seed)))
