@@ -7,6 +7,7 @@ are measured; energy is what the meter says, modelled where there is no counter;
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ PLAN = (
     ("mod_25", "mod_every_3"),
     ("dense_4", "auxiliary"),
 )
+# A control: the shallow dense model for the FLOPs of the deep one. In a short training, more steps alone may win.
+CONTROL, CONTROL_LONGER = "dense_3", 1.97
 RECEIPT = ("time_s", "cpu_s", "energy_j", "low_j", "high_j", "basis")
 
 
@@ -143,13 +146,20 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         found = dict(steps.run(f"{name}_{seed}", partial(train, steps, config, name, seed)))
         history += [{"model": name, "seed": seed} | row for row in found.pop("history")]
         models.append(variants.describe(name) | {"seed": seed} | found)
+    longer = dataclasses.replace(config, steps=round(config.steps * CONTROL_LONGER))
+    control = studies.Steps(CHAPTER, longer)
+    for seed in config.seeds:
+        found = dict(control.run(f"{CONTROL}_long_{seed}", partial(train, control, longer, CONTROL, seed)))
+        history += [{"model": f"{CONTROL}_long", "seed": seed} | row for row in found.pop("history")]
+        words = {"model": f"{CONTROL}_long", "words": f"dense, 3 layers, {CONTROL_LONGER} x the steps"}
+        models.append(variants.describe(CONTROL) | words | {"longer": CONTROL_LONGER, "seed": seed} | found)
     for seed in config.seeds:
         for name, rows in steps.run(f"look_{seed}", partial(look, steps, config, seed)).items():
             looks[name] += [{"seed": seed} | row for row in rows]
     speeds = steps.run("speed", speed.measure_all)
     tables = {"models": pd.DataFrame(models), "history": pd.DataFrame(history)}
     tables |= {name: pd.DataFrame(rows) for name, rows in (looks | speeds).items()}
-    tables["steps"] = steps.receipts()
+    tables["steps"] = pd.concat([steps.receipts(), control.receipts()], ignore_index=True)
     return tables | {"figures": figures(tables)}
 
 
