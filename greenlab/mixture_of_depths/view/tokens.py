@@ -24,6 +24,7 @@ from greenlab.mixture_of_depths import mod_layers, routing_mode, selection
 from greenlab.mixture_of_depths.study.text import known
 
 MOST = 64  # characters of a line: more would be too narrow to read
+SHORTEST = 24  # characters of the text that is asked for: three of them enter
 CHOICES = {"the best of the whole text": "top_k", "each token for itself": "causal"}
 ENTERS, PASSES, WHOLE = "enters", "passes by", "whole block: all enter"
 PALE = "#BFD9EA"
@@ -67,6 +68,11 @@ def map_table(model: GPT, tokenizer: CharTokenizer, text: str, mode: str = "top_
     return pd.DataFrame(rows)
 
 
+def _visible(text: str) -> str:
+    """The text with a mark for each space and line break."""
+    return text.replace(" ", "␣").replace("\n", "↵")
+
+
 def token_map(table: pd.DataFrame, title: str, subtitle: str = "") -> alt.LayerChart:
     """Draw the map: the text on top, a row a block, dark where a token enters.
 
@@ -96,7 +102,7 @@ def _tiles(table: pd.DataFrame, order: list[str], title: str, subtitle: str, des
     tooltip = [alt.Tooltip("character:N"), alt.Tooltip("row:N"), "state:N", number_tooltip("score", "Router's score")]
     tiles = alt.Chart(table).mark_rect(stroke="white", strokeWidth=1).encode(x=x, y=y, color=color, tooltip=tooltip)
     top = table.drop_duplicates("position").assign(row=TEXT)
-    top["shown"] = top["character"].replace({" ": "␣", "\n": "↵"})
+    top["shown"] = top["character"].map(_visible)
     letters = alt.Chart(top).mark_text(font="monospace", fontSize=12, color=INK).encode(x=x, y=y, text="shown:N")
     layers: list[Any] = [tiles, letters]
     if "changed" in table:
@@ -125,13 +131,9 @@ def map_explorer(model: GPT, tokenizer: CharTokenizer, text: str) -> Explorer:
     def table(text: str, choice: str) -> pd.DataFrame:
         return map_table(model, tokenizer, readable(text), CHOICES[choice])
 
-    def entering(text: str, choice: str) -> pd.DataFrame:
-        rows = table(text, choice)
-        return rows[rows["state"] == ENTERS]
-
     def draw(text: str, choice: str) -> Any:
         rows = table(text, choice)
-        share = len(entering(text, choice)) / (len(skipping) * rows["position"].nunique())
+        share = (rows["state"] == ENTERS).sum() / (len(skipping) * rows["position"].nunique())
         return token_map(rows, f"In the blocks that skip, {share:.0%} of the characters enter")
 
     def say(text: str, choice: str) -> str:
@@ -139,20 +141,22 @@ def map_explorer(model: GPT, tokenizer: CharTokenizer, text: str) -> Explorer:
         parts = []
         for block in skipping:
             inside = rows[(rows["block"] == block) & (rows["state"] == ENTERS)]["character"]
-            letters = "".join(inside).replace(" ", "␣").replace("\n", "↵") or "none"
+            letters = _visible("".join(inside)) or "none"
             parts.append(f"block {block}: {letters}")
         note = "" if readable(text) == text else f" (read are the first {MOST} characters that the model knows)"
         return f"{n} characters{note}. Entering {'; '.join(parts)}."
 
     def reached(text: str, choice: str) -> bool:
-        letters = entering(text, choice)["character"]
-        return choice == "the best of the whole text" and len(readable(text)) >= 24 and not letters.str.isspace().any()
+        rows = table(text, choice)
+        first = rows[(rows["block"] == skipping[0]) & (rows["character"] == " ")]["state"]
+        long_enough = len(readable(text)) >= SHORTEST
+        return CHOICES[choice] == "top_k" and long_enough and (first == PASSES).sum() > (first == ENTERS).sum()
 
     controls = {
         "text": W.Text(value=text, description="Text", continuous_update=False),
         "choice": W.Dropdown(options=list(CHOICES), description="Who enters"),
     }
-    goal = "write at least 24 characters so that no space enters any block, with the best of the whole text let in"
+    goal = f"write at least {SHORTEST} characters so that more spaces pass by block {skipping[0]} than enter it"
     return Explorer(controls, draw, say, reached, goal)
 
 
@@ -258,7 +262,10 @@ def leak_explorer(model: GPT, tokenizer: CharTokenizer, past: str, ending: str) 
         endings, mode = (ending, fitted(other)), CHOICES[choice]
         n, most = crossed(other, choice), past_change(model, tokenizer, past, endings, mode)
         logits = "no logit of the past moves" if most == 0 else f"a logit of the past moves by up to {most:.2f}"
-        return f"With “{endings[1]}” for “{endings[0]}”, {_choices(n)} of the past change, and {logits}."
+        verb = "changes" if n == 1 else "change"
+        return (
+            f"With “{_visible(endings[1])}” for “{_visible(ending)}”, {_choices(n)} of the past {verb}, and {logits}."
+        )
 
     controls = {
         "other": W.Text(value=ending, description="Another ending", continuous_update=False),
