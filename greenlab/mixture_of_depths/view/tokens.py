@@ -143,8 +143,10 @@ def map_explorer(model: GPT, tokenizer: CharTokenizer, text: str) -> Explorer:
             inside = rows[(rows["block"] == block) & (rows["state"] == ENTERS)]["character"]
             letters = _visible("".join(inside)) or "none"
             parts.append(f"block {block}: {letters}")
-        note = "" if readable(text) == text else f" (read are the first {MOST} characters that the model knows)"
-        return f"{n} characters{note}. Entering {'; '.join(parts)}."
+        note = "" if readable(text) == text else f" (read are the first {MOST} that the model knows)"
+        if not known(text, tokenizer, MOST):
+            note = " (of this text the model knows none: a space stands in for it)"
+        return f"{n} character{'s' * (n != 1)}{note}. Entering {'; '.join(parts)}."
 
     def reached(text: str, choice: str) -> bool:
         rows = table(text, choice)
@@ -262,10 +264,8 @@ def leak_explorer(model: GPT, tokenizer: CharTokenizer, past: str, ending: str) 
         endings, mode = (ending, fitted(other)), CHOICES[choice]
         n, most = crossed(other, choice), past_change(model, tokenizer, past, endings, mode)
         logits = "no logit of the past moves" if most == 0 else f"a logit of the past moves by up to {most:.2f}"
-        verb = "changes" if n == 1 else "change"
-        return (
-            f"With “{_visible(endings[1])}” for “{_visible(ending)}”, {_choices(n)} of the past {verb}, and {logits}."
-        )
+        verb, typed, first = "changes" if n == 1 else "change", _visible(endings[1]), _visible(ending)
+        return f"With “{typed}” for “{first}”, {_choices(n)} of the past {verb}, and {logits}."
 
     controls = {
         "other": W.Text(value=ending, description="Another ending", continuous_update=False),
