@@ -34,7 +34,8 @@ def by_kind(model: GPT, tokenizer: CharTokenizer, windows: Tensor) -> pd.DataFra
     for layer, part in table.groupby("layer", sort=True):
         for kind in KINDS:
             found = part["selected"].to_numpy()[words == kind]
-            rows.append({"layer": layer, "kind": kind, "tokens": len(found), "share": float(found.mean())})
+            share = float(found.mean()) if len(found) else float("nan")
+            rows.append({"layer": layer, "kind": kind, "tokens": len(found), "share": share})
     return pd.DataFrame(rows)
 
 
