@@ -64,7 +64,7 @@ def race(
     task: str, works: dict[str, Callable[[], object]], rounds: int, marks: dict[str, float], **about: object
 ) -> list[dict]:
     """One row a work: its time, its share of the dense one's time, and how many times faster it is."""
-    times = speed.interleave(works, rounds=rounds, warmup=2, min_time_s=0.03)
+    times = speed.interleave(works, rounds=rounds, warmup=2, min_time_s=0.05)
     ms, faster = 1e3 * times.groupby("work")["time_s"].median(), speed.ratios(times, "dense")
     return [
         {"task": task, **about, "work": name, "time_ms": ms[name], "share": 1 / faster[name], "faster": faster[name],
