@@ -56,20 +56,7 @@ def top_k(scores: Tensor, capacity: float) -> Tensor:
 
     >>> top_k(torch.tensor([[0.1, 0.9, 0.3, 0.5]]), 0.5)
     tensor([[1, 3]])
-
-    Args:
-        scores: ``(B, S)``, floats.
-        capacity: share of the tokens, above 0 and at most 1.
-
-    Raises:
-        TypeError: if ``scores`` is no tensor of floats, or ``capacity`` no number.
-        ValueError: if ``scores`` has another shape, or ``capacity`` is out of range.
     """
-    if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise TypeError(f"scores is {kind}: give a tensor of floats (B, S)")
-    if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"scores has the shape {tuple(scores.shape)}: give (B, S), both 1 or more")
     k = n_selected(capacity, scores.shape[1])
     return scores.topk(k, dim=1).indices.sort(dim=1).values
 
@@ -130,7 +117,8 @@ class MoDBlock(nn.Module):
         """``(B, S, C)`` to ``(B, S, C)``, with the ``rotation`` ``(S, D / 2, 2)`` of each token's position.
 
         Raises:
-            ValueError: if ``x`` has another shape.
+            TypeError: if ``x`` is no tensor of floats.
+            ValueError: if it has another shape.
         """
         _check_tokens(x, self.d_model)
         if self.causal or cache is not None:
@@ -142,7 +130,8 @@ class MoDBlock(nn.Module):
         """Scores and choices for tokens ``(B, S, C)``. The predictor sends no gradient into the model.
 
         Raises:
-            ValueError: if ``x`` has another shape.
+            TypeError: if ``x`` is no tensor of floats.
+            ValueError: if it has another shape.
         """
         _check_tokens(x, self.d_model)
         scores = self.router(x).squeeze(-1)
@@ -218,6 +207,9 @@ def _predictor(d_model: int) -> nn.Module:
 
 
 def _check_tokens(x: Tensor, d_model: int) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x is {kind}: give a tensor of floats (B, S, {d_model})")
     if x.ndim != 3 or x.shape[-1] != d_model or 0 in x.shape:
         raise ValueError(
             f"x has the shape {tuple(x.shape)}: give (B, S, {d_model}), as d_model is {d_model}, not empty"

@@ -50,6 +50,8 @@ def pass_in_chunks(layer: MoDBlock, x: Tensor, rotation: Tensor, enters: Tensor,
     They come first, in the order of the text. Others of weight 0 fill the last chunk: they stand after those that
     enter, so nobody attends to them. The shape of a chunk does not depend on the text, because a matrix product of
     another shape may round a row differently, and a later token must not change even the last bit of an earlier one.
+    (That holds for blocks that compute each row alike. An expert of a mixture gets as many rows as choose it, so there
+    the earlier outputs are equal up to rounding.)
     """
     n = int(enters.sum(dim=1).max())  # of the text where most enter
     if n == 0:

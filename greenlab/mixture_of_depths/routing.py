@@ -98,12 +98,13 @@ def mod_loss(predictor_weight: float = 1.0, aux_weight: float = 0.01) -> Callabl
     checks.number("aux_weight", aux_weight, low=0)
 
     def loss_fn(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        layers = mod_layers(model)
         with _recorded(model) as routings:
             loss = next_token_loss(model, inputs, targets)
         for layer, routing in routings.items():
             logits = at_least_float32(routing.logits)
             decider = F.binary_cross_entropy_with_logits(logits, routing.selected.to(logits.dtype))
-            weight = aux_weight if mod_layers(model)[layer].predictor is None else predictor_weight
+            weight = aux_weight if layers[layer].predictor is None else predictor_weight
             loss = loss + weight * decider / len(routings)
         return loss
 
@@ -128,12 +129,13 @@ def selection(model: nn.Module, input_ids: Tensor) -> pd.DataFrame:
         TypeError: if ``model`` is no module, or ``input_ids`` no tensor of integers.
         ValueError: if the model has no such layer, or the ids have the wrong shape or are not in the vocabulary.
     """
+    layers = mod_layers(model)
     with _recorded(model) as routings, mode(model, training=False):
         logits_of(model, input_ids)
     b, s = input_ids.shape
     frames = []
     for layer, routing in routings.items():
-        weights = mod_layers(model)[layer].weights(routing.scores)
+        weights = layers[layer].weights(routing.scores)
         frames.append(
             pd.DataFrame(
                 {

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from greenlab.core.model.gpt import GPT, Block, GPTConfig
-from greenlab.mixture_of_depths import MoDBlock, mod_blocks, mod_layers, n_selected, selection, top_k
+from greenlab.mixture_of_depths import MoDBlock, mod_blocks, mod_layers, n_selected, selection
+from greenlab.mixture_of_depths.block import top_k
 from tests.mixture_of_depths.models import SIZES, ids, layer, slow, spread, tokens
 
 
@@ -232,7 +233,6 @@ def test_one_token_enters_alone():
         (lambda: MoDBlock(nn.Identity(), 0), "d_model=0"),
         (lambda: MoDBlock(nn.Identity(), 4, 2.0), "capacity=2.0"),
         (lambda: n_selected(0.5, 0), "n_tokens=0"),
-        (lambda: top_k(torch.ones(2, 0), 0.5), r"scores has the shape \(2, 0\): give \(B, S\), both 1 or more"),
         (lambda: layer()[0](torch.ones(1, 4, 8).double(), layer()[1][:4]), r"x has the shape \(1, 4, 8\): .*16"),
         (lambda: layer()[0](torch.ones(0, 4, 16), layer()[1][:4]), r"x has the shape \(0, 4, 16\): .*not empty"),
         (lambda: layer()[0].routing(torch.ones(4, 16).double()), r"x has the shape \(4, 16\)"),
@@ -251,9 +251,9 @@ def test_what_cannot_be_is_refused_by_name(make, said):
         (lambda: mod_blocks(True), "capacity=True is bool"),
         (lambda: mod_blocks(0.5, 2.0), "every=2.0 is float"),
         (lambda: mod_blocks(block=3), "block=3 is int"),
+        (lambda: layer()[0]([[1.0]], None), "x is list: give a tensor of floats"),
+        (lambda: layer()[0].routing(torch.ones(1, 4, 16, dtype=torch.long)), "x is torch.int64"),
         (lambda: MoDBlock(len, 4), "block=<built-in function len>"),
-        (lambda: top_k([[1.0]], 0.5), "scores is list"),
-        (lambda: top_k(torch.ones(1, 2, dtype=torch.long), 0.5), "scores is torch.int64"),
     ],
 )
 def test_what_has_the_wrong_type_is_refused_by_name(make, said):
