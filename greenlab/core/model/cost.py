@@ -24,7 +24,16 @@ from greenlab.core import checks
 Number = Any  # an exact int (or a float of bytes) for one number in, a float64 array for an array in
 MOST_TOKENS = 10**15  # more than all text there is, and its square is far from overflow
 _FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "mixtral", "qwen3_moe", "olmoe")
-_MAY_BE_0 = ("n_layers", "n_experts", "top_k", "d_expert", "n_shared", "d_shared", "n_no_op", "n_dense_layers")
+_MAY_BE_0: tuple[str, ...] = (
+    "n_layers",
+    "n_experts",
+    "top_k",
+    "d_expert",
+    "n_shared",
+    "d_shared",
+    "n_no_op",
+    "n_dense_layers",
+)
 _MAY_BE_0 += ("predictor_width",)
 
 
