@@ -22,7 +22,8 @@ def run_experts(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: T
         up: one matrix an expert, ``(E, F, C)``.
         down: one matrix an expert, ``(E, C, F)``.
     """
-    n_experts, out = len(gate), torch.zeros_like(x)
+    n_experts = len(gate)
+    out = torch.zeros_like(x) * weights[:, :1]  # the router has a gradient also where all of its choices are no experts
     # The gradient of gate[e] would be a tensor as large as all experts, for each e. That of unbind is made once.
     gates, ups, downs = ((m.unbind() if torch.is_grad_enabled() else m) for m in (gate, up, down))
 
