@@ -129,7 +129,7 @@ class TransformerShape:
                 if getattr(self, name):
                     raise ValueError(f"{name}={getattr(self, name)} with n_experts=0: give n_experts, or leave it 0")
             return
-        remedy = "a token cannot choose more experts than there are"
+        remedy = f"a token chooses from n_experts={self.n_experts} experts and n_no_op={self.n_no_op} that do nothing"
         checks.integer("top_k", self.top_k, low=1, high=self.n_experts + self.n_no_op, remedy=remedy)
         if self.n_layers:  # a shape without layers is what is left when all of them are dropped
             checks.integer("n_dense_layers", self.n_dense_layers, low=0, high=self.n_layers)
