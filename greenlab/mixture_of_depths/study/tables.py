@@ -126,7 +126,9 @@ def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
     seeds = table.groupby(["tenth", "seed"])[["loss", "share"]].mean().reset_index()
     found = seeds.groupby("tenth").agg(loss=("loss", "mean"), share=("share", "mean"), share_min=("share", "min"),
                                        share_max=("share", "max"))  # fmt: skip
-    return found.mul({"loss": 1, "share": 100, "share_min": 100, "share_max": 100}).reset_index()
+    shares = ["share", "share_min", "share_max"]
+    found[shares] *= 100
+    return found.reset_index()
 
 
 def deciders(models: pd.DataFrame) -> pd.DataFrame:
@@ -224,7 +226,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows: list[tuple[str, float, str, str, str]] = []
     models, steps = tables["models"], tables["steps"]
     table = by_model(models)
-    base = table.set_index("model").loc["dense"]
+    base = _rows(table[table["model"] == "dense"])[0]
     for r in _rows(table):
         name, note = r["model"].replace("_", "-"), f"{r['words']}, mean of seeds"
         rows.append((f"loss-{name}", r["loss"], "nats/token", "measured", note))
@@ -253,7 +255,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         if {left, right} <= set(models["model"]):
             gap, low, high = difference(models, left, right)
             rows.append((f"{left}-less-{right}", gap, "nats/token", "measured", f"{low:.4f} to {high:.4f} over seeds"))
-    same = dense_loss(models, float(table.set_index("model").loc["mod", "flops_per_token"]))
+    same = dense_loss(models, float(table.loc[table["model"] == "mod", "flops_per_token"].iloc[0]))
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
         rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))

@@ -90,8 +90,9 @@ def model(variant: Variant, vocab_size: int, context_length: int, d_model: int, 
     config = GPTConfig(vocab_size, context_length, variant.n_layers, d_model, N_HEADS, d_ff)
     feed_forward: Any = SwiGLU
     if variant.n_experts:
-        sizes = {"n_experts": variant.n_experts, "top_k": TOP_K, "d_expert": d_ff // TOP_K}
-        feed_forward = partial(MoE, **sizes, n_no_op=variant.n_no_op)
+        feed_forward = partial(
+            MoE, n_experts=variant.n_experts, top_k=TOP_K, d_expert=d_ff // TOP_K, n_no_op=variant.n_no_op
+        )
     if variant.capacity is None:
         return GPT(config, feed_forward=feed_forward, seed=seed)
     decider = "router" if variant.loss == "auxiliary" or variant.routing == "random" else "predictor"
@@ -100,7 +101,7 @@ def model(variant: Variant, vocab_size: int, context_length: int, d_model: int, 
     if variant.routing == "random":
         for layer in made.blocks:
             if isinstance(layer, MoDBlock):
-                layer.router = NoiseRouter()
+                layer.router = NoiseRouter()  # type: ignore[assignment]
     return made
 
 

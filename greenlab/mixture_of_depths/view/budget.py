@@ -53,7 +53,8 @@ def budget_widget() -> Explorer:
     flops = block_flops()
 
     def shares(capacity: float, every: int, layers: int) -> tuple[float, float]:
-        return tuple(cost_of(layers, every, one[capacity]) / LAYERS for one in (flops, block_times()))
+        counted, timed = (cost_of(layers, every, one[capacity]) / LAYERS for one in (flops, block_times()))
+        return counted, timed
 
     def draw(capacity: float, every: int, layers: int) -> Any:
         rows = [

@@ -138,7 +138,12 @@ def _(answer: Any) -> str | None:
             "were is counted twice, as the block's output holds it already"
         )
     seen: list[Tensor] = []
-    answer(x, scores, 3, lambda tokens, positions: (seen.append(torch.as_tensor(positions)), tokens)[1])
+
+    def note(tokens: Tensor, positions: Tensor) -> Tensor:
+        seen.append(torch.as_tensor(positions))
+        return tokens
+
+    answer(x, scores, 3, note)
     if seen and seen[0].tolist() != [1, 3, 5]:
         return f"tokens 1, 3 and 5 keep their places in the text: the block is told the positions {seen[0].tolist()}"
     if not torch.allclose(answer(x, scores, 3, lambda tokens, positions: tokens + 1)[1], x[1] + scores[1]):
