@@ -233,3 +233,17 @@ def test_another_right_way_to_write_it_passes():
         return after
 
     assert solutions()["mixture-of-depths-find-the-bug"].verdict(skip) is None
+
+
+def test_the_speed_up_of_the_exercise_is_what_the_cost_model_counts():
+    """On shapes whose share of scores is counted, too; router, head and the diagonal of the mask are little there."""
+    from greenlab.core.model import cost
+
+    task = solutions()["mixture-of-depths-speedup"]
+    for d_model, n_tokens in ((1024, 4096), (512, 32768)):
+        shape = cost.TransformerShape(12, d_model, 8, 8, d_model // 8, 4 * d_model, vocab_size=1)
+        flops = cost.prefill_flops(shape, n_tokens)
+        scores = flops.attention_scores / (flops.total - flops.output_head)
+        for capacity, every in ((0.125, 2), (0.5, 3), (0.25, 1)):
+            counted = 1 / work.flops_share(shape, n_tokens, capacity, every)
+            assert task.reference(capacity, every, scores) == pytest.approx(counted, rel=3e-3)
