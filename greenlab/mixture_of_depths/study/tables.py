@@ -181,8 +181,8 @@ def quality_gate(models: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
 
 
 def budget_table(shape: TransformerShape, n_tokens: int) -> pd.DataFrame:
-    """`equal_layers` for every 2nd, 3rd and 4th block and sixteen capacities: every, capacity, percent, layers."""
-    capacities = tuple(i / 16 for i in range(1, 16))
+    """`equal_layers` of every 2nd, 3rd and 4th block up to three quarters: every, capacity, percent, layers."""
+    capacities = tuple(i / 16 for i in range(1, 13))
     table = pd.concat([equal_layers(shape, n_tokens, every, capacities) for every in (2, 3, 4)], ignore_index=True)
     return table.assign(percent=100 * table["capacity"])
 
@@ -282,6 +282,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for r in _rows(measured_prompts()):
         rows.append((f"counted-{r['n_tokens']}", r["flops_share"], "%", "modelled", f"FLOPs, shape of {LLAMA}"))
         rows.append((f"h100-speed-{r['n_tokens']}", r["speed"], "x", r["basis"], "tokens a second, of the dense ones"))
+        rows.append((f"h100-power-{r['n_tokens']}", r["power_w"], "W", r["basis"], "mean of a prompt, one H100"))
+        rows.append((f"h100-dense-power-{r['n_tokens']}", r["dense_power_w"], "W", r["basis"], "the dense model's"))
     rows.append(("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "measured", "the whole study"))
     rows.append(("energy", steps["energy_j"].sum() / 1e3, "kJ", steps["basis"].iloc[0], "the whole study"))
     return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])

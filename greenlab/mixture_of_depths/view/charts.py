@@ -69,7 +69,7 @@ def kind_chart(kinds: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     return heatmap(
         kinds, x="block", y="kind", value="percent", title=title, x_title="Block that skips", y_title="",
-        value_title="enter [%]", label_format=".0f", width=320,
+        value_title="enter [%]", label_format=".0f", width=400,
         subtitle="of each kind of character, the share that enters [%]; of all of them 12.5 % enter",
         description="Share of each kind of character that enters each of the blocks that skip",
     )  # fmt: skip
@@ -121,11 +121,13 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         y=y, color=color, shape=alt.Shape("family:N", title=None, scale=order), tooltip=tooltip
     )
-    words = base.encode(y=y, text="words:N")
-    place: dict[str, Any] = {"align": "left", "dx": 9, "dy": -8, "fontSize": 11}
-    halo = words.mark_text(stroke="white", strokeWidth=4, **place)
+    middle, names = float(table["mflops"].min() + table["mflops"].max()) / 2, []  # words stay inside the plot
+    for compare, side in (("<=", {"align": "left", "dx": 9}), (">", {"align": "right", "dx": -9})):
+        words = base.transform_filter(f"datum.mflops {compare} {middle}").encode(y=y, text="words:N")
+        place: dict[str, Any] = {"dy": -8, "fontSize": 11} | side
+        names += [words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(color=INK, **place)]
     return finish(
-        [*marks, ranges, points, halo, words.mark_text(color=INK, **place)], table, title=title, slider=None,
+        [*marks, ranges, points, *names], table, title=title, slider=None,
         width=WIDTH, height=340, description=description,
         subtitle="down and to the left is better; lines: the least and the greatest of three seeds",
     )  # fmt: skip
