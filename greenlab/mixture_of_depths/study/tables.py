@@ -113,10 +113,10 @@ def skipped(table: pd.DataFrame) -> pd.DataFrame:
     return share.assign(tokens=tokens).loc[list(KINDS)].sort_values("share", ascending=False).reset_index()
 
 
-def by_block(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Share of each kind of token that enters each block that skips, in the model of one seed: kind, block, percent."""
-    rows = table[table["seed"] == seed]
-    return rows.assign(block=rows["layer"] + 1, percent=100 * rows["share"])[["kind", "block", "percent"]]
+def by_block(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of each kind of token that enters each block that skips: seed, kind, block (from 1), percent."""
+    table = table.assign(block=table["layer"] + 1, percent=100 * table["share"])
+    return table[["seed", "kind", "block", "percent"]].reset_index(drop=True)
 
 
 def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
@@ -259,7 +259,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
         rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))
-    for r in _rows(by_block(tables["skipped"])):
+    for r in _rows(by_block(tables["skipped"]).query("seed == 0")):
         name = f"enters-{r['kind'].replace(' ', '-')}-block-{r['block']}"
         rows.append((name, r["percent"], "%", "measured", "of this kind of token, the model that the chapter shows"))
     tenths = by_tenth(tables["surprise"])

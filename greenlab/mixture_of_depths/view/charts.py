@@ -57,10 +57,10 @@ def prompt_chart(prompts: pd.DataFrame, popular: float, title: str) -> alt.Layer
 
 
 def kind_chart(kinds: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw which share of each kind of token enters each block that skips.
+    """Draw which share of each kind of token enters each block that skips; a slider changes the model.
 
     Args:
-        kinds: one row a kind and block: kind, block, percent (of its tokens that enter).
+        kinds: one row a model, kind and block: seed, kind, block, percent (of its tokens that enter).
         title: of the chart.
 
     Raises:
@@ -69,7 +69,7 @@ def kind_chart(kinds: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     return heatmap(
         kinds, x="block", y="kind", value="percent", title=title, x_title="Block that skips", y_title="",
-        value_title="enter [%]", label_format=".0f", width=400,
+        value_title="enter [%]", label_format=".0f", width=400, slider=Slider("seed", "Seed of the model"),
         subtitle="of each kind of character, the share that enters [%]; of all of them 12.5 % enter",
         description="Share of each kind of character that enters each of the blocks that skip",
     )  # fmt: skip
