@@ -214,6 +214,14 @@ def test_losses_are_means_over_seeds_and_differences_are_those_of_pairs():
     assert work.difference(MODELS, "mod", "dense") == pytest.approx((0.0, -0.1, 0.1))
 
 
+def test_a_ruined_model_is_left_out_of_the_picture():
+    """3.1 is more than a fifth above 2.1."""
+    table = work.frontier(MODELS).set_index("model")
+    families = {"dense": "dense", "dense_3": "dense", "mod": "12.5 % in every 2nd block"}
+    assert table["family"].to_dict() == families
+    assert table["mflops"].tolist() == pytest.approx([0.8, 0.2, 0.4])
+
+
 def test_the_dense_loss_between_two_models_is_read_on_the_logarithm_of_the_work():
     assert work.dense_loss(MODELS, 4e5) == pytest.approx((2.1 + 2.5) / 2)
     with pytest.raises(ValueError, match="the dense models lie from 200000 to 800000"):

@@ -92,10 +92,12 @@ def dense_loss(models: pd.DataFrame, flops_per_token: float) -> float:
 def frontier(models: pd.DataFrame) -> pd.DataFrame:
     """Loss against FLOPs a token of the models trained for the same number of steps: by_model's rows, and ``family``.
 
-    The family is one of "dense", "12.5 % in every 2nd block" and "other capacities and periods".
+    The family is "dense", "12.5 % in every 2nd block" or "others". Left out is a model whose loss is more than a fifth
+    above the dense one's (the one whose every block skips): it would flatten the picture of all others.
     """
     table = by_model(models)
     table = table[(table["longer"] == 1) & (table["n_experts"] == 0) & (table["decider"] == "predictor")]
+    table = table[table["loss"] < 1.2 * table.loc[table["model"] == "dense", "loss"].iloc[0]]
     paper = (table["capacity"] == CAPACITY) & (table["every"] == 2) & (table["routing"] == "learned")
     family = np.where(table["capacity"].isna(), "dense", np.where(paper, "12.5 % in every 2nd block", "others"))
     return table.assign(family=family, mflops=table["flops_per_token"] / 1e6)
