@@ -243,6 +243,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             gap, low, high = difference(models, r["model"], "dense")
             rows.append((f"gap-{name}", gap, "nats/token", "measured", f"less the dense loss: {low:.4f} to {high:.4f}"))
             rows.append((f"gap-share-{name}", 100 * gap / base["loss"], "%", "measured", "of the dense loss"))
+            rows.append((f"gain-{name}", -gap, "nats/token", "measured", "what the dense model loses more"))
+            rows.append((f"gain-share-{name}", -100 * gap / base["loss"], "%", "measured", "of the dense loss"))
         if not np.isnan(r["loss_causal"]):
             rows.append((f"causal-{name}", r["loss_causal"], "nats/token", "measured", f"{note}, token by token"))
             worse = 100 * (r["loss_causal"] / r["loss"] - 1)
@@ -253,10 +255,13 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             rows.append((f"entered-{name}", 100 * r["entered_share"], "%", "measured", "of the tokens, token by token"))
         if not np.isnan(r["no_op_share"]):
             rows.append((f"no-op-{name}", 100 * r["no_op_share"], "%", "measured", "of the choices of experts"))
-    for left, right in (("random", "mod"), ("staged", "moe"), ("integrated", "moe"), ("staged", "mod")):
+    pairs = [("random", "mod"), ("mod", "staged"), ("moe", "staged"), ("mod", "integrated"), ("integrated", "moe")]
+    pairs += [("dense", "moe"), ("dense_3", "mod"), ("dense_3_long", "mod_long")]
+    for left, right in pairs:
         if {left, right} <= set(models["model"]):
             gap, low, high = difference(models, left, right)
-            rows.append((f"{left}-less-{right}", gap, "nats/token", "measured", f"{low:.4f} to {high:.4f} over seeds"))
+            name = f"{left}-less-{right}".replace("_", "-")
+            rows.append((name, gap, "nats/token", "measured", f"{low:.4f} to {high:.4f} over seeds"))
     same = dense_loss(models, float(table.loc[table["model"] == "mod", "flops_per_token"].iloc[0]))
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
