@@ -214,6 +214,18 @@ def test_losses_are_means_over_seeds_and_differences_are_those_of_pairs():
     assert work.difference(MODELS, "mod", "dense") == pytest.approx((0.0, -0.1, 0.1))
 
 
+def test_a_dense_model_of_the_same_loss_is_read_between_two():
+    """Half-way between 2.1 and 2.5 is the mean of the logarithms of 8e5 and 2e5; more training is not counted."""
+    assert work.equal_loss_flops(MODELS, 2.3) == pytest.approx(4e5)
+    longer = pd.concat([MODELS, MODELS.query("model == 'dense_3'").assign(model="long", longer=2.0, loss=1.0)])
+    assert work.equal_loss_flops(longer, 2.3) == pytest.approx(4e5)
+    with pytest.raises(ValueError, match=r"the dense models lie from 2.1 to 2.5"):
+        work.equal_loss_flops(MODELS, 1.0)
+    saved, low, high = work.saving_at_equal_loss(MODELS)
+    assert low <= saved <= high
+    assert saved == pytest.approx(1 - 4e5 / work.equal_loss_flops(MODELS, 2.11))
+
+
 def test_a_ruined_model_is_left_out_of_the_picture():
     """3.1 is more than a fifth above 2.1."""
     table = work.frontier(MODELS).set_index("model")

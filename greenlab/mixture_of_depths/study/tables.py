@@ -82,11 +82,44 @@ def dense_loss(models: pd.DataFrame, flops_per_token: float) -> float:
         ValueError: if no two dense models lie around it.
     """
     table = by_model(models)
-    dense = table[table["capacity"].isna() & (table["n_experts"] == 0)].sort_values("flops_per_token")
+    dense = table[table["capacity"].isna() & (table["n_experts"] == 0) & (table["longer"] == 1)]
+    dense = dense.sort_values("flops_per_token")
     low, high = dense["flops_per_token"].iloc[[0, -1]]
     if not low <= flops_per_token <= high:
         raise ValueError(f"flops_per_token={flops_per_token:g}: the dense models lie from {low:g} to {high:g}")
     return float(np.interp(np.log(flops_per_token), np.log(dense["flops_per_token"]), dense["loss"]))
+
+
+def equal_loss_flops(models: pd.DataFrame, loss: float) -> float:
+    """FLOPs a token of a dense model with this loss, read between the trained ones on the logarithm of the FLOPs.
+
+    Args:
+        models: the study's table; counted are the dense models that were trained for the usual number of steps.
+        loss: what the dense model has to reach [nats per token].
+
+    Raises:
+        ValueError: if no two dense models lie around it.
+    """
+    table = by_model(models)
+    dense = table[table["capacity"].isna() & (table["n_experts"] == 0) & (table["longer"] == 1)].sort_values("loss")
+    low, high = dense["loss"].iloc[[0, -1]]
+    if not low <= loss <= high:
+        raise ValueError(f"loss={loss:g}: the dense models lie from {low:g} to {high:g}")
+    return float(np.exp(np.interp(loss, dense["loss"], np.log(dense["flops_per_token"]))))
+
+
+def saving_at_equal_loss(models: pd.DataFrame) -> tuple[float, float, float]:
+    """Share of the FLOPs that an eighth in every second block saves against a dense model of the same loss.
+
+    The loss is that of writing, token by token; all models had the same number of steps.
+
+    Returns:
+        The share for the mean of the seeds, and the least and the greatest of the seeds taken one by one.
+    """
+    mod = models[models["model"] == "mod"]
+    flops = float(mod["flops_per_token"].iloc[0])
+    seeds = [1 - flops / equal_loss_flops(models, loss) for loss in mod["loss_causal"]]
+    return 1 - flops / equal_loss_flops(models, float(mod["loss_causal"].mean())), min(seeds), max(seeds)
 
 
 def frontier(models: pd.DataFrame) -> pd.DataFrame:
@@ -263,6 +296,11 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             name = f"{left}-less-{right}".replace("_", "-")
             rows.append((name, gap, "nats/token", "measured", f"{low:.4f} to {high:.4f} over seeds"))
     same = dense_loss(models, float(table.loc[table["model"] == "mod", "flops_per_token"].iloc[0]))
+    saved, low, high = saving_at_equal_loss(models)
+    needed = equal_loss_flops(models, float(table.loc[table["model"] == "mod", "loss_causal"].iloc[0])) / 1e6
+    rows.append(("dense-flops-at-equal-loss", needed, "MFLOP/token", "modelled", "a dense model as good as mod"))
+    note = f"FLOPs of reading; {100 * low:.0f} to {100 * high:.0f} for single seeds"
+    rows.append(("saving-at-equal-loss", 100 * saved, "%", "modelled", note))
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
         rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))
@@ -272,6 +310,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     tenths = by_tenth(tables["surprise"])
     rows.append(("enters-least-surprising", tenths["share"].iloc[0], "%", "measured", "before the easiest tenth"))
     rows.append(("enters-most-surprising", tenths["share"].iloc[-1], "%", "measured", "before the hardest tenth"))
+    prefill = tables["prefill"].set_index(["n_tokens", "threads", "model"])
     for r in _rows(tables["prefill"]):
         if r["model"] != "dense":
             name = f"prefill-{r['n_tokens']}-{r['threads']}"
@@ -279,6 +318,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             if r["threads"] == 1:
                 counted = 100 * r["flops_share"]
                 rows.append((f"prefill-flops-{r['n_tokens']}", counted, "%", "modelled", "of the dense FLOPs"))
+                whole = prefill.loc[(r["n_tokens"], 1, "dense"), "energy_j"]
+                share = 100 * r["energy_j"] / whole
+                rows.append((f"prefill-joules-{r['n_tokens']}", share, "%", r["basis"], "of the dense model's joules"))
     for r in _rows(tables["blocks"]):
         if r["capacity"] < 1:
             name, note = f"block-{r['n_tokens']}-{r['threads']}", f"of a dense block's time, {r['threads']} threads"
