@@ -121,13 +121,16 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         y=y, color=color, shape=alt.Shape("family:N", title=None, scale=order), tooltip=tooltip
     )
-    middle, names = float(table["mflops"].min() + table["mflops"].max()) / 2, []  # words stay inside the plot
+    middle, halos, names = float(table["mflops"].min() + table["mflops"].max()) / 2, [], []
     for compare, side in (("<=", {"align": "left", "dx": 9}), (">", {"align": "right", "dx": -9})):
-        words = base.transform_filter(f"datum.mflops {compare} {middle}").encode(y=y, text="words:N")
-        place: dict[str, Any] = {"dy": -8, "fontSize": 11} | side
-        names += [words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(color=INK, **place)]
+        for equal, dy in (("==", 13), ("!=", -8)):  # names stay inside the plot, those of dense models below the line
+            chosen = base.transform_filter(f"datum.mflops {compare} {middle} && datum.family {equal} 'dense'")
+            place: dict[str, Any] = {"dy": dy, "fontSize": 11} | side
+            words = chosen.encode(y=y, text="words:N")
+            halos.append(words.mark_text(stroke="white", strokeWidth=4, **place))
+            names.append(words.mark_text(color=INK, **place))
     return finish(
-        [*marks, ranges, points, *names], table, title=title, slider=None,
+        [*marks, ranges, *halos, points, *names], table, title=title, slider=None,
         width=WIDTH, height=340, description=description,
         subtitle="down and to the left is better; lines: the least and the greatest of three seeds",
     )  # fmt: skip
