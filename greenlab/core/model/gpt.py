@@ -9,7 +9,9 @@ Every tensor is made on the device of the model. Positions are Python integers, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,6 +126,9 @@ NormPart = Callable[[int, float], nn.Module]  # norm(d_model, eps)
 class LayerCache:
     """Keys and values of one layer, in buffers of a fixed size; the first ``length`` tokens are filled.
 
+    A layer that lets some tokens pass by may hold another number of each sequence: `sequences` gives a cache for each,
+    and ``lengths`` says how many each holds.
+
     Without gradients the buffers are written in place and keep their addresses, so that a CUDA graph can be replayed on
     them. With gradients each `append` writes to a copy, because the backward pass still needs the earlier values.
 
@@ -159,15 +164,50 @@ class LayerCache:
         _check_place(dtype, device)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.length = 0
+        self._length = 0
         self._fixed = (shape[0], shape[1], shape[3])  # what new keys must have: batch, heads, width
+        self._sequences: list[LayerCache] = []
+
+    @property
+    def length(self) -> int:
+        """Tokens held; by the fullest sequence, where they differ. 0 empties the cache."""
+        return max(self.lengths)
+
+    @length.setter
+    def length(self, length: int) -> None:
+        self.lengths = [length] * self._fixed[0]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens held of each sequence."""
+        return [part._length for part in self._sequences] or [self._length] * self._fixed[0]
+
+    @lengths.setter
+    def lengths(self, lengths: list[int]) -> None:
+        self._length = lengths[0]
+        if not any(lengths):
+            self._sequences = []
+        for part, length in zip(self._sequences, lengths, strict=False):  # none, if the sequences fill together
+            part._length = length
+
+    def sequences(self) -> list[LayerCache]:
+        """A cache for each sequence, to be filled by itself from then on; without gradients on the same buffers."""
+        if self._fixed[0] == 1:
+            return [self]
+        if not self._sequences:
+            parts = [copy.copy(self) for _ in range(self._fixed[0])]
+            for i, part in enumerate(parts):
+                part.keys, part.values = self.keys[i : i + 1], self.values[i : i + 1]
+                part._fixed, part._sequences = (1, *self._fixed[1:]), []
+            self._sequences = parts
+        return self._sequences
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add new ``keys`` and ``values`` ``(B, K, S, D)``; give all of them ``(B, K, T, D)``.
 
         Raises:
-            ValueError: if they differ from the cache in batch size, heads, width, dtype or device, or if there is no
-                room.
+            ValueError: if they differ from the cache in batch size, heads, width, dtype or device, if there is no room,
+                or if the sequences are filled by themselves (`sequences`).
         """
         shape, held = keys.shape, self.keys
         if (
@@ -176,9 +216,10 @@ class LayerCache:
             or values.shape != shape
             or not keys.dtype == values.dtype == held.dtype
             or keys.device != held.device
+            or self._sequences
         ):
             raise self._refusal(keys, values)
-        start, end = self.length, self.length + shape[2]
+        start, end = self._length, self._length + shape[2]
         if end > held.shape[2]:
             raise ValueError(
                 f"keys holds {shape[2]} tokens after {start} cached ones, the cache has room for {held.shape[2]}: "
@@ -188,12 +229,14 @@ class LayerCache:
             self.keys, self.values = held.clone(), self.values.clone()
         self.keys[:, :, start:end] = keys
         self.values[:, :, start:end] = values
-        self.length = end
+        self._length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def _refusal(self, keys: Tensor, values: Tensor) -> ValueError:
         """The error that says how ``keys`` or ``values`` differ from what the cache holds."""
         held = self.keys
+        if self._sequences:
+            return ValueError(f"the cache holds {self.lengths} tokens of its sequences: append to those of sequences()")
         (b, k, room, d), got = held.shape, tuple(keys.shape)
         if len(got) != 4 or (got[0], got[1], got[3]) != (b, k, d):
             return ValueError(
@@ -256,7 +299,7 @@ class KVCache:
                 (except for ``length=0``, which empties every layer).
         """
         length = checks.integer("length", length, low=0, high=self.length)
-        if length and any(layer.length != self.length for layer in self.layers):
+        if length and any(set(layer.lengths) != {self.length} for layer in self.layers):
             held = [layer.length for layer in self.layers]
             raise ValueError(
                 f"length={length}: the layers hold {held} of {self.length} tokens, so the first {length} of them "
@@ -574,13 +617,13 @@ class GPT(nn.Module):
 
     def _cached(self, x: Tensor, rotation: Tensor, cache: KVCache, end: int) -> Tensor:
         """Pass the blocks with a cache; after an error or Ctrl+C the layers hold as many tokens as before."""
-        before = [layer.length for layer in cache.layers]
+        before = [layer.lengths for layer in cache.layers]
         try:
             for block, layer in zip(self.blocks, cache.layers, strict=True):
                 x = block(x, rotation, layer)
         except BaseException:
-            for layer, length in zip(cache.layers, before, strict=True):
-                layer.length = length
+            for layer, lengths in zip(cache.layers, before, strict=True):
+                layer.lengths = lengths
             raise
         cache.length = end
         return x
@@ -603,6 +646,8 @@ class GPT(nn.Module):
         self, input_ids: Tensor, n_new_tokens: int, *, temperature: float = 1.0, seed: int = 0, use_cache: bool = True
     ) -> Tensor:
         """Continue ``input_ids`` ``(B, S)``: they and ``n_new_tokens`` more, ``(B, S + n_new_tokens)``.
+
+        Parts that choose among all tokens of a text decide token by token here (`token_by_token`).
 
         Args:
             input_ids: the prompt, on the device of the model.
@@ -628,15 +673,41 @@ class GPT(nn.Module):
         n_new_tokens = checks.integer("n_new_tokens", n_new_tokens, low=0, high=room, remedy=remedy)
         cache = self.new_cache(len(input_ids), input_ids.shape[1] + n_new_tokens) if use_cache else None
         ids, generator = input_ids, _generator(self.embedding.weight.device, seed)
-        for _ in range(n_new_tokens):
-            logits = self(ids if cache is None else ids[:, cache.length :], cache=cache, head="last")[:, -1]  # (B, V)
-            if temperature:
-                chances = (at_least_float32(logits) / temperature).softmax(-1)
-                token = torch.multinomial(chances, 1, generator=generator)
-            else:
-                token = logits.argmax(-1, keepdim=True)
-            ids = torch.cat([ids, token.to(ids.dtype)], dim=1)
+        with token_by_token(self):
+            for _ in range(n_new_tokens):
+                new = ids if cache is None else ids[:, cache.length :]
+                logits = self(new, cache=cache, head="last")[:, -1]  # (B, V)
+                if temperature:
+                    chances = (at_least_float32(logits) / temperature).softmax(-1)
+                    token = torch.multinomial(chances, 1, generator=generator)
+                else:
+                    token = logits.argmax(-1, keepdim=True)
+                ids = torch.cat([ids, token.to(ids.dtype)], dim=1)
         return ids
+
+
+@contextmanager
+def token_by_token(model: nn.Module) -> Iterator[None]:
+    """Let parts that choose among all tokens of a text look at one token at a time, inside the with block.
+
+    Such a part, for example of mixture of depths, has a boolean ``causal``; a model without one is as it was.
+
+    Args:
+        model: any module.
+
+    Raises:
+        TypeError: if ``model`` is no module.
+    """
+    checks.instance("model", model, nn.Module)
+    parts: list[Any] = [part for part in model.modules() if isinstance(getattr(part, "causal", None), bool)]
+    before = [part.causal for part in parts]
+    try:
+        for part in parts:
+            part.causal = True
+        yield
+    finally:
+        for part, was_causal in zip(parts, before, strict=True):
+            part.causal = was_causal
 
 
 def _generator(device: torch.device, seed: int) -> torch.Generator | None:
