@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from greenlab import hardware, layer_pruning, load_shifting, ternary
+from greenlab import hardware, layer_pruning, load_shifting, mixture_of_depths, ternary
 from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
@@ -39,6 +39,10 @@ TEXT = "abcdefghijkl"
 
 def model() -> gpt.GPT:
     return gpt.GPT(CONFIG, seed=1)
+
+
+def skipping() -> gpt.GPT:
+    return gpt.GPT(CONFIG, block=mixture_of_depths.mod_blocks(0.5))
 
 
 def llama() -> Any:
@@ -299,6 +303,13 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.decoder.check_input_ids": lambda _: a(ids()),
     "core.model.decoder.captured_states": lambda _: a(llama(), [], None),
     "core.model.decoder.keep_layers": lambda _: a(llama(), [0, 2]),
+    "mixture_of_depths.MoDBlock": lambda _: a(torch.nn.Identity(), 8),
+    "mixture_of_depths.MoDBlock.routing": lambda _: a(skipping().blocks[1], torch.ones(1, 4, 8)),
+    "mixture_of_depths.mod_layers": lambda _: a(skipping()),
+    "mixture_of_depths.mod_loss": lambda _: a(),
+    "mixture_of_depths.routing_mode": lambda _: a(skipping(), "causal"),
+    "mixture_of_depths.selection": lambda _: a(skipping(), ids()),
+    "core.model.gpt.token_by_token": lambda _: a(model()),
     "core.model.gpt.GPTConfig": lambda _: a(**vars(CONFIG)),
     "core.model.gpt.LayerCache": lambda _: a(2, 2, 16, 4),
     "core.model.gpt.LayerCache.append": lambda _: a(

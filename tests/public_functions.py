@@ -25,6 +25,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "hardware",
     "ternary",
     "layer_pruning",
+    "mixture_of_depths",
     "core.facts",
     "core.energy",
     "core.assets",
