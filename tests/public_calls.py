@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from greenlab import hardware, layer_pruning, load_shifting, mixture_of_depths, ternary
+from greenlab import hardware, layer_pruning, load_shifting, mixture_of_depths, mixture_of_experts, ternary
 from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
@@ -43,6 +44,18 @@ def model() -> gpt.GPT:
 
 def skipping() -> gpt.GPT:
     return gpt.GPT(CONFIG, block=mixture_of_depths.mod_blocks(0.5))
+
+
+def experts() -> gpt.GPT:
+    """A model with four experts in each layer."""
+    return gpt.GPT(CONFIG, feed_forward=partial(mixture_of_experts.MoE, n_experts=4))
+
+
+def trained_experts() -> gpt.GPT:
+    """The same after one batch in training mode."""
+    model = experts().train()
+    model(ids())
+    return model
 
 
 def llama() -> Any:
@@ -321,6 +334,16 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.gpt.RMSNorm.forward": lambda _: a(gpt.RMSNorm(8), torch.ones(2, 8)),
     "core.model.gpt.rotations": lambda _: a(CONFIG),
     "core.model.gpt.rotate": lambda _: a(torch.ones(1, 2, 3, 4), gpt.rotations(CONFIG)[:3]),
+    "mixture_of_experts.MoE": lambda _: a(CONFIG),
+    "mixture_of_experts.MoE.forward": lambda _: a(mixture_of_experts.MoE(CONFIG), torch.ones(1, 2, 8)),
+    "mixture_of_experts.balance": lambda _: a(experts(), ids()),
+    "mixture_of_experts.balanced_loss": lambda _: a(0.01, 0.001),
+    "mixture_of_experts.load": lambda _: a(experts(), ids()),
+    "mixture_of_experts.moe_layers": lambda _: a(experts()),
+    "mixture_of_experts.recorded": lambda _: a(experts()),
+    "mixture_of_experts.routing": lambda _: a(experts(), ids()),
+    "mixture_of_experts.token_by_token": lambda _: a(mixture_of_experts.MoE(CONFIG), torch.ones(1, 2, 8)),
+    "mixture_of_experts.update_bias": lambda _: a(trained_experts(), 0.001),
     "core.model.gpt.Attention": lambda _: a(CONFIG),
     "core.model.gpt.SwiGLU": lambda _: a(CONFIG),
     "core.model.gpt.Block": lambda _: a(

@@ -26,6 +26,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "ternary",
     "layer_pruning",
     "mixture_of_depths",
+    "mixture_of_experts",
     "core.facts",
     "core.energy",
     "core.assets",
