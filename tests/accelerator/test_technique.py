@@ -57,21 +57,28 @@ def test_a_prompt_gives_the_logits_of_its_last_token(model):
     assert workloads.prompt(model, 24, CPU)().shape == (1, 1, 50)
 
 
-def test_experts_equal_a_loop_over_tokens():
+@pytest.mark.parametrize("grouped", [True, False])
+def test_experts_equal_a_loop_over_tokens(grouped):
+    """Both ways to multiply; the last of the draws is what a call gives back."""
     torch.manual_seed(0)
     experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
     experts.gate, experts.up, experts.down = (w.float() * 20 for w in (experts.gate, experts.up, experts.down))
     experts._tokens = lambda n: tokens
-    tokens = torch.randn(9, 16)
-    work, n_visited = experts.routed(9, seed=3)
-    choice = torch.rand(9, 6, generator=torch.Generator().manual_seed(3)).topk(2).indices
-    expected = torch.zeros(9, 16)
-    for token, visited in enumerate(choice.tolist()):
+    experts.grouped = grouped
+    tokens = torch.randn(3, 16)
+    work, n_visited = experts.routed(3, seeds=(5, 6, 3))
+    choices = [
+        torch.rand(3, 6, generator=torch.Generator().manual_seed(seed)).topk(2).indices.tolist() for seed in (5, 6, 3)
+    ]
+    expected = torch.zeros(3, 16)
+    for token, visited in enumerate(choices[-1]):
         for e in visited:
             hidden = F.silu(experts.gate[e] @ tokens[token]) * (experts.up[e] @ tokens[token])
             expected[token] += experts.down[e] @ hidden
     torch.testing.assert_close(work(), expected, rtol=1e-4, atol=1e-4)
-    assert n_visited == len(choice.unique())
+    sets = [len({e for visited in choice for e in visited}) for choice in choices]
+    assert len(set(sets)) > 1, "the draws differ, else their mean says nothing"
+    assert n_visited == pytest.approx(sum(sets) / 3)
 
 
 def test_a_dense_layer_is_its_experts_side_by_side():
