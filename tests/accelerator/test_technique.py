@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from greenlab.accelerator import Bench, workloads
 from greenlab.accelerator.routing import expected_visits
@@ -156,6 +157,80 @@ def test_a_training_step_changes_the_student_and_not_the_teacher(with_teacher):
 def test_what_is_no_bench_and_no_layer_is_named(build, message):
     with pytest.raises((ValueError, TypeError), match=message):
         build()
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_recorded_work_never_asks_the_device_for_a_value(model, monkeypatch, grouped):
+    """A CUDA graph cannot hold an operation whose result the host needs, nor one whose shape depends on values."""
+    kept = []
+    monkeypatch.setattr(workloads, "recorded", lambda work, device: kept.append(work) or work)
+    workloads.decode_step(model, 2, 20, CPU)
+    workloads.prompt(model, 24, CPU)
+    with workloads.skipping(model, 0.25, 2):
+        workloads.prompt(model, 32, CPU)
+        monkeypatch.setattr(workloads, "has_grouped_kernel", lambda device: grouped)
+        experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
+        experts.routed(5, seeds=(1, 2))
+        experts.dense(5, 6)
+        assert len(kept) == 5, "each of them is recorded"
+        for work in kept:
+            with Operations() as seen:
+                work()
+            assert len(seen.names) > 3
+            assert not seen.names & WAITING, seen.names & WAITING
+
+
+WAITING = {
+    "_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "_unique", "_unique2", "unique_dim",
+    "is_nonzero", "equal", "repeat_interleave", "bincount", "histc",
+}  # fmt: skip
+
+
+class Operations(TorchDispatchMode):
+    """Writes down the names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_list_of_waiting_operations_finds_one():
+    with Operations() as seen:
+        torch.tensor([1, 0, 1]).nonzero()
+        float(torch.ones(1).sum())
+    assert seen.names & WAITING == {"nonzero", "_local_scalar_dense"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("counts", [[3, 0, 5, 1], [0, 0, 0, 9], [9, 0, 0, 0], [1, 1, 1, 6]])
+def test_a_loop_over_the_groups_equals_torchs_own_grouped_product(counts, dtype):
+    torch.manual_seed(0)
+    rows, weights = torch.randn(9, 16, dtype=dtype), torch.randn(4, 24, 16, dtype=dtype)
+    ends = torch.tensor(counts).cumsum(0)
+    looped = workloads.looped_product(rows, weights, ends.tolist())
+    torch.testing.assert_close(looped, workloads.grouped_product(rows, weights, ends.to(torch.int32)))
+    own = torch.nn.functional.grouped_mm(rows, weights.transpose(1, 2), offs=ends.to(torch.int32))
+    torch.testing.assert_close(looped, own)
+
+
+def test_no_zero_has_a_sign():
+    """Minus zero differs from zero in one bit, which would switch."""
+    work, _ = workloads.copy(4096, CPU, zeros=True)
+    copied = work()
+    assert not copied.any()
+    assert not copied.signbit().any()
+    with pytest.MonkeyPatch.context() as patch:
+        given = []
+        patch.setattr(torch, "matmul", lambda a, b, out: given.extend([a, b]))
+        workloads.matmul(32, CPU, zeros=True)[0]()
+        workloads.matmul(32, CPU)[0]()
+    assert [bool(part.any()) for part in given] == [False, False, True, True]
+    assert not any(part.signbit().any() for part in given[:2])
+    assert {part.dtype for part in given} == {torch.bfloat16}
 
 
 def test_zeros_are_zeros_and_units_are_flops_and_bytes():

@@ -328,7 +328,7 @@ def decode_row(
 
 def prompt_row(section: Section, holder: Holder, name: str, n_tokens: int, changed: Changed | None = None) -> None:
     """One row of reading a prompt: joules a token read."""
-    keys = {"batch": 1, "context": n_tokens}
+    keys: Row = {"batch": 1, "context": n_tokens}
     if n_tokens > holder.config.context_length:
         section.leave_out("prompt", name, f"longer than the model's {holder.config.context_length} tokens", **keys)
         return
@@ -406,7 +406,7 @@ def training(section: Section, config: Config) -> None:
     device, tokens = section.machine.bench.device, config.training_batch * config.training_tokens
     pair = pair_that_fits(section.machine, config)
     student, teacher = Holder(pair.student_config, device), Holder(pair.teacher_config, device)
-    keys = {"batch": config.training_batch, "context": config.training_tokens}
+    keys: Row = {"batch": config.training_batch, "context": config.training_tokens}
 
     def ids() -> torch.Tensor:
         size = (config.training_batch, config.training_tokens)

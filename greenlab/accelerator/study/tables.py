@@ -204,7 +204,9 @@ class _Line(NamedTuple):
         columns = {"value": "j_per_unit", "least": "least_j_per_unit", "most": "most_j_per_unit"}
         spread = {key: factor * row[column] for key, column in columns.items()}
         same = {key: row[key] for key in ("section", "what", "unit", "repeats", "power_w", "units_per_s", "basis")}
-        how = {name: row[name] if isinstance(row.get(name), str) else "" for name in ("launched", "products")}
+        how: dict[str, Any] = {
+            name: row[name] if isinstance(row.get(name), str) else "" for name in ("launched", "products")
+        }
         draws = row["draws"] if row.get("draws", 0) > 0 else 1  # NaN where it does not apply
         return cls(**same, **keys, **spread, **how, draws=int(draws), visited=row["experts_visited"])
 
