@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from greenlab.core import assets
+from greenlab.core import assets, studies
 from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
 from greenlab.hardware import view as see
 from greenlab.hardware.own_machine import Prediction
@@ -40,6 +40,21 @@ def test_every_chart_is_a_valid_specification_with_words(core):
         spec = chart.to_dict()
         assert spec["description"]
         assert spec["title"]
+
+
+def test_the_spread_of_zeros_is_that_of_the_repeats_and_holds_the_share():
+    """The figures' notes give the same ends for joules: least over greatest, and greatest over least."""
+    table = see.zeros_table().set_index("label")
+    assert (table["low"] <= table["share"]).all()
+    assert (table["share"] <= table["high"]).all()
+    zeros = table.drop(index="random numbers")
+    assert ((zeros["high"] - zeros["low"]) > 0.5).all()
+    assert (zeros["high"] < 100).all()
+    notes = studies.load("accelerator", "figures")["figures"].set_index("name")["note"]
+    for work in ("product", "copy"):
+        low, high = table.loc[f"zeros in a {work}: joules", ["low", "high"]]
+        name = {"product": "matmul", "copy": "copy"}[work]
+        assert notes[f"{name}-zeros-over-random"].endswith(f"the repeats allow {low:.4g} to {high:.4g}")
 
 
 def test_energy_lines_end_where_memory_is_full_and_never_rise():
