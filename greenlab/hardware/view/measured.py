@@ -54,14 +54,7 @@ def measured_table() -> pd.DataFrame:
     return rows.rename(columns=words | {"units_per_s": "tokens_per_s"})[COLUMNS].reset_index(drop=True)
 
 
-SERVED = {
-    8: "-batch-8",
-    16: "-batch-16",
-    32: "-batch-32",
-    64: "",
-    128: "-batch-128",
-    256: "-batch-256",
-}  # ids of the facts
+SERVED = (8, 16, 32, 64, 128, 256)  # limits of requests at once, each a fact
 
 
 def served_table() -> pd.DataFrame:
@@ -70,9 +63,7 @@ def served_table() -> pd.DataFrame:
     Returns:
         One row a limit of requests at once: batch, j_per_token [J] and label, which names one point only.
     """
-    rows = [
-        {"batch": batch, "j_per_token": facts.value(f"energy-h100-llama3-8b{end}")} for batch, end in SERVED.items()
-    ]
+    rows = [{"batch": batch, "j_per_token": facts.value(f"energy-h100-llama3-8b-batch-{batch}")} for batch in SERVED]
     return pd.DataFrame(rows).assign(label=["", "", "8B on a server", "", "", ""])
 
 
