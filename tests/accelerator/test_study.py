@@ -251,6 +251,18 @@ def test_a_row_that_fails_is_left_out_with_its_reason_and_tried_again_by_the_nex
     assert len(measured) == 1, "only the row that failed is measured again"
 
 
+def test_the_reason_is_the_first_error_of_a_chain():
+    """Out of memory inside a recording ends the recording, which then complains as well."""
+    try:
+        try:
+            raise torch.cuda.OutOfMemoryError("no room\nfor 8 GB")
+        finally:
+            raise RuntimeError("the recording failed")
+    except RuntimeError as error:
+        assert study.first_cause(error) == "OutOfMemoryError: no room"
+    assert study.first_cause(RuntimeError("x" * 999)) == f"RuntimeError: {'x' * 186}"
+
+
 def test_what_a_failed_row_held_is_free_before_the_next_one(monkeypatch, tmp_path):
     """An error holds the frames that it went through, and those hold tensors."""
     without_waiting(monkeypatch, tmp_path)

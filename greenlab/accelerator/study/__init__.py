@@ -153,13 +153,20 @@ class Section:
         except NoCounterError:  # no row can be measured then
             raise
         except RuntimeError as error:  # out of memory is one of them
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            reason = first_cause(error)
         finally:
             made = None
             free()
         if reason:
             raise RowError(reason)
         return {"repeats": repeats, "extra": extra}
+
+
+def first_cause(error: BaseException) -> str:
+    """The first line of the first error of a chain: one inside a recording is followed by that of the recording."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def free() -> None:
