@@ -253,13 +253,16 @@ def test_a_row_that_fails_is_left_out_with_its_reason_and_tried_again_by_the_nex
 
 def test_the_reason_is_the_first_error_of_a_chain():
     """Out of memory inside a recording ends the recording, which then complains as well."""
-    try:
+
+    def record():
         try:
             raise torch.cuda.OutOfMemoryError("no room\nfor 8 GB")
         finally:
             raise RuntimeError("the recording failed")
-    except RuntimeError as error:
-        assert study.first_cause(error) == "OutOfMemoryError: no room"
+
+    with pytest.raises(RuntimeError, match="the recording failed") as error:
+        record()
+    assert study.first_cause(error.value) == "OutOfMemoryError: no room"
     assert study.first_cause(RuntimeError("x" * 999)) == f"RuntimeError: {'x' * 186}"
 
 
