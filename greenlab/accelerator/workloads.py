@@ -122,32 +122,12 @@ def prompt(model: GPT, n_tokens: int, device: torch.device) -> Work:
     return recorded(read, device)
 
 
-class SkippingBlock(nn.Module):
-    """A block that only the router's ``share`` of the tokens enters, at their positions (arXiv:2404.02258, eq. 1)."""
-
-    def __init__(self, block: nn.Module, d_model: int, share: float) -> None:
-        super().__init__()
-        self.block, self.share = block, share
-        self.router = nn.Linear(d_model, 1, bias=False)
-
-    def forward(self, x: Tensor, rotation: Tensor, cache: None = None) -> Tensor:
-        """``(B, S, C)`` to ``(B, S, C)``, with the ``rotation`` ``(S, D / 2, 2)`` of each position."""
-        scores = self.router(x).squeeze(-1)  # (B, S)
-        n_selected = max(1, int(self.share * x.shape[1]))
-        selected = scores.topk(n_selected, dim=1).indices.sort(dim=1).values  # (B, k), in the order of the text
-        places = selected[..., None].expand(-1, -1, x.shape[-1])
-        entering = x.gather(1, places)
-        update = self.block(entering, rotation[selected], None) - entering
-        return x.scatter_add(1, places, update * scores.gather(1, selected)[..., None])
-
-
 @contextmanager
-def skipping(model: GPT, share: float, every: int) -> Iterator[None]:
-    """Let every ``every``-th block of the model see only ``share`` of the tokens, inside the with block."""
-    whole, d_model, like = model.blocks, model.config.d_model, model.embedding.weight
+def skipping(model: GPT, wrap: Callable[[nn.Module], nn.Module], every: int) -> Iterator[None]:
+    """Put ``wrap(block)`` in the place of every ``every``-th block of the model, inside the with block."""
+    whole, like = model.blocks, model.embedding.weight
     model.blocks = nn.ModuleList(
-        SkippingBlock(block, d_model, share).to(like.device, like.dtype) if i % every == every - 1 else block
-        for i, block in enumerate(whole)
+        wrap(block).to(like.device, like.dtype) if i % every == every - 1 else block for i, block in enumerate(whole)
     )
     try:
         yield

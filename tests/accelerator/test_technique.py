@@ -1,5 +1,7 @@
 """The workloads are what they say, on the CPU and at small sizes: against loops and against torch's own layers."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from greenlab.accelerator import Bench, workloads
 from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
 from greenlab.core.model.gpt import GPTConfig
+from greenlab.mixture_of_depths import MoDBlock
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(vocab_size=50, context_length=64, n_layers=4, d_model=32, n_heads=4, n_kv_heads=2, d_ff=48)
@@ -101,7 +104,7 @@ def test_layers_left_out_come_back(model):
 def test_skipped_tokens_pass_and_entering_ones_keep_their_positions():
     torch.manual_seed(0)
     model = workloads.random_model(SMALL, CPU).float()
-    with workloads.skipping(model, 0.25, 2):
+    with workloads.skipping(model, partial(MoDBlock, d_model=32, capacity=0.25), 2):
         kinds = [type(block).__name__ for block in model.blocks]
         block = model.blocks[1].float()
         seen = {}
@@ -109,7 +112,7 @@ def test_skipped_tokens_pass_and_entering_ones_keep_their_positions():
         x = torch.randn(1, 16, 32)
         rotation = _rotation_of(model, 16)
         out = block(x, rotation)
-    assert kinds == ["Block", "SkippingBlock", "Block", "SkippingBlock"]
+    assert kinds == ["Block", "MoDBlock", "Block", "MoDBlock"]
     assert [type(block).__name__ for block in model.blocks] == ["Block"] * 4
     chosen = block.router(x).squeeze(-1).topk(4, dim=1).indices[0].sort().values
     changed = (out != x).any(-1)[0].nonzero().flatten()
@@ -161,20 +164,25 @@ def test_recorded_work_never_asks_the_device_for_a_value(model, monkeypatch, gro
     """A CUDA graph cannot hold an operation whose result the host needs, nor one whose shape depends on values."""
     kept = []
     monkeypatch.setattr(workloads, "recorded", lambda work, device: kept.append(work) or work)
+    monkeypatch.setattr(workloads, "has_grouped_kernel", lambda device: grouped)
     workloads.decode_step(model, 2, 20, CPU)
     workloads.prompt(model, 24, CPU)
-    with workloads.skipping(model, 0.25, 2):
+    experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
+    experts.routed(5, seeds=(1, 2))
+    experts.dense(5, 6)
+    operations = [_operations(work) for work in kept]
+    with workloads.skipping(model, partial(MoDBlock, d_model=32, capacity=0.25), 2):
         workloads.prompt(model, 32, CPU)
-        monkeypatch.setattr(workloads, "has_grouped_kernel", lambda device: grouped)
-        experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
-        experts.routed(5, seeds=(1, 2))
-        experts.dense(5, 6)
-        assert len(kept) == 5, "each of them is recorded"
-        for work in kept:
-            with Operations() as seen:
-                work()
-            assert len(seen.names) > 3
-            assert not seen.names & WAITING, seen.names & WAITING
+        operations.append(_operations(kept[-1]))
+    assert len(kept) == len(operations) == 5, "each of them is recorded"
+    assert min(len(names) for names in operations) > 3
+    assert not set.union(*operations) & WAITING
+
+
+def _operations(work):
+    with Operations() as seen:
+        work()
+    return seen.names
 
 
 WAITING = {

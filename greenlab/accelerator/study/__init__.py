@@ -27,6 +27,7 @@ from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cach
 from greenlab.accelerator.study.tables import figures, summary
 from greenlab.core import studies
 from greenlab.core.model.gpt import GPT, GPTConfig
+from greenlab.mixture_of_depths import MoDBlock
 
 CHAPTER = "accelerator"
 ROOM = 0.85  # of the memory: the rest is for activations, workspaces and the allocator
@@ -267,7 +268,8 @@ def of_the_first_model(section: Section, holder: Holder, name: str, config: Conf
         if n_left_out:
             changed = partial(workloads.without_layers, n_left_out=n_left_out)
             decode_row(section, holder, name, 1, config.context, changed, layers=n_layers - n_left_out)
-    skip = partial(workloads.skipping, share=config.skipping_share, every=config.skipping_every)
+    wrap = partial(MoDBlock, d_model=holder.config.d_model, capacity=config.skipping_share)
+    skip = partial(workloads.skipping, wrap=wrap, every=config.skipping_every)
     for n_tokens in config.prompts:
         prompt_row(section, holder, name, n_tokens)
         if n_tokens * config.skipping_share >= 64:  # fewer selected tokens are the small kernels' own story
