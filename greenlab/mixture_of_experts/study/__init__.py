@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from greenlab.core import studies
-from greenlab.core.model import cost
 from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.core.model.training import TrainingConfig, evaluate, fit, next_token_loss
 from greenlab.core.names import unknown
@@ -65,8 +64,8 @@ class Config:
     n_layers: int = 3
     n_heads: int = 4
     active_width: int = 128  # of the feed-forward part that a token passes, in all models but the large dense one
-    steps: int = 1500
-    longer: float = 1.2  # as many more steps take the small dense model as long as eight experts take
+    steps: int = 900
+    longer: float = 1.25  # as many more steps take the small dense model as long as eight experts take
     batch_size: int = 16
     context_length: int = 128
     learning_rate: float = 3e-3
@@ -127,10 +126,12 @@ def make(config: Config, one: Variant, seed: int) -> GPT:
     if one.n_experts == 1:
         return GPT(sizes, seed=seed)
     # with one expert a token, a weight that is normalized would always be 1, and the router would learn nothing
-    part = partial(MoE, n_experts=one.n_experts, top_k=one.top_k, normalize=one.top_k > 1)
+    scores = "sigmoid" if one.balancing == "bias" else "softmax_top_k"
+    part = partial(MoE, n_experts=one.n_experts, top_k=one.top_k, scores=scores, normalize=one.top_k > 1)
     return GPT(sizes, seed=seed, feed_forward=part)
 
 
+@lru_cache(maxsize=1)
 def tokens(config: Config) -> tuple[Any, Tensor, dict[str, Tensor], dict[str, Tensor]]:
     """The tokenizer, the ids to train on, a part of them by kind, and the held-out ids by kind."""
     found = {kind: text.load(kind) for kind in text.KINDS}
@@ -220,16 +221,19 @@ def _look_at_experts(
 
 
 def sizes(config: Config, one: Variant) -> dict[str, float]:
-    """Parameters in all and for a token, and FLOPs of reading one token, from the cost model."""
-    shape = gpt_config(config, one).shape
-    if one.n_experts > 1:
-        shape = shape.replace(n_experts=one.n_experts, top_k=one.top_k, d_expert=one.width)
-    count = cost.parameters(shape)
-    return {
-        "total_parameters": count.total,
-        "active_parameters": count.active,
-        "flops_per_token": cost.flops_per_token(shape, config.context_length // 2).total,
-    }
+    """Parameters in all and for a token, and FLOPs of reading one token: a multiply-add for each weight that is used.
+
+    Attention over the tokens before adds the same to all models: on average half a window of them, twice d_model
+    multiply-adds each.
+    """
+    model = make(config, one, config.seeds[0])
+    total = sum(p.numel() for p in model.parameters())
+    expert = 3 * config.d_model * one.width * config.n_layers
+    active = total - (one.n_experts - one.top_k) * expert if one.n_experts > 1 else total
+    norms = (2 * config.n_layers + 1) * config.d_model
+    attention = 2 * 2 * config.n_layers * config.d_model * config.context_length / 2
+    # the embedding is looked up; the head, which is the same matrix, is multiplied
+    return {"total_parameters": total, "active_parameters": active, "flops_per_token": 2 * (active - norms) + attention}
 
 
 def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
@@ -246,7 +250,8 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         model = {"model": one.name, "seed": seed}
         bits = found["bits"]
         rows["models"].append(
-            {"model": one.name, "n_experts": one.n_experts, "top_k": one.top_k, "balancing": one.balancing, "seed": seed}
+            {"model": one.name, "n_experts": one.n_experts, "top_k": one.top_k, "balancing": one.balancing}
+            | {"seed": seed}
             | sizes(config, one) | {"steps": round(config.steps * one.longer), "loss": sum(bits.values()) / len(bits)}
             | {f"loss_{kind.lower().replace(' ', '_')}": value for kind, value in bits.items()} | found["energy"]
         )  # fmt: skip

@@ -59,7 +59,7 @@ def gains(models: pd.DataFrame, base: str = ACTIVE) -> pd.DataFrame:
 
 def by_kind(models: pd.DataFrame) -> pd.DataFrame:
     """Loss on each kind of text, mean of seeds: model, kind, loss [bits per character]."""
-    long = models.melt(["model", "seed"], list(KIND_COLUMNS), "column", "loss")
+    long = models.drop(columns="loss").melt(["model", "seed"], list(KIND_COLUMNS), "column", "loss")
     table = long.groupby(["model", "column"], sort=False)["loss"].mean().reset_index()
     return table.assign(kind=table["column"].map(KIND_COLUMNS)).drop(columns="column")
 
