@@ -5,7 +5,6 @@ depend on what a weight says (it does depend on zeros, and the study shows how m
 
 * ``bench``: repeat a piece of work under the energy meter
 * ``shapes``: the models and layers whose shapes are used
-* ``routing``: how many experts a batch of tokens visits if each token picks at random
 * ``workloads``: what is repeated: a decode step as a CUDA graph, a prompt, a mixture-of-experts layer, a training step
 
 ``make study NAME=accelerator`` measures everything that fits the machine's GPU.

@@ -1,13 +1,10 @@
 """The workloads are what they say, on the CPU and at small sizes: against loops and against torch's own layers."""
 
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from greenlab.accelerator import Bench, workloads
-from greenlab.accelerator.routing import expected_visits
 from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
 from greenlab.core.model.gpt import GPTConfig
 
@@ -158,17 +155,3 @@ def test_zeros_are_zeros_and_units_are_flops_and_bytes():
     work, n_bytes = workloads.copy(64, CPU)
     assert n_bytes == 128
     assert work().any()
-
-
-@pytest.mark.parametrize(("n_experts", "top_k", "n_tokens"), [(3, 1, 2), (4, 2, 3), (5, 3, 2), (3, 3, 2)])
-def test_the_expected_visits_are_the_mean_over_every_routing(n_experts, top_k, n_tokens):
-    choices = list(itertools.combinations(range(n_experts), top_k))
-    routings = list(itertools.product(choices, repeat=n_tokens))
-    mean = sum(len(set().union(*routing)) for routing in routings) / len(routings)
-    assert expected_visits(n_experts, top_k, n_tokens) == pytest.approx(mean)
-
-
-@pytest.mark.parametrize("bad", [{"n_experts": 0}, {"top_k": 9}, {"n_tokens": 0}, {"n_tokens": 1.5}, {"top_k": True}])
-def test_expected_visits_refuses_what_is_no_routing(bad):
-    with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
-        expected_visits(**{"n_experts": 8, "top_k": 2, "n_tokens": 1, **bad})

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from greenlab.accelerator.routing import expected_visits
 from greenlab.accelerator.shapes import EXPERT_LAYERS
 from greenlab.core import facts
+from greenlab.core.model.cost import expected_experts
 
 KEYS = ["section", "what", "unit", "batch", "context", "layers", "experts_visited"]
 SUMMARY = [
@@ -118,7 +118,7 @@ def visits(table: pd.DataFrame) -> pd.DataFrame:
     for name, layer in EXPERT_LAYERS.items():
         found = table[(table["section"] == "layer") & (table["what"] == f"{name}: experts")]
         for tokens, visited in found[["batch", "experts_visited"]].astype(int).itertuples(index=False, name=None):
-            expected = expected_visits(layer.n_experts, layer.top_k, tokens)
+            expected = expected_experts(layer.n_experts, layer.top_k, tokens)
             rows.append((name, tokens, layer.n_experts, layer.top_k, visited, expected))
     return pd.DataFrame(rows, columns=["layer", "tokens", "n_experts", "top_k", "visited", "expected"])
 
