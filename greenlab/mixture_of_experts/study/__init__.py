@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from greenlab.core import studies
+from greenlab.core.model import cost
 from greenlab.core.model.gpt import GPT, GPTConfig
 from greenlab.core.model.training import TrainingConfig, evaluate, fit, next_token_loss
 from greenlab.core.names import unknown
@@ -221,19 +222,13 @@ def _look_at_experts(
 
 
 def sizes(config: Config, one: Variant) -> dict[str, float]:
-    """Parameters in all and for a token, and FLOPs of reading one token: a multiply-add for each weight that is used.
-
-    Attention over the tokens before adds the same to all models: on average half a window of them, twice d_model
-    multiply-adds each.
-    """
-    model = make(config, one, config.seeds[0])
-    total = sum(p.numel() for p in model.parameters())
-    expert = 3 * config.d_model * one.width * config.n_layers
-    active = total - (one.n_experts - one.top_k) * expert if one.n_experts > 1 else total
-    norms = (2 * config.n_layers + 1) * config.d_model
-    attention = 2 * 2 * config.n_layers * config.d_model * config.context_length / 2
-    # the embedding is looked up; the head, which is the same matrix, is multiplied
-    return {"total_parameters": total, "active_parameters": active, "flops_per_token": 2 * (active - norms) + attention}
+    """Parameters in all and for a token, and FLOPs of reading a token in the middle of a window, by the cost model."""
+    shape = gpt_config(config, one).shape
+    if one.n_experts > 1:
+        shape = shape.replace(n_experts=one.n_experts, top_k=one.top_k)
+    count = cost.parameters(shape)
+    flops = cost.flops_per_token(shape, config.context_length // 2).total
+    return {"total_parameters": count.total, "active_parameters": count.active, "flops_per_token": flops}
 
 
 def run(config: Config = Config()) -> dict[str, pd.DataFrame]:

@@ -136,7 +136,9 @@ def race(made: Mapping[str, nn.Module], batches: Iterable[int] = BATCHES, rounds
     """
     if not isinstance(made, Mapping) or set(made) != {EXPERTS, TOTAL, ACTIVE}:
         raise ValueError("made must hold the three layers that layers() gives")
-    batches = [checks.integer("batches", batch, low=1, high=LARGEST_BATCH) for batch in checks.several("batches", batches)]
+    batches = [
+        checks.integer("batches", batch, low=1, high=LARGEST_BATCH) for batch in checks.several("batches", batches)
+    ]
     if not batches:
         raise ValueError("batches is empty: give at least one number of tokens")
     moe: Any = made[EXPERTS]

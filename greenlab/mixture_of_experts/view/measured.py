@@ -27,7 +27,7 @@ EXPERTS, TOTAL, ACTIVE = "experts", "dense, total size", "dense, active size"
 LAYERS = [EXPERTS, TOTAL, ACTIVE]
 COLORS = [VERMILION, BLUE, GREEN]
 BATCH_TITLE = "Tokens at once (batch)"
-NOTHING_SAVED = 0.98  # from this share of the dense layer's joules on, the widget says that nothing is saved
+DECADES = [10.0**power for power in range(-5, 2)]  # J: ticks of the logarithmic axis
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +74,8 @@ def saving_table() -> pd.DataFrame:
     shapes = [EXPERT_LAYERS[model] for model in found["model"]]
     found["n_experts"] = [shape.n_experts for shape in shapes]
     found["expected"] = [
-        expected_experts(shape.n_experts, shape.top_k, batch) for shape, batch in zip(shapes, found["batch"], strict=True)
+        expected_experts(shape.n_experts, shape.top_k, batch)
+        for shape, batch in zip(shapes, found["batch"], strict=True)
     ]
     found["visited_share"] = found["visited"] / found["n_experts"]
     return found
@@ -97,15 +98,23 @@ def saving_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=sorted(set(table["batch"])))
     y = alt.Y("share:Q", title="Joules, experts over dense").axis(format="%")
     base = alt.Chart(table).encode(x=x, color=alt.Color("model:N", title=None, scale=order))
-    tooltip = ["model:N", number_tooltip("batch", BATCH_TITLE), alt.Tooltip("share:Q", format=".0%", title="share of the joules")]
+    tooltip = [
+        "model:N",
+        number_tooltip("batch", BATCH_TITLE),
+        alt.Tooltip("share:Q", format=".0%", title="share of the joules"),
+    ]
     tooltip += [number_tooltip("visited", "experts visited"), number_tooltip("n_experts", "of")]
-    band = base.mark_area(opacity=0.2).encode(y=alt.Y("share_low:Q", title="Joules, experts over dense"), y2="share_high:Q")
+    band = base.mark_area(opacity=0.2).encode(
+        y=alt.Y("share_low:Q", title="Joules, experts over dense"), y2="share_high:Q"
+    )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         y=y, shape=alt.Shape("model:N", title=None, scale=order), tooltip=tooltip
     )
     goal = alt.Chart(pd.DataFrame({"share": [1.0], "words": ["a dense layer with as many weights"]}))
     rule = goal.mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)
-    words = goal.mark_text(align="right", baseline="bottom", dx=-4, dy=-3).encode(x=alt.value(WIDTH), y=y, text="words:N")
+    words = goal.mark_text(align="right", baseline="bottom", dx=-4, dy=-3).encode(
+        x=alt.value(WIDTH), y=y, text="words:N"
+    )
     return finish(
         [band, base.mark_line().encode(y=y), points, rule, words], table, title=title, slider=None, width=WIDTH, height=320,
         subtitle="MEASURED on one H100: one layer in the shape of each model, 16 bits; bands: spread of the repeats",
@@ -136,11 +145,11 @@ def _lines(table: pd.DataFrame) -> list[alt.Chart]:
     """One line a layer with its measured points, on logarithmic axes."""
     order = alt.Scale(domain=LAYERS, range=COLORS)
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=sorted(set(table["batch"])))
-    y = alt.Y("j_per_token:Q", title="Energy a token [J]").scale(type="log").axis(format="~g")
+    y = alt.Y("j_per_token:Q", title="Energy a token [J]").scale(type="log").axis(format="~g", values=DECADES)
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("layer:N", title=None, scale=order))
     tooltip = ["layer:N", number_tooltip("batch", BATCH_TITLE), number_tooltip("j_per_token", "Energy a token [J]")]
     points = base.mark_point(filled=True, size=50, opacity=1).encode(
-        shape=alt.Shape("layer:N", title=None, scale=order), tooltip=tooltip
+        shape=alt.Shape("layer:N", title=None, scale=alt.Scale(domain=LAYERS)), tooltip=tooltip
     )
     return [base.mark_line(strokeWidth=2), points]
 
@@ -155,7 +164,7 @@ def crowd_widget() -> Explorer:
         row, _ = _point(model, batch)
         words = f"{row['visited']:.0f} of {row['n_experts']:.0f} experts are visited"
         return finish(
-            [*_lines(mine), here.encode(x="batch:Q")], mine, title=f"{model}, {batch:,} tokens at once: {words}",
+            [*_lines(mine), here.encode(x="batch:Q")], mine, title=f"{model}, {batch:,} {'token' if batch == 1 else 'tokens at once'}: {words}",
             subtitle="MEASURED on one H100, one layer; both axes are logarithmic", slider=None, width=WIDTH, height=300,
             description=f"Energy a token of a layer of {model} against the batch, beside two dense layers; "
             f"chosen: {batch} tokens, {words}",
@@ -164,8 +173,11 @@ def crowd_widget() -> Explorer:
     def say(model: str, batch: int) -> str:
         row, layer = _point(model, batch)
         ours, total, active = (layer[name] for name in LAYERS)
-        share = row["share"]
-        verdict = f"saves {1 - share:.0%} of" if share < NOTHING_SAVED else f"saves nothing: it costs {share:.2f} times"
+        share, high = row["share"], row["share_high"]
+        # a share whose spread reaches 1 is no saving
+        verdict = (
+            f"saves {1 - share:.0%} of" if high < 1 else f"saves nothing that the repeats can tell: {share:.2f} times"
+        )
         return (
             f"{ours['basis'].upper()}: the experts take {_joules(ours['j_per_token'])} a token ({_joules(ours['low'])} to "
             f"{_joules(ours['high'])} by the meter). That {verdict} the {_joules(total['j_per_token'])} of a dense layer "
@@ -175,7 +187,7 @@ def crowd_widget() -> Explorer:
         )
 
     def reached(model: str, batch: int) -> bool:
-        return bool(_point(model, batch)[0]["share"] >= NOTHING_SAVED)
+        return bool(_point(model, batch)[0]["share_high"] >= 1)
 
     controls = {
         "model": W.Dropdown(options=list(EXPERT_LAYERS), value="Qwen3-30B-A3B", description="Model"),
@@ -202,10 +214,19 @@ def crowd_twin(title: str) -> alt.LayerChart:
     order = alt.Scale(domain=list(words.values()), range=[VERMILION, BLUE])
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=sorted(set(long["batch"])))
     y = alt.Y("part:Q", title="Share").scale(domain=[0, 1.4]).axis(format="%")
-    tooltip = ["model:N", "what:N", number_tooltip("batch", BATCH_TITLE), alt.Tooltip("part:Q", format=".0%", title="share")]
-    base = alt.Chart(long).transform_filter("datum.model == crowd_model").encode(x=x, y=y, color=alt.Color("what:N", title=None, scale=order))
+    tooltip = [
+        "model:N",
+        "what:N",
+        number_tooltip("batch", BATCH_TITLE),
+        alt.Tooltip("part:Q", format=".0%", title="share"),
+    ]
+    base = (
+        alt.Chart(long)
+        .transform_filter("datum.model == crowd_model")
+        .encode(x=x, y=y, color=alt.Color("what:N", title=None, scale=order))
+    )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        shape=alt.Shape("what:N", title=None, scale=order), tooltip=tooltip
+        shape=alt.Shape("what:N", title=None, scale=alt.Scale(domain=list(words.values()))), tooltip=tooltip
     )
     rule = alt.Chart(pd.DataFrame({"part": [1.0]})).mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)
     return finish(
