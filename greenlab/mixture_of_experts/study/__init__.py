@@ -94,7 +94,11 @@ class Config:
         )
 
 
-KEPT = {"balanced": "8 experts, top-2", "left alone": "8 experts, top-2, nothing"}  # models that the chapter shows
+KEPT = {  # models that the chapter shows
+    "8 experts": "8 experts, top-2",
+    "4 experts": "4 experts, top-2",
+    "8 experts, never balanced": "8 experts, top-2, nothing",
+}
 
 
 def slug(name: str) -> str:
@@ -300,9 +304,8 @@ def load_models() -> tuple[dict[str, GPT], Any]:
     models = {}
     for name, kept in KEPT.items():
         model = make(config, variant(config, kept), config.seeds[0])
-        model.load_state_dict(
-            {key: value.float() for key, value in load_file(folder / f"{slug(kept)}.safetensors").items()}
-        )
+        weights = {key: value.float() for key, value in load_file(folder / f"{slug(kept)}.safetensors").items()}
+        model.load_state_dict(weights | {"head.weight": weights["embedding.weight"]})
         models[name] = model.eval()
     return models, Tokenizer.from_file(str(folder / "tokenizer.json"))
 
@@ -316,5 +319,6 @@ def main() -> None:
     tokenizer, *_ = tokens(config)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     for kept in KEPT.values():
-        made = weights_file(steps, variant(config, kept), config.seeds[0])
-        (folder / f"{slug(kept)}.safetensors").write_bytes(made.read_bytes())
+        made = load_file(weights_file(steps, variant(config, kept), config.seeds[0]))
+        made.pop("head.weight")  # the embedding again
+        save_file(made, folder / f"{slug(kept)}.safetensors")

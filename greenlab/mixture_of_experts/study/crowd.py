@@ -6,7 +6,8 @@ larger than a processor's cache, so that its weights come from memory, as those 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from greenlab.core import checks, speed
+from greenlab.core.energy.meter import Receipt, measure_call
 from greenlab.core.model.gpt import GPTConfig, SwiGLU
 from greenlab.core.model.random_state import local_seed
 from greenlab.mixture_of_experts import MoE
@@ -95,7 +97,50 @@ class Turns:
 
     @torch.no_grad()
     def __call__(self) -> Tensor:
+        """What the layer makes of the next tokens, ``(1, batch, d_model)``."""
         return self.layer(self.tokens(next(self._turn)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one core: many small products gain little from a second one, and wait for it often."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def receipts(made: Mapping[str, nn.Module], batches: Iterable[int] = (1, 16), region: str = "DE") -> list[Receipt]:
+    """What a token costs in the layer of experts and in the dense one of the total size, on one core.
+
+    Args:
+        made: as `layers` gives them.
+        batches: tokens at once.
+        region: whose grid the electricity comes from.
+
+    Returns:
+        One receipt for each batch and layer, of a single token.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a batch is out of range, or a layer is missing.
+    """
+    moe, found = _experts_of(made), []
+    for batch in checks.several("batches", batches):
+        for name in (EXPERTS, TOTAL):
+            turns = Turns(made[name], moe.gate.shape[2], batch)
+            with one_thread():
+                _, receipt = measure_call(turns, f"{name}, {batch} at once", region=region, min_time_s=0.5)
+            found.append(receipt.per(batch))
+    return found
+
+
+def _experts_of(made: Any) -> MoE:
+    if not isinstance(made, Mapping) or set(made) != {EXPERTS, TOTAL, ACTIVE}:
+        raise ValueError("made must hold the three layers that layers() gives")
+    return checks.instance("made", made[EXPERTS], MoE)
 
 
 def visited(moe: nn.Module, turns: Turns, n_turns: int = 8) -> float:
@@ -134,20 +179,19 @@ def race(made: Mapping[str, nn.Module], batches: Iterable[int] = BATCHES, rounds
         TypeError: if an argument is of another kind.
         ValueError: if a batch is out of range, or a layer is missing.
     """
-    if not isinstance(made, Mapping) or set(made) != {EXPERTS, TOTAL, ACTIVE}:
-        raise ValueError("made must hold the three layers that layers() gives")
+    moe = _experts_of(made)
     batches = [
         checks.integer("batches", batch, low=1, high=LARGEST_BATCH) for batch in checks.several("batches", batches)
     ]
     if not batches:
         raise ValueError("batches is empty: give at least one number of tokens")
-    moe: Any = made[EXPERTS]
     d_model = moe.gate.shape[2]
     flush = torch.ones(FLUSH_VALUES)
     rows = []
     for batch in batches:
         works = {name: Turns(layer, d_model, batch) for name, layer in made.items()}
-        times = speed.interleave(works, rounds=rounds, before=flush.sum)
+        with one_thread():
+            times = speed.interleave(works, rounds=rounds, before=flush.sum)
         best = times.groupby("work")["time_s"].min()
         for name in made:
             share = visited(moe, works[name]) / moe.n_experts if name == EXPERTS else float("nan")

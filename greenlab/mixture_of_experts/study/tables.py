@@ -16,7 +16,7 @@ KIND_COLUMNS = {
     "loss_python_docs": "Python docs",
 }
 SIZES = ("n_experts", "top_k", "total_parameters", "active_parameters", "flops_per_token", "steps")
-COSTS = ("time_s", "cpu_s", "energy_j", "low_j", "high_j")
+COSTS = ("cpu_s", "energy_j", "low_j", "high_j")
 
 
 def by_model(models: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def by_model(models: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns model, n_experts, top_k, total_parameters, active_parameters, flops_per_token, steps, loss,
-        loss_min, loss_max [bits per character], time_s, cpu_s, energy_j, low_j, high_j and basis.
+        loss_min, loss_max [bits per character], cpu_s, energy_j, low_j, high_j and basis.
     """
     groups = models.groupby("model", sort=False)
     table = groups[[*SIZES]].first().join(groups[["loss", *COSTS]].mean())
@@ -64,10 +64,35 @@ def by_kind(models: pd.DataFrame) -> pd.DataFrame:
     return table.assign(kind=table["column"].map(KIND_COLUMNS)).drop(columns="column")
 
 
-def curves(history: pd.DataFrame) -> pd.DataFrame:
-    """Held-out loss on the way, mean of seeds: model, step, flops, time_s, val_loss [nats per token]."""
-    columns = ["flops", "time_s", "val_loss"]
-    return history.groupby(["model", "step"], sort=False)[columns].mean().reset_index()
+def relative_curves(history: pd.DataFrame, models: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Held-out loss on the way, mean of seeds, against FLOPs and CPU time in whole trainings of the small dense model.
+
+    CPU time is spread evenly over the steps of a training.
+
+    Args:
+        history: the study's table of that name.
+        models: the study's table of that name.
+        names: of the models that are wanted.
+
+    Returns:
+        The columns model, step, flops, cpu_s (both as multiples) and val_loss [nats per token].
+
+    Raises:
+        ValueError: if there is no model of a name.
+    """
+    if unknown := set(names) - set(history["model"]):
+        raise ValueError(
+            f"names holds {sorted(unknown)[0]!r}: give some of {', '.join(map(repr, history['model'].unique()))}"
+        )
+    cost = models.groupby("model")[["cpu_s", "steps"]].mean()
+    table = history.groupby(["model", "step"], sort=False)[["flops", "val_loss"]].mean().reset_index()
+    table["cpu_s"] = table["step"] * table["model"].map(cost["cpu_s"] / cost["steps"])
+    whole = table[table["model"] == ACTIVE].max(numeric_only=True)
+    table[["flops", "cpu_s"]] /= whole[["flops", "cpu_s"]]
+    table = table[table["model"].isin(names)].sort_values(
+        ["model", "step"], key=lambda c: c.map(names.index) if c.name == "model" else c
+    )
+    return table[["model", "step", "flops", "cpu_s", "val_loss"]].reset_index(drop=True)
 
 
 def balance(collapse: pd.DataFrame) -> pd.DataFrame:
@@ -122,114 +147,53 @@ def use_of(use: pd.DataFrame, layer: int, model: str = EIGHT, seed: int = 0, by:
     return rows[["expert", by, "share"]].reset_index(drop=True)
 
 
-def interpolated_cost(history: pd.DataFrame, models: pd.DataFrame, loss: float, name: str) -> float:
-    """Joules of training until a model first reaches a held-out loss, in proportion to the time; NaN if it never does.
-
-    Args:
-        history: the study's table of that name.
-        models: the study's table of that name.
-        loss: wanted [nats per token].
-        name: of the model.
-    """
-    curve = curves(history).query("model == @name").sort_values("step")
-    below = curve[curve["val_loss"] <= loss]
-    if below.empty:
-        return float("nan")
-    i = curve.index.get_loc(below.index[0])
-    if i == 0:
-        time_s = float(curve["time_s"].iloc[0])
-    else:
-        before, after = curve.iloc[i - 1], curve.iloc[i]
-        part = (before["val_loss"] - loss) / (before["val_loss"] - after["val_loss"])
-        time_s = float(before["time_s"] + part * (after["time_s"] - before["time_s"]))
-    mean = models[models["model"] == name][["time_s", "energy_j"]].mean()
-    return time_s * float(mean["energy_j"] / mean["time_s"])
-
-
 def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
     rows: list[tuple[str, float, str, str, str]] = []
+
+    def add(name: str, value: float, unit: str, note: str, basis: str = "measured") -> None:
+        rows.append((name, value, unit, basis, note))
+
     models, steps = tables["models"], tables["steps"]
     table = by_model(models).set_index("model")
-    base = table.loc[ACTIVE]
+    base, bits = table.loc[ACTIVE], "bits/character"
     for name, row in table.iterrows():
-        short, unit = _slug(str(name)), "bits/character"
-        rows.append((f"loss-{short}", row["loss"], unit, "measured", "held out, mean of seeds"))
-        rows.append((f"spread-{short}", row["loss_max"] - row["loss_min"], unit, "measured", "between seeds"))
-        rows.append((f"time-{short}", row["time_s"], "s", "measured", "training, mean of seeds"))
-        rows.append(
-            (
-                f"slower-{short}",
-                row["time_s"] / base["time_s"],
-                "x",
-                "measured",
-                "training time over dense, active size",
-            )
-        )
-        note = "training energy over dense, active size"
-        rows.append((f"energy-{short}", row["energy_j"], "J", row["basis"], "training, mean of seeds"))
-        rows.append((f"dearer-{short}", row["energy_j"] / base["energy_j"], "x", row["basis"], note))
-        rows.append((f"total-{short}", row["total_parameters"], "parameters", "computed", "all"))
-        rows.append((f"active-{short}", row["active_parameters"], "parameters", "computed", "for a token"))
-        rows.append(
-            (
-                f"flops-{short}",
-                row["flops_per_token"] / base["flops_per_token"],
-                "x",
-                "computed",
-                "FLOPs a token over dense, active size",
-            )
+        short, over, basis = _slug(str(name)), "over dense, active size", row["basis"]
+        add(f"loss-{short}", row["loss"], bits, "held out, mean of seeds")
+        add(f"loss-over-{short}", 100 * row["loss"] / base["loss"], "%", f"of the loss of {ACTIVE}")
+        add(f"spread-{short}", row["loss_max"] - row["loss_min"], bits, "between seeds")
+        add(f"cpu-{short}", row["cpu_s"], "s", "CPU time of training, mean of seeds")
+        add(f"slower-{short}", row["cpu_s"] / base["cpu_s"], "x", f"CPU time of training {over}")
+        add(f"energy-{short}", row["energy_j"], "J", "training, mean of seeds", basis)
+        add(f"dearer-{short}", row["energy_j"] / base["energy_j"], "x", f"training energy {over}", basis)
+        add(f"total-{short}", row["total_parameters"], "parameters", "all", "computed")
+        add(f"active-{short}", row["active_parameters"], "parameters", "for a token", "computed")
+        add(
+            f"flops-{short}", row["flops_per_token"] / base["flops_per_token"], "x", f"FLOPs a token {over}", "computed"
         )
     for against, words in ((ACTIVE, "active"), (LONGER, "longer"), (TOTAL, "total")):
         for row in _rows(gains(models, against)):
             note = f"loss of {against} less this model's, mean of seeds"
-            rows.append((f"gain-over-{words}-{_slug(row['model'])}", row["gain"], "bits/character", "measured", note))
+            add(f"gain-over-{words}-{_slug(row['model'])}", row["gain"], bits, note)
     for row in _rows(by_kind(models)):
-        note = f"{row['kind']}, held out, mean of seeds"
-        rows.append(
-            (
-                f"loss-{_slug(row['kind'].lower())}-{_slug(row['model'])}",
-                row["loss"],
-                "bits/character",
-                "measured",
-                note,
-            )
-        )
-    last = balance(tables["collapse"]).groupby("model").last()
-    for name, row in last.iterrows():
-        rows.append(
-            (
-                f"busiest-{_slug(str(name))}",
-                row["busiest"],
-                "x",
-                "measured",
-                "busiest expert over an equal share, mean of layers",
-            )
-        )
-        rows.append(
-            (
-                f"idle-{_slug(str(name))}",
-                row["idle"],
-                "experts",
-                "measured",
-                "below a fifth of an equal share, mean of layers",
-            )
-        )
+        kind = row["kind"]
+        add(f"loss-{_slug(kind.lower())}-{_slug(row['model'])}", row["loss"], bits, f"{kind}, held out, mean of seeds")
+    for name, row in balance(tables["collapse"]).groupby("model").last().iterrows():
+        short = _slug(str(name))
+        add(f"busiest-{short}", row["busiest"], "x", "busiest expert over an equal load, mean of layers and seeds")
+        add(f"idle-{short}", row["idle"], "experts", "below a fifth of an equal load, mean of layers and seeds")
     for row in _rows(guessed(tables["guess"])):
-        rows.append(
-            (
-                f"guess-{_slug(row['known'])}",
-                100 * row["right"],
-                "%",
-                "measured",
-                f"experts guessed right by {row['known']}",
-            )
+        add(
+            f"guess-{_slug(row['known'])}",
+            100 * row["right"],
+            "%",
+            f"first expert guessed right, known: {row['known']}",
         )
     again = repeated(tables["repeat"]).mean()
-    rows.append(("repeat-same", 100 * again["same"], "%", "measured", "neighbours that share their first expert"))
-    rows.append(("repeat-chance", 100 * again["chance"], "%", "measured", "the same for tokens drawn apart"))
-    rows.append(("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "measured", "the whole study"))
-    rows.append(("energy", steps["energy_j"].sum() / 1e3, "kJ", steps["basis"].iloc[0], "the whole study"))
+    add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")
+    add("repeat-chance", 100 * again["chance"], "%", "the same for two tokens drawn apart")
+    add("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "the whole study")
+    add("energy", steps["energy_j"].sum() / 1e3, "kJ", "the whole study", steps["basis"].iloc[0])
     return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
 
 

@@ -1,4 +1,4 @@
-"""Charts of chapter 3's study: loss against what it costs, balance, who goes where; and models that others published."""
+"""Charts of chapter 3's study: loss against cost, balance, who goes where; and the models that others published."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def experts_chart(table: pd.DataFrame, goal: float, title: str) -> alt.LayerChar
     """
     goal = checks.number("goal", goal)
     return lines(
-        table, "n_experts", "loss", band=("loss_min", "loss_max"), title=title, goal=(goal, "dense, as large as 8 experts"),
+        table, "n_experts", "loss", band=("loss_min", "loss_max"), title=title,
+        goal=(goal, "dense, as large as 8 experts"),
         subtitle="MEASURED: two of the experts for each token, so that every point computes the same; band: 3 seeds",
         x_title="Experts of a layer (1: dense)", y_title=LOSS,
         description="Loss on unseen text against the number of experts at equal FLOPs for a token, with the loss of a "
@@ -55,7 +56,7 @@ def cost_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         table, "cpu_s", "loss", label="model", color="kind", color_title=None, title=title,
         subtitle="MEASURED: means of three seeds; down is better, to the left is cheaper",
         x_title="Training on one core [CPU seconds]", y_title=LOSS,
-        description="Loss on unseen text against the processor time of training, for dense models and models with experts",
+        description="Loss on unseen text against the processor time of training, with and without experts",
     )  # fmt: skip
 
 
@@ -98,8 +99,8 @@ def curves_chart(curves: pd.DataFrame, title: str) -> alt.LayerChart:
     return finish(
         [base.mark_line(), marks], long, title=title, slider=None, width=WIDTH, height=300,
         subtitle="MEASURED, means of three seeds; choose below what is counted: FLOPs, or CPU time",
-        description="Loss on unseen text on the way through training against FLOPs or processor time, for a small dense "
-        "model, a large dense model and a model with eight experts",
+        description="Loss on unseen text on the way through training against FLOPs or processor time, for a small "
+        "dense model, a large dense model and a model with eight experts",
     ).add_params(chosen)  # fmt: skip
 
 
@@ -137,8 +138,8 @@ def guess_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return bars_with_range(
         table, "known", "right", band=("least", "most"), title=title, value_format=".0f", x_title="Guessed right [%]",
         subtitle="MEASURED on unseen text; each bar: what the guesser knows; lines: three seeds",
-        description="Share of tokens whose expert is guessed right when one knows nothing, the kind of text, the kind of "
-        "token, the token itself, or the token and the one before",
+        description="Share of tokens whose expert is guessed right when one knows nothing, the kind of text, the kind "
+        "of token, the token itself, or the token and the one before",
     )  # fmt: skip
 
 
@@ -177,11 +178,11 @@ def published_table() -> pd.DataFrame:
         row = models.loc[name]
         total, active = row["params_total"] / 1e9, row["params_active"] / 1e9
         words = row["model"].replace(" (MoE)", "")
-        rumour = row["confidence"] == "rumour"
-        rows.append(
-            {"model": words, "total_b": total, "active_b": active, "share": 100 * active / total, "rumour": rumour}
-        )
-        rows[-1]["confidence"] = row["confidence"]
+        weaker = str(row["weaker_columns"])
+        about_others = weaker not in ("", "nan") and "params" not in weaker
+        surely = row["confidence_other"] if about_others else row["confidence"]
+        sizes = {"model": words, "total_b": total, "active_b": active, "share": 100 * active / total}
+        rows.append(sizes | {"rumour": surely == "rumour", "confidence": surely})
     return pd.DataFrame(rows)
 
 

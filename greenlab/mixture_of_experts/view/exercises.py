@@ -41,7 +41,8 @@ def _(answer: Any) -> str | None:
     if tuple(experts.shape) != (2, 2):
         return f"for two tokens and top_k=2 give experts of the shape (2, 2), yours is {tuple(experts.shape)}"
     if experts.tolist() != [[0, 2], [1, 0]]:
-        return f"the best two of (0.5, 0.1, 0.3, 0.1) and (0.2, 0.6, 0.05, 0.15) are (0, 2) and (1, 0), not {experts.tolist()}"
+        best = "the best two of (0.5, 0.1, 0.3, 0.1) and (0.2, 0.6, 0.05, 0.15) are (0, 2) and (1, 0)"
+        return f"{best}, not {experts.tolist()}"
     sums = weights.sum(-1).tolist()
     if abs(sums[0] - 0.8) < 1e-4:
         return "the weights of a token add up to 0.8 and 0.8: divide by their sum, so that they add up to one"
@@ -96,7 +97,7 @@ def _active_billions() -> float:
 def _(answer: Any) -> str | None:
     """Two experts in each of 32 layers, and what all tokens share: 12.9 billion, of 46.7 in memory."""
     got = float(answer)
-    if 1e9 < got:
+    if got > 1e9:
         return "give billions: divide by 1e9"
     if 46 < got < 47.5:
         return "that is what must be in memory; a token uses two of the eight experts of a layer"

@@ -28,7 +28,8 @@ def layer_picture(n_experts: int, weights: dict[int, float], title: str) -> alt.
         checks.integer("weights", expert, low=0, high=n_experts - 1)
     step = WIDTH / n_experts
     rows = [
-        {"x": (e + 0.5) * step, "expert": f"expert {e}" if n_experts <= 8 else str(e), "state": "at work" if e in weights else "not read",
+        {"x": (e + 0.5) * step, "expert": f"expert {e}" if n_experts <= 8 else str(e),
+         "state": "at work" if e in weights else "not read",
          "weight": f"× {weights[e]:.2f}" if e in weights else "",
          "beside": (e + 0.5) * step + (-1 if (e + 0.5) * step < WIDTH / 2 else 1) * 0.3 * step}
         for e in range(n_experts)

@@ -8,7 +8,6 @@ read from its own counter. The widget moves from one measured point to the next;
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import altair as alt
 import ipywidgets as W
@@ -16,12 +15,12 @@ import pandas as pd
 
 from greenlab.accelerator.shapes import EXPERT_LAYERS
 from greenlab.core import checks, studies
+from greenlab.core.model.cost import expected_experts
 from greenlab.core.names import unknown
 from greenlab.lab.charts import lines, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
-from greenlab.core.model.cost import expected_experts
 
 EXPERTS, TOTAL, ACTIVE = "experts", "dense, total size", "dense, active size"
 LAYERS = [EXPERTS, TOTAL, ACTIVE]
@@ -116,10 +115,11 @@ def saving_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         x=alt.value(WIDTH), y=y, text="words:N"
     )
     return finish(
-        [band, base.mark_line().encode(y=y), points, rule, words], table, title=title, slider=None, width=WIDTH, height=320,
+        [band, base.mark_line().encode(y=y), points, rule, words], table, title=title, slider=None, width=WIDTH,
+        height=320,
         subtitle="MEASURED on one H100: one layer in the shape of each model, 16 bits; bands: spread of the repeats",
-        description="Energy of a layer of experts as a share of that of a dense layer with as many weights, against the "
-        "number of tokens at once; for all three models it is far below one for a single token, close to one or above "
+        description="Energy of a layer of experts as a share of that of a dense layer with as many weights, against "
+        "the number of tokens at once; for all three models it is far below one for a single token, close to one or above "
         "it around 64 tokens, and far below one again for thousands",
     )  # fmt: skip
 
@@ -162,9 +162,10 @@ def crowd_widget() -> Explorer:
         mine = table[table["model"] == model]
         here = alt.Chart(pd.DataFrame({"batch": [batch]})).mark_rule(color=INK, strokeDash=[3, 3])
         row, _ = _point(model, batch)
+        asked = "1 token" if batch == 1 else f"{batch:,} tokens at once"
         words = f"{row['visited']:.0f} of {row['n_experts']:.0f} experts are visited"
         return finish(
-            [*_lines(mine), here.encode(x="batch:Q")], mine, title=f"{model}, {batch:,} {'token' if batch == 1 else 'tokens at once'}: {words}",
+            [*_lines(mine), here.encode(x="batch:Q")], mine, title=f"{model}, {asked}: {words}",
             subtitle="MEASURED on one H100, one layer; both axes are logarithmic", slider=None, width=WIDTH, height=300,
             description=f"Energy a token of a layer of {model} against the batch, beside two dense layers; "
             f"chosen: {batch} tokens, {words}",
@@ -172,16 +173,17 @@ def crowd_widget() -> Explorer:
 
     def say(model: str, batch: int) -> str:
         row, layer = _point(model, batch)
-        ours, total, active = (layer[name] for name in LAYERS)
+        ours = layer[EXPERTS]
+        mean = {name: _joules(layer[name]["j_per_token"]) for name in LAYERS}
         share, high = row["share"], row["share_high"]
         # a share whose spread reaches 1 is no saving
         verdict = (
             f"saves {1 - share:.0%} of" if high < 1 else f"saves nothing that the repeats can tell: {share:.2f} times"
         )
         return (
-            f"{ours['basis'].upper()}: the experts take {_joules(ours['j_per_token'])} a token ({_joules(ours['low'])} to "
-            f"{_joules(ours['high'])} by the meter). That {verdict} the {_joules(total['j_per_token'])} of a dense layer "
-            f"with as many weights, and is {row['over_active']:.1f} times the {_joules(active['j_per_token'])} of one with "
+            f"{ours['basis'].upper()}: the experts take {mean[EXPERTS]} a token ({_joules(ours['low'])} to "
+            f"{_joules(ours['high'])} by the meter). That {verdict} the {mean[TOTAL]} of a dense layer "
+            f"with as many weights, and is {row['over_active']:.1f} times the {mean[ACTIVE]} of one with "
             f"as many as a token uses.\n{row['visited']:.0f} of {row['n_experts']:.0f} experts were visited; "
             f"{row['expected']:.1f} would be on average, if all were equally likely."
         )
@@ -232,8 +234,8 @@ def crowd_twin(title: str) -> alt.LayerChart:
     return finish(
         [base.mark_line(), points, rule], long, title=title, slider=None, width=WIDTH, height=300,
         subtitle="MEASURED on one H100; choose a model below: first the visits set the joules, then arithmetic does",
-        description="Share of the dense layer's energy and share of the experts that are visited, against the number of "
-        "tokens at once, for one of three models that a menu chooses",
+        description="Share of the dense layer's energy and share of the experts that are visited, against the number "
+        "of tokens at once, for one of three models that a menu chooses",
     ).add_params(model)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Watch a text being routed: each token in the colour and with the number of its expert, the load, and what is dropped."""
+"""Watch a text being routed: each token with the colour and number of its expert, the load, and what is dropped."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def load_chart(loads: pd.DataFrame, capacity: int | None, title: str) -> alt.Lay
         full = alt.Chart(pd.DataFrame({"choices": [capacity]}))
         layers.append(full.mark_rule(color=INK, strokeWidth=2).encode(y=y))
     return alt.layer(*layers).properties(
-        title=title, width=WIDTH, height=150, description="Choices of tokens by expert, computed and dropped; the dashed "
-        "line is an equal load, the solid one, where there is one, the capacity",
+        title=title, width=WIDTH, height=150,
+        description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid one, where there is one, the capacity",
     )  # fmt: skip
 
 
@@ -235,8 +235,8 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         idle = int((loads["tokens"] == 0).sum())
         lost = f"{even['dropped_share']:.0%} of the choices do not fit" if room is not None else "nothing is dropped"
         return (
-            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert {busy} is the "
-            f"busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing to do, {lost}.\n"
+            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert {busy} is "
+            f"the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing to do, {lost}.\n"
             f"The model's loss on this text is {loss:.2f} nats a token."
         )
 
