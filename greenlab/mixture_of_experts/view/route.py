@@ -19,7 +19,7 @@ from greenlab.lab.widgets import Explorer
 from greenlab.mixture_of_experts import balance, load, moe_layers, routing
 from greenlab.mixture_of_experts.study.text import encode, pieces
 
-TEXT = "Sing, heavenly Muse: def load(self, path): return the file. What say you, my lord?"
+TEXT = "My lord, what news? def get(self, name): return self.name. Of Man, and of the fruit of that tree."
 MOST_TOKENS = 128
 LETTER_PX, LINE_PX = 8.6, 56  # a character of the monospaced font, and from one line to the next
 WIDEST = int(WIDTH / LETTER_PX)  # characters in a line
@@ -73,7 +73,7 @@ def token_table(model: nn.Module, tokenizer: Any, text: str, layer: int) -> pd.D
     found = pd.DataFrame(places, columns=["left", "right", "line"])
     return found.assign(
         piece=words, shown=shown, expert=first["expert"], weight=first["weight"],
-        others=first["position"].map(others).fillna("none"),
+        others=[others.get(position, "none") for position in first["position"]],
         dropped=table.groupby("position")["dropped"].any().to_numpy(),
     )  # fmt: skip
 
@@ -152,7 +152,8 @@ def load_chart(loads: pd.DataFrame, capacity: int | None, title: str) -> alt.Lay
         layers.append(full.mark_rule(color=INK, strokeWidth=2).encode(y=y))
     return alt.layer(*layers).properties(
         title=title, width=WIDTH, height=150,
-        description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid one, where there is one, the capacity",
+        description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid one, "
+        "where there is one, the capacity",
     )  # fmt: skip
 
 
@@ -235,8 +236,8 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         idle = int((loads["tokens"] == 0).sum())
         lost = f"{even['dropped_share']:.0%} of the choices do not fit" if room is not None else "nothing is dropped"
         return (
-            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert {busy} is "
-            f"the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing to do, {lost}.\n"
+            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert "
+            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing to do, {lost}.\n"
             f"The model's loss on this text is {loss:.2f} nats a token."
         )
 
