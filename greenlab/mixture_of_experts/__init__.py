@@ -6,12 +6,12 @@ After Switch Transformer (arXiv:2101.03961), Mixtral (arXiv:2401.04088), OLMoE (
 * ``router``: a score for every expert, the best ``top_k`` of them, and their weights
 * ``dispatch``: tokens to their experts and back
 * ``layer``: `MoE`, a feed-forward part for `core.model.gpt.GPT`
-* ``balance``: the losses and the bias that give experts equal work
+* ``balancing``: the losses and the bias that give experts equal work
 * ``tables``: where the tokens went
 * ``reference``: the layer again, token by token
 """
 
-from greenlab.mixture_of_experts.balance import (
+from greenlab.mixture_of_experts.balancing import (
     balanced_loss,
     load_balancing_loss,
     moe_layers,

@@ -1,14 +1,18 @@
 """Bring every token to its experts and back, so that nothing is computed for experts that nobody chose.
 
-The rows are sorted by expert; each expert multiplies its own rows once; the results are added to where the tokens came
-from. Shapes: T tokens, C d_model, E experts, k choices a token, F width of an expert.
+The choices are sorted by expert; each expert multiplies its own rows once; the results are added to where the tokens
+came from. Shapes: T tokens, C d_model, E experts, k choices a token, F width of an expert, R rows: the choices that
+lead to an expert, T * k of them or fewer.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def run_experts(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
@@ -22,25 +26,53 @@ def run_experts(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: T
         up: one matrix an expert, ``(E, F, C)``.
         down: one matrix an expert, ``(E, C, F)``.
     """
-    n_experts, out = len(gate), torch.zeros_like(x)
-    # The gradient of gate[e] would be a tensor as large as all experts, for each e. That of unbind is made once.
-    gates, ups, downs = ((m.unbind() if torch.is_grad_enabled() else m) for m in (gate, up, down))
-
-    def expert(e: int, rows: Tensor) -> Tensor:
-        return F.linear(F.silu(F.linear(rows, gates[e])) * F.linear(rows, ups[e]), downs[e])
-
-    if len(x) == 1:  # while writing, one token at a time: nothing to sort
-        for choice, e in enumerate(experts[0].tolist()):
-            if e < n_experts:
-                out = out + weights[:, choice : choice + 1] * expert(e, x)
-        return out.to(x.dtype)
-
     chosen = experts.flatten()  # (T * k,)
-    order = chosen.argsort()
-    counts = torch.bincount(chosen, minlength=n_experts).tolist()  # tokens of each expert
-    tokens, shares = (order // experts.shape[1]).split(counts), weights.flatten()[order, None].split(counts)
-    for e in range(n_experts):
-        if counts[e]:
-            y = expert(e, x[tokens[e]]) * shares[e]
-            out.index_add_(0, tokens[e], y.to(x.dtype))
-    return out
+    counts = torch.bincount(chosen, minlength=len(gate))[: len(gate)].tolist()  # rows of each expert
+    order = chosen.argsort()[: sum(counts)]  # (R,), sorted by expert; choices of no expert come last and stay out
+    token = order // experts.shape[1]  # (R,), where each row comes from
+    rows = x.index_select(0, token).to(gate.dtype)  # (R, C)
+    if torch.is_grad_enabled():
+        hidden = F.silu(products(rows, gate, counts)) * products(rows, up, counts)  # (R, F)
+        rows = products(hidden, down, counts)
+    else:  # expert by expert, so that what lies between its products stays in the processor's cache
+        for e, own in enumerate(rows.split(counts)):
+            if len(own):
+                own.copy_(F.linear(F.silu(F.linear(own, gate[e])) * F.linear(own, up[e]), down[e]))
+    share = weights.flatten()[order, None]  # (R, 1)
+    return torch.zeros_like(x).index_add_(0, token, (rows * share).to(x.dtype))
+
+
+def products(rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
+    """Multiply each group of ``rows`` ``(R, K)`` by its own matrix of ``matrices`` ``(E, N, K)``: ``(R, N)``.
+
+    The first ``counts[0]`` rows belong to the first matrix, and so on. The values are those of ``F.linear`` on each
+    group. What differs is the gradient of the matrices: autograd would make one for each group and copy them together
+    at the end; here each is written where it belongs, which is faster at few tokens.
+    """
+    return _Products.apply(rows, matrices, counts)
+
+
+class _Products(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
+        ctx.save_for_backward(rows, matrices)
+        ctx.counts = counts
+        out = rows.new_empty(len(rows), matrices.shape[1])
+        for own, matrix, result in zip(rows.split(counts), matrices, out.split(counts), strict=True):
+            if len(own):
+                torch.mm(own, matrix.T, out=result)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        rows, matrices = ctx.saved_tensors
+        of_rows, of_matrices = torch.empty_like(rows), torch.empty_like(matrices)
+        groups = zip(rows.split(ctx.counts), slope.split(ctx.counts), of_rows.split(ctx.counts), strict=True)
+        for e, (own, its_slope, of_own) in enumerate(groups):
+            if len(own):
+                torch.mm(its_slope, matrices[e], out=of_own)
+                torch.mm(its_slope.T, own, out=of_matrices[e])
+            else:
+                of_matrices[e].zero_()  # nobody chose it: it learns nothing
+        return of_rows, of_matrices, None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from greenlab.core.model.training import logits_of, mode
-from greenlab.mixture_of_experts.balance import load_balancing_loss, moe_layers, recorded
+from greenlab.mixture_of_experts.balancing import load_balancing_loss, moe_layers, recorded
 from greenlab.mixture_of_experts.router import Routing
 
 ROUTING = ("sequence", "position", "token", "layer", "rank", "expert", "weight", "dropped", "no_op")

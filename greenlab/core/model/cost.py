@@ -24,7 +24,16 @@ from greenlab.core import checks
 Number = Any  # an exact int (or a float of bytes) for one number in, a float64 array for an array in
 MOST_TOKENS = 10**15  # more than all text there is, and its square is far from overflow
 _FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "mixtral", "qwen3_moe", "olmoe")
-_MAY_BE_0 = ("n_layers", "n_experts", "top_k", "d_expert", "n_shared", "d_shared", "n_no_op", "n_dense_layers")
+_MAY_BE_0: tuple[str, ...] = (
+    "n_layers",
+    "n_experts",
+    "top_k",
+    "d_expert",
+    "n_shared",
+    "d_shared",
+    "n_no_op",
+    "n_dense_layers",
+)
 _MAY_BE_0 += ("predictor_width",)
 
 
@@ -120,7 +129,7 @@ class TransformerShape:
                 if getattr(self, name):
                     raise ValueError(f"{name}={getattr(self, name)} with n_experts=0: give n_experts, or leave it 0")
             return
-        remedy = "a token cannot choose more experts than there are"
+        remedy = f"a token chooses from n_experts={self.n_experts} experts and n_no_op={self.n_no_op} that do nothing"
         checks.integer("top_k", self.top_k, low=1, high=self.n_experts + self.n_no_op, remedy=remedy)
         if self.n_layers:  # a shape without layers is what is left when all of them are dropped
             checks.integer("n_dense_layers", self.n_dense_layers, low=0, high=self.n_layers)
