@@ -15,7 +15,11 @@ from greenlab.mixture_of_experts import MoE, balance, study
 from greenlab.mixture_of_experts.study import crowd, experts, text
 from greenlab.mixture_of_experts.study import tables as work
 
-SENTENCES = ["What say you, my lord?\n", "def load(self, path):\n    return path\n", "Of Mans First Disobedience\n"] * 20
+SENTENCES = [
+    "What say you, my lord?\n",
+    "def load(self, path):\n    return path\n",
+    "Of Mans First Disobedience\n",
+] * 20
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,12 @@ def test_what_was_routed_is_every_token_of_every_layer_once(tokenizer):
     ids = {"verse": torch.randint(0, 300, (40,)), "code": torch.randint(0, 300, (16,))}
     table = experts.routed(model, tokenizer, ids, 16)
     assert len(table) == 2 * (32 + 16)
-    assert table.groupby(["layer", "kind"]).size().to_dict() == {(0, "verse"): 32, (0, "code"): 16, (1, "verse"): 32, (1, "code"): 16}
+    assert table.groupby(["layer", "kind"]).size().to_dict() == {
+        (0, "verse"): 32,
+        (0, "code"): 16,
+        (1, "verse"): 32,
+        (1, "code"): 16,
+    }
     verse = table[(table["layer"] == 0) & (table["kind"] == "verse")].sort_values(["window", "position"])
     assert verse["token"].tolist() == ids["verse"][:32].tolist()
     assert verse["before"].tolist()[:3] == [-1, *ids["verse"][:2].tolist()]
@@ -118,7 +127,9 @@ def test_what_was_routed_is_every_token_of_every_layer_once(tokenizer):
     assert share.to_list() == pytest.approx([1.0] * 4)
 
 
-@pytest.mark.parametrize("call", [lambda t: experts.shares(t, "kind"), experts.repeats, lambda t: experts.guesses(t, t)])
+@pytest.mark.parametrize(
+    "call", [lambda t: experts.shares(t, "kind"), experts.repeats, lambda t: experts.guesses(t, t)]
+)
 def test_a_table_without_the_column_is_refused(call):
     with pytest.raises(ValueError, match="table lacks the column"):
         call(pd.DataFrame({"layer": [0]}))
@@ -162,7 +173,11 @@ def test_the_layers_of_the_race_have_the_weights_that_they_stand_for():
     made = crowd.layers(n_experts=6, top_k=2, d_model=32, d_expert=16)
     count = {name: sum(p.numel() for p in layer.parameters()) for name, layer in made.items()}
     router = 6 * 32
-    assert count == {crowd.EXPERTS: 6 * 3 * 32 * 16 + router, crowd.TOTAL: 6 * 3 * 32 * 16, crowd.ACTIVE: 2 * 3 * 32 * 16}
+    assert count == {
+        crowd.EXPERTS: 6 * 3 * 32 * 16 + router,
+        crowd.TOTAL: 6 * 3 * 32 * 16,
+        crowd.ACTIVE: 2 * 3 * 32 * 16,
+    }
     x = torch.randn(1, 5, 32)
     assert all(layer(x).shape == (1, 5, 32) for layer in made.values())
 
@@ -205,7 +220,8 @@ def test_the_receipts_are_of_one_token_each():
     [(lambda: crowd.layers(n_experts=0), "n_experts"), (lambda: crowd.layers(top_k=17), "top_k"),
      (lambda: crowd.layers(d_model=2**16, d_expert=2**16), "more than 2"), (lambda: crowd.race({}), "three layers"),
      (lambda: crowd.race(crowd.layers(2, 1, 8, 8), ()), "batches is empty"),
-     (lambda: crowd.race(crowd.layers(2, 1, 8, 8), (0,)), "batches"), (lambda: crowd.layers(n_experts=True), "n_experts"),
+     (lambda: crowd.race(crowd.layers(2, 1, 8, 8), (0,)), "batches"),
+     (lambda: crowd.layers(n_experts=True), "n_experts"),
      (lambda: crowd.Turns(None, 8, 1), "layer"), (lambda: crowd.Turns(len, 8, 10**9), "batch")],
 )  # fmt: skip
 def test_sizes_out_of_range_are_refused_by_name(call, words):
@@ -227,7 +243,9 @@ def test_gains_are_those_of_pairs_with_one_seed():
 
 def test_balance_is_the_busiest_expert_over_an_equal_load():
     shares = [0.5, 0.5, 0.0, 0.0]
-    rows = [{"model": work.EIGHT, "seed": 0, "step": 1, "layer": 0, "expert": e, "share": s} for e, s in enumerate(shares)]
+    rows = [
+        {"model": work.EIGHT, "seed": 0, "step": 1, "layer": 0, "expert": e, "share": s} for e, s in enumerate(shares)
+    ]
     (row,) = work.balance(pd.DataFrame(rows)).to_dict("records")
     assert (row["busiest"], row["idle"], row["balanced"]) == (2.0, 2.0, "balancing loss")
 

@@ -16,9 +16,10 @@ def _route(logits, top_k):  # type: ignore[no-untyped-def]
 
 
 def _logits(random: Random) -> tuple[torch.Tensor, int]:
-    n_tokens, n_experts = random.randint(2, 7), random.randint(4, 12)
+    shape = random.choice(((5,), (3, 4), (2, 6), (2, 3)))  # of the tokens
+    n_experts = random.randint(7, 12)
     generator = torch.Generator().manual_seed(random.randrange(2**31))
-    return 2 * torch.randn(n_tokens, n_experts, generator=generator), random.randint(2, 4)
+    return 2 * torch.randn(*shape, n_experts, generator=generator), random.randint(2, 4)
 
 
 @exercise(
@@ -115,26 +116,21 @@ def _(answer: Any) -> str | None:
 
 
 def _balancing_loss(chosen, scores):  # type: ignore[no-untyped-def]
-    losses = []
-    for f, p in zip(chosen, scores, strict=True):
-        losses.append(len(f) * sum(a * b for a, b in zip(f, p, strict=True)))
-    return sum(losses) / len(losses)
+    product = chosen * scores
+    n_layers, n_experts = product.shape
+    return n_experts * product.sum() / n_layers
 
 
 def _balancing_loss_with_bug(chosen, scores):  # type: ignore[no-untyped-def]
-    f = [sum(layers) / len(chosen) for layers in zip(*chosen, strict=True)]
-    p = [sum(layers) / len(scores) for layers in zip(*scores, strict=True)]
-    return len(f) * sum(a * b for a, b in zip(f, p, strict=True))
+    product = chosen.mean(0) * scores.mean(0)
+    return len(product) * product.sum()
 
 
-def _shares(random: Random) -> tuple[list[list[float]], list[list[float]]]:
-    n_layers, n_experts = random.randint(2, 5), random.randint(3, 8)
-
-    def share() -> list[float]:
-        parts = [random.random() ** 3 for _ in range(n_experts)]
-        return [part / sum(parts) for part in parts]
-
-    return [share() for _ in range(n_layers)], [share() for _ in range(n_layers)]
+def _shares(random: Random) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = random.randint(2, 5), random.randint(6, 9)
+    generator = torch.Generator().manual_seed(random.randrange(2**31))
+    chosen, scores = 3 * torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    return chosen.softmax(-1), scores.softmax(-1)
 
 
 @exercise(
@@ -144,23 +140,21 @@ def _shares(random: Random) -> tuple[list[list[float]], list[list[float]]]:
     bug=_balancing_loss_with_bug,
     difficulty="medium",
     minutes=10,
-    hints=(
-        "Take two layers, two experts; layer 0 sends all to expert 0, layer 1 all to expert 1. What should come out?",
-    ),
+    hints=("Two layers, two experts: layer 0 sends all to expert 0, layer 1 all to expert 1. What should come out?",),
 )
 def _(answer: Any) -> str | None:
     """Each layer is judged by itself: layers that collapse onto different experts do not make up for each other."""
-    even, collapsed = [[0.5, 0.5], [0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]
-    balanced, broken = answer(even, even), answer(collapsed, collapsed)
-    if abs(balanced - 2) < 1e-9 and abs(broken - 4) < 1e-9:
+    even, collapsed = torch.full((2, 2), 0.5), torch.eye(2)
+    balanced, broken = float(answer(even, even)), float(answer(collapsed, collapsed))
+    if abs(balanced - 2) < 1e-6 and abs(broken - 4) < 1e-6:
         return "the layers' losses are added up; take their mean, so that balance is 1 at any depth"
-    if abs(balanced - 1) > 1e-9:
+    if abs(balanced - 1) > 1e-6:
         return f"two layers in perfect balance give 1, yours gives {balanced:.4g}"
-    if abs(broken - 1) < 1e-9:
+    if abs(broken - 1) < 1e-6:
         return (
             "two layers that each use a single expert give 1, as good as balance: the layers are averaged before the "
             "product, and one layer's idle expert is the other's busy one"
         )
-    if abs(broken - 2) > 1e-9:
+    if abs(broken - 2) > 1e-6:
         return f"two layers that each use one of two experts give 2, yours gives {broken:.4g}"
     return None

@@ -119,8 +119,8 @@ def saving_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         height=320,
         subtitle="MEASURED on one H100: one layer in the shape of each model, 16 bits; bands: spread of the repeats",
         description="Energy of a layer of experts as a share of that of a dense layer with as many weights, against "
-        "the number of tokens at once; for all three models it is far below one for a single token, close to one or above "
-        "it around 64 tokens, and far below one again for thousands",
+        "the number of tokens at once; for all three models it is far below one for a single token, close to one or "
+        "above it around 64 tokens, and far below one again for thousands",
     )  # fmt: skip
 
 

@@ -152,8 +152,8 @@ def load_chart(loads: pd.DataFrame, capacity: int | None, title: str) -> alt.Lay
         layers.append(full.mark_rule(color=INK, strokeWidth=2).encode(y=y))
     return alt.layer(*layers).properties(
         title=title, width=WIDTH, height=150,
-        description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid one, "
-        "where there is one, the capacity",
+        description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid "
+        "one, where there is one, the capacity",
     )  # fmt: skip
 
 
@@ -237,7 +237,8 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         lost = f"{even['dropped_share']:.0%} of the choices do not fit" if room is not None else "nothing is dropped"
         return (
             f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert "
-            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing to do, {lost}.\n"
+            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing "
+            f"to do, {lost}.\n"
             f"The model's loss on this text is {loss:.2f} nats a token."
         )
 
