@@ -181,7 +181,8 @@ def train(steps: studies.Steps, config: Config, name: str, seed: int) -> dict[st
         if one.n_experts > 1 and row["step"] in (1, *range(100, n_steps + 1, 100)):
             table = expert_load(model, mixed.view(-1, config.context_length))
             collapse.extend(
-                {"step": int(row["step"])} | found for found in table[["layer", "expert", "share"]].to_dict("records")
+                {"step": int(row["step"])} | found  # type: ignore[misc]
+                for found in table[["layer", "expert", "share"]].to_dict("records")
             )
 
     loss_fn: Callable[..., Tensor] = next_token_loss

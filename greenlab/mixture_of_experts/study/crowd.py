@@ -155,11 +155,11 @@ def visited(moe: nn.Module, turns: Turns, n_turns: int = 8) -> float:
         TypeError: if an argument is of another kind.
         ValueError: if ``n_turns`` is below 1.
     """
-    checks.instance("moe", moe, MoE)
+    router = checks.instance("moe", moe, MoE).router
     checks.instance("turns", turns, Turns)
     n_turns = checks.integer("n_turns", n_turns, low=1, high=1000)
     with torch.no_grad():
-        chosen = [moe.router(turns.tokens(turn)[0]).experts.unique() for turn in range(n_turns)]
+        chosen = [router(turns.tokens(turn)[0]).experts.unique() for turn in range(n_turns)]
     return sum(map(len, chosen)) / n_turns
 
 

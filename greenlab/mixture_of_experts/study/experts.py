@@ -40,7 +40,7 @@ def routed(model: nn.Module, tokenizer: Any, ids: dict[str, Tensor], context_len
         One row a token and layer: kind, window, position, layer, token (id), before (id of the token before, -1 at the
         start of a window), token_kind and expert (the first choice).
     """
-    found, words = [], {}
+    found, words = [], {}  # type: ignore[var-annotated]
     for kind, row in ids.items():
         windows = row[: len(row) // context_length * context_length].view(-1, context_length)
         table = routing(model, windows)
@@ -69,7 +69,7 @@ def shares(table: pd.DataFrame, by: str) -> pd.DataFrame:
     """
     _check_columns(table, "layer", "expert", by)
     counts = table.groupby(["layer", by, "expert"]).size().unstack(fill_value=0)
-    share = counts.div(counts.sum(axis=1), axis=0).stack().rename("share").reset_index()
+    share = counts.div(counts.sum(axis=1), axis=0).stack().rename("share").reset_index()  # type: ignore[call-overload]
     return share[["layer", "expert", by, "share"]]
 
 

@@ -179,22 +179,22 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             f"flops-{short}", row["flops_per_token"] / base["flops_per_token"], "x", f"FLOPs a token {over}", "computed"
         )
     for against, words in ((ACTIVE, "active"), (LONGER, "longer"), (TOTAL, "total")):
-        for row in _rows(gains(models, against)):
+        for one in _rows(gains(models, against)):
             note = f"loss of {against} less this model's, mean of seeds"
-            add(f"gain-over-{words}-{_slug(row['model'])}", row["gain"], bits, note)
-    for row in _rows(by_kind(models)):
-        kind = row["kind"]
-        add(f"loss-{_slug(kind.lower())}-{_slug(row['model'])}", row["loss"], bits, f"{kind}, held out, mean of seeds")
+            add(f"gain-over-{words}-{_slug(one['model'])}", one["gain"], bits, note)
+    for one in _rows(by_kind(models)):
+        kind = one["kind"]
+        add(f"loss-{_slug(kind.lower())}-{_slug(one['model'])}", one["loss"], bits, f"{kind}, held out, mean of seeds")
     for name, row in balance(tables["collapse"]).groupby("model").last().iterrows():
         short = _slug(str(name))
         add(f"busiest-{short}", row["busiest"], "x", "busiest expert over an equal load, mean of layers and seeds")
         add(f"idle-{short}", row["idle"], "experts", "below a fifth of an equal load, mean of layers and seeds")
-    for row in _rows(guessed(tables["guess"])):
+    for one in _rows(guessed(tables["guess"])):
         add(
-            f"guess-{_slug(row['known'])}",
-            100 * row["right"],
+            f"guess-{_slug(one['known'])}",
+            100 * one["right"],
             "%",
-            f"first expert guessed right, known: {row['known']}",
+            f"first expert guessed right, known: {one['known']}",
         )
     again = repeated(tables["repeat"]).mean()
     add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")

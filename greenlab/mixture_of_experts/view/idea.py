@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
+from greenlab.lab.charts.parts import finish
 from greenlab.lab.theme import BLUE, INK, MUTED, VERMILION, WIDTH
 
 
@@ -51,8 +52,8 @@ def layer_picture(n_experts: int, weights: dict[int, float], title: str) -> alt.
         "words": ["one token → router: scores for all, the best two", "sum of two outputs, each times its weight"],
     })  # fmt: skip
     words = alt.Chart(ends).mark_text(fontSize=13, color=MUTED).encode(x=x, y=y, text="words:N")
-    return alt.layer(lines, boxes, names, amounts, words).properties(
-        title=title, width=WIDTH, height=260,
+    return finish(
+        [lines, boxes, names, amounts, words], data, title=title, subtitle=None, slider=None, width=WIDTH, height=260,
         description=f"One token enters a router at the bottom; of {n_experts} experts those with the numbers "
         f"{', '.join(map(str, weights))} are at work, and their outputs are added, each times its weight",
     )  # fmt: skip

@@ -132,8 +132,8 @@ def _point(model: str, batch: int) -> tuple[pd.Series, dict[str, pd.Series]]:
     row = savings[(savings["model"] == model) & (savings["batch"] == batch)]
     if row.empty:
         raise ValueError(f"batch={batch}: measured were {', '.join(map(str, sorted(set(savings['batch']))))}")
-    mine = table[(table["model"] == model) & (table["batch"] == batch)].set_index("layer")
-    return row.iloc[0], {layer: mine.loc[layer] for layer in LAYERS}
+    mine = table[(table["model"] == model) & (table["batch"] == batch)]
+    return row.iloc[0], {str(row["layer"]): row for _, row in mine.iterrows()}
 
 
 def _joules(value: float) -> str:

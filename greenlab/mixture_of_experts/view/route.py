@@ -14,6 +14,7 @@ from torch import nn
 
 from greenlab.core import checks
 from greenlab.lab.charts import require_columns
+from greenlab.lab.charts.parts import finish
 from greenlab.lab.theme import INK, MUTED, OKABE_ITO, WIDTH
 from greenlab.lab.widgets import Explorer
 from greenlab.mixture_of_experts import balance, load, moe_layers, routing
@@ -146,12 +147,12 @@ def load_chart(loads: pd.DataFrame, capacity: int | None, title: str) -> alt.Lay
         tooltip=["expert:O", "what:N", "choices:Q"],
     )  # fmt: skip
     equal = alt.Chart(pd.DataFrame({"choices": [float(loads["tokens"].mean())], "words": ["equal load"]}))
-    layers = [bars, equal.mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)]
+    layers: list[Any] = [bars, equal.mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)]
     if capacity is not None:
         full = alt.Chart(pd.DataFrame({"choices": [capacity]}))
         layers.append(full.mark_rule(color=INK, strokeWidth=2).encode(y=y))
-    return alt.layer(*layers).properties(
-        title=title, width=WIDTH, height=150,
+    return finish(
+        layers, loads, title=title, subtitle=None, slider=None, width=WIDTH, height=150,
         description="Choices of tokens by expert, computed and dropped; the dashed line is an equal load, the solid "
         "one, where there is one, the capacity",
     )  # fmt: skip
