@@ -17,7 +17,7 @@ from greenlab.accelerator.shapes import EXPERT_LAYERS
 from greenlab.core import checks, studies
 from greenlab.core.model.cost import expected_experts
 from greenlab.core.names import unknown
-from greenlab.lab.charts import lines, require_columns
+from greenlab.lab.charts import require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
@@ -209,34 +209,36 @@ def crowd_twin(title: str) -> alt.LayerChart:
     """
     checks.text("title", title)
     words = {"share": "joules, over dense", "visited_share": "experts visited, of all"}
-    long = saving_table().melt(["model", "batch"], list(words), "what", "part")
-    long["what"] = long["what"].map(words)
     pick = alt.binding_select(options=list(EXPERT_LAYERS), name="Model: ")
     model = alt.param(name="crowd_model", value="DeepSeek-V3", bind=pick)
-    order = alt.Scale(domain=list(words.values()), range=[VERMILION, BLUE])
-    x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=sorted(set(long["batch"])))
-    y = alt.Y("part:Q", title="Share").scale(domain=[0, 1.4]).axis(format="%")
-    tooltip = [
-        "model:N",
-        "what:N",
-        number_tooltip("batch", BATCH_TITLE),
-        alt.Tooltip("part:Q", format=".0%", title="share"),
-    ]
-    base = (
-        alt.Chart(long)
-        .transform_filter("datum.model == crowd_model")
-        .encode(x=x, y=y, color=alt.Color("what:N", title=None, scale=order))
-    )
-    points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        shape=alt.Shape("what:N", title=None, scale=alt.Scale(domain=list(words.values()))), tooltip=tooltip
-    )
-    rule = alt.Chart(pd.DataFrame({"part": [1.0]})).mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)
-    return finish(
-        [base.mark_line(), points, rule], long, title=title, slider=None, width=WIDTH, height=300,
+    return _shares(
+        saving_table(), words, title, ["model"], "datum.model == crowd_model",
         subtitle="MEASURED on one H100; choose a model below: first the visits set the joules, then arithmetic does",
         description="Share of the dense layer's energy and share of the experts that are visited, against the number "
         "of tokens at once, for one of three models that a menu chooses",
     ).add_params(model)  # fmt: skip
+
+
+def _shares(
+    table: pd.DataFrame, words: dict[str, str], title: str, keys: list[str], chosen: str = "true", **texts: str
+) -> alt.LayerChart:
+    """Two shares against the batch, with a line at one; ``chosen`` is an expression of Vega that filters the rows."""
+    long = table.melt(["batch", *keys], list(words), "what", "part")
+    long["what"] = long["what"].map(words)
+    names, batches = list(words.values()), sorted(set(long["batch"]))
+    x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=batches)
+    y = alt.Y("part:Q", title="Share").scale(domain=[0, max(1.4, float(long["part"].max()))]).axis(format="%")
+    tooltip = ["what:N", number_tooltip("batch", BATCH_TITLE), alt.Tooltip("part:Q", format=".0%", title="share")]
+    color = alt.Color("what:N", title=None, scale=alt.Scale(domain=names, range=[VERMILION, BLUE]))
+    base = alt.Chart(long).transform_filter(chosen).encode(x=x, y=y, color=color)
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        shape=alt.Shape("what:N", title=None, scale=alt.Scale(domain=names)), tooltip=tooltip
+    )
+    rule = alt.Chart(pd.DataFrame({"part": [1.0]})).mark_rule(strokeDash=[5, 4], color=INK).encode(y=y)
+    return finish(
+        [base.mark_line(), points, rule], long, title=title, slider=None, width=WIDTH, height=300,
+        subtitle=texts["subtitle"], description=texts["description"],
+    )  # fmt: skip
 
 
 def own_chart(race: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -251,15 +253,11 @@ def own_chart(race: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     require_columns(race, "batch", "layer", "share", "visited")
-    ours = race[race["layer"] == EXPERTS]
-    words = {"share": "time, over dense", "visited": "experts visited, of all"}
-    long = ours.melt(["batch"], list(words), "what", "part")
-    long["what"], long["doublings"] = long["what"].map(words), long["batch"].astype(str)
-    return lines(
-        long.assign(batch=long["batch"].map(lambda n: n.bit_length() - 1)), "batch", "part", color="what",
-        color_title=None, title=title, x_title="Tokens at once, as a power of two", y_title="Share", y_format="%",
-        zero=True, goal=(1.0, "a dense layer with as many weights"),
-        subtitle="MEASURED on your machine, 32 bits, weights from memory",
+    checks.text("title", title)
+    return _shares(
+        race[race["layer"] == EXPERTS],
+        {"share": "time, over a dense layer with as many weights", "visited": "experts visited, of all"}, title, [],
+        subtitle="MEASURED on one core of your machine, 32 bits, weights from memory",
         description="Time of a layer of experts over that of a dense layer with as many weights on this machine, and "
         "the share of the experts that are visited, against the number of tokens at once",
     )  # fmt: skip

@@ -235,10 +235,11 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         note = "" if text.strip() else " (the text was empty; this is the first one)"
         busy = int(loads.set_index("expert")["tokens"].idxmax())
         idle = int((loads["tokens"] == 0).sum())
+        waits = "1 has nothing" if idle == 1 else f"{idle} have nothing"
         lost = f"{even['dropped_share']:.0%} of the choices do not fit" if room is not None else "nothing is dropped"
         return (
             f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert "
-            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {idle} have nothing "
+            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {waits} "
             f"to do, {lost}.\n"
             f"The model's loss on this text is {loss:.2f} nats a token."
         )
@@ -251,8 +252,8 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         "text": W.Text(value=text, description="Text", continuous_update=False),
         "model": W.Dropdown(options=list(models), description="Model"),
         "layer": W.IntSlider(value=0, min=0, max=n_layers - 1, description="Layer"),
-        "top_k": W.IntSlider(value=2, min=1, max=4, description="Experts a token uses (trained: 2)"),
-        "capacity": W.SelectionSlider(options=CAPACITIES, value=NO_LIMIT, description="Capacity, times equal load"),
+        "top_k": W.IntSlider(value=2, min=1, max=4, description="Experts used (trained: 2)"),
+        "capacity": W.SelectionSlider(options=CAPACITIES, value=NO_LIMIT, description="Capacity / equal load"),
     }
     return Explorer(controls, draw, say, reached, "a capacity of at most 1.5, and no choice dropped")
 
