@@ -196,6 +196,14 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             "%",
             f"first expert guessed right, known: {one['known']}",
         )
+    token = tables["guess"].query("model == @EIGHT and known == 'the token'").groupby("layer")["right"].mean()
+    for layer, right in token.items():
+        add(
+            f"guess-the-token-layer-{layer}",
+            100 * right,
+            "%",
+            f"first expert guessed right in layer {layer}, known: the token",
+        )
     again = repeated(tables["repeat"]).mean()
     add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")
     add("repeat-chance", 100 * again["chance"], "%", "the same for two tokens drawn apart")

@@ -256,7 +256,7 @@ def own_chart(race: pd.DataFrame, title: str) -> alt.LayerChart:
     checks.text("title", title)
     return _shares(
         race[race["layer"] == EXPERTS],
-        {"share": "time, over a dense layer with as many weights", "visited": "experts visited, of all"}, title, [],
+        {"share": "time, over the dense layer", "visited": "experts visited, of all"}, title, [],
         subtitle="MEASURED on one core of your machine, 32 bits, weights from memory",
         description="Time of a layer of experts over that of a dense layer with as many weights on this machine, and "
         "the share of the experts that are visited, against the number of tokens at once",
