@@ -306,3 +306,12 @@ def test_the_model_that_nothing_balanced_is_the_uneven_one(tables):
     ids = text.encode(tokenizer, "".join(tables["samples"]["text"]))[: 3 * 128].view(-1, 128)
     uneven = {name: balance(model, ids)["max_over_mean"].mean() for name, model in models.items()}
     assert uneven["8 experts, never balanced"] > uneven["8 experts"]
+
+
+def test_modelled_joules_follow_the_processor_s_seconds_and_measured_ones_stay():
+    modelled = {"time_s": 400.0, "cpu_s": 60.0, "energy_j": 1.0, "low_j": 0.5, "high_j": 2.0, "basis": "modelled"}
+    found = study.undisturbed(modelled)
+    assert found["energy_j"] == 6 * 60 + 0.5 * 2 * 60  # a busy core and two that are on
+    assert found["low_j"] < found["energy_j"] < found["high_j"]
+    assert found["time_s"] == 400
+    assert study.undisturbed(modelled | {"basis": "measured"})["energy_j"] == 1
