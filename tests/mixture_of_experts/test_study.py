@@ -250,6 +250,14 @@ def test_balance_is_the_busiest_expert_over_an_equal_load():
     assert (row["busiest"], row["idle"], row["balanced"]) == (2.0, 2.0, "balancing loss")
 
 
+def test_the_chart_of_costs_shows_models_that_differ_in_size_only():
+    config = study.Config()
+    rows = [{"model": one.name, "n_experts": one.n_experts, "cpu_s": 1.0, "loss": 2.0} for one in config.variants]
+    table = work.cost_points(pd.DataFrame(rows)).set_index("label")
+    assert table["kind"].value_counts().to_dict() == {"experts": 4, "dense": 3}
+    assert table.loc["large", "kind"] == "dense"
+
+
 def test_curves_are_multiples_of_the_small_dense_model_s_training():
     history = pd.DataFrame(
         [(work.ACTIVE, 0, 5, 50.0, 3.0), (work.ACTIVE, 0, 10, 100.0, 2.0), ("x", 0, 10, 100.0, 1.0)],

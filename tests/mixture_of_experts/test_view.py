@@ -111,7 +111,7 @@ def test_every_chart_is_a_valid_specification():
         see.crowd_twin("t"),
         see.own_chart(race, "t"),
         see.experts_chart(table.drop_duplicates("n_experts"), 2.0, "t"),
-        see.cost_chart(table.assign(kind="dense"), "t"),
+        see.cost_chart(work.cost_points(table), "t"),
         see.curves_chart(work.relative_curves(tables["history"], tables["models"], [work.ACTIVE, work.EIGHT]), "t"),
         see.balance_chart(work.balance(tables["collapse"]), "t"),
         see.guess_chart(guess, "t"),

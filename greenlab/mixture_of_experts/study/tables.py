@@ -37,6 +37,19 @@ def by_model(models: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()[columns]
 
 
+def cost_points(table: pd.DataFrame) -> pd.DataFrame:
+    """The models that differ in size only, with short names: label, kind (dense, or experts), cpu_s, loss.
+
+    Args:
+        table: as `by_model` gives it.
+    """
+    labels = {ACTIVE: "small", LONGER: "small, trained longer", TOTAL: "large"}
+    labels |= {f"{n} experts, top-2": f"{n} experts" for n in (4, 8, 16, 32)}
+    rows = table[table["model"].isin(labels)]
+    kind = rows["n_experts"].gt(1).map({True: "experts", False: "dense"})
+    return rows.assign(label=rows["model"].map(labels), kind=kind)[["label", "kind", "cpu_s", "loss"]]
+
+
 def gains(models: pd.DataFrame, base: str = ACTIVE) -> pd.DataFrame:
     """Loss of a model less that of another with the same seed: model, gain (positive is better), gain_min, gain_max.
 

@@ -45,7 +45,7 @@ def cost_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the loss of every model against the processor seconds of its training.
 
     Args:
-        table: the columns model, cpu_s, loss and kind (dense, or experts).
+        table: as `study.tables.cost_points` gives it.
         title: of the chart.
 
     Raises:
@@ -53,7 +53,7 @@ def cost_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     return points(
-        table, "cpu_s", "loss", label="model", color="kind", color_title=None, title=title,
+        table, "cpu_s", "loss", label="label", color="kind", color_title=None, title=title,
         subtitle="MEASURED: means of three seeds; down is better, to the left is cheaper",
         x_title="Training on one core [CPU seconds]", y_title=LOSS,
         description="Loss on unseen text against the processor time of training, with and without experts",
