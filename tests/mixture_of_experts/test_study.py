@@ -316,10 +316,19 @@ def test_the_model_that_nothing_balanced_is_the_uneven_one(tables):
     assert uneven["8 experts, never balanced"] > uneven["8 experts"]
 
 
-def test_modelled_joules_follow_the_processor_s_seconds_and_measured_ones_stay():
-    modelled = {"time_s": 400.0, "cpu_s": 60.0, "energy_j": 1.0, "low_j": 0.5, "high_j": 2.0, "basis": "modelled"}
-    found = study.undisturbed(modelled)
-    assert found["energy_j"] == 6 * 60 + 0.5 * 2 * 60  # a busy core and two that are on
+def test_modelled_joules_follow_the_race_and_measured_ones_stay():
+    modelled = {"time_s": 400.0, "cpu_s": 70.0, "energy_j": 1.0, "low_j": 0.5, "high_j": 2.0, "basis": "modelled"}
+    found = study.on_one_core(modelled, 60.0)
+    assert found["energy_j"] == 6 * 60 + 0.5 * 2 * 60  # a busy core, and two that are on
     assert found["low_j"] < found["energy_j"] < found["high_j"]
-    assert found["time_s"] == 400
-    assert study.undisturbed(modelled | {"basis": "measured"})["energy_j"] == 1
+    assert (found["cpu_s"], found["raw_cpu_s"], found["time_s"]) == (60, 70, 400)
+    assert study.on_one_core(modelled | {"basis": "measured"}, 60.0)["energy_j"] == 1
+
+
+def test_the_race_of_steps_trains_every_variant():
+    config = study.Config(
+        vocab_size=300, d_model=16, n_layers=1, n_heads=2, active_width=16, batch_size=2, context_length=8
+    )
+    race = study.race_steps(config, rounds=1)
+    assert [row["model"] for row in race] == [one.name for one in config.variants]
+    assert all(row["step_ms"] > 0 for row in race)

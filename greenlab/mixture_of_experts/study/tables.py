@@ -182,7 +182,12 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"loss-{short}", row["loss"], bits, "held out, mean of seeds")
         add(f"loss-over-{short}", 100 * row["loss"] / base["loss"], "%", f"of the loss of {ACTIVE}")
         add(f"spread-{short}", row["loss_max"] - row["loss_min"], bits, "between seeds")
-        add(f"cpu-{short}", row["cpu_s"], "s", "CPU time of training, mean of seeds")
+        add(
+            f"cpu-{short}",
+            row["cpu_s"],
+            "s",
+            "training on one core: steps times the CPU time of a step, best of 15 rounds",
+        )
         add(f"slower-{short}", row["cpu_s"] / base["cpu_s"], "x", f"CPU time of training {over}")
         add(f"energy-{short}", row["energy_j"], "J", "training, mean of seeds", basis)
         add(f"dearer-{short}", row["energy_j"] / base["energy_j"], "x", f"training energy {over}", basis)
