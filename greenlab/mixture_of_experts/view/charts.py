@@ -54,7 +54,7 @@ def cost_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     return points(
         table, "cpu_s", "loss", label="label", color="kind", color_title=None, title=title,
-        subtitle="MEASURED: loss, mean of three seeds; time, steps times the best of 15 rounds; down and left is better",
+        subtitle="MEASURED: loss, mean of three seeds; time, best of 15 rounds a step; down and left is better",
         x_title="Training on one core [CPU seconds]", y_title=LOSS,
         description="Loss on unseen text against the processor time of training, with and without experts",
     )  # fmt: skip
