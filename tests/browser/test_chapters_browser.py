@@ -92,6 +92,48 @@ def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(chapter):
     page.wait_for_change(twin, before)
 
 
+@chapters("05_mixture_of_depths")
+def test_mixture_of_depths_runs_and_its_widgets_answer(chapter):
+    """Type a text, another ending, move the budget: tiles, point and sentences follow; the twin needs no kernel."""
+    name = "05_mixture_of_depths.ipynb"
+    page = chapter
+    for text in ("see.token_map(", "see.kind_chart(", "see.prompt_chart(", "see.frontier_chart(", "see.mode_chart("):
+        page.chart(cell_with(name, text))
+        keep_picture(page, cell_with(name, text), f"chapter_5_{text.split('.')[1].split('(')[0]}.png")
+    for widget, typed, said, picture in (
+        ("see.map_explorer(", "a b c d e f g h i j k l m n", r"27 characters\. Entering block 2: .*: reached\.", "map"),
+        (
+            "see.leak_explorer(",
+            "ZZZZZZZZZ",
+            r"With “ZZZZZZZZZ” for “question:”, \d+ choices of the past change",
+            "leak",
+        ),
+    ):
+        cell = cell_with(name, widget)
+        before, message = page.fingerprint(cell), page.cell(cell).get_by_role("status")
+        box = page.cell(cell).locator("input[type=text]")
+        box.fill(typed)
+        box.press("Enter")
+        page.wait_for_change(cell, before, timeout_s=30)
+        assert re.search(said, message.inner_text(), re.S)
+        keep_picture(page, cell, f"chapter_5_{picture}.png")
+        before = page.fingerprint(cell)
+        page.cell(cell).locator("select").select_option("each token for itself")
+        page.wait_for_change(cell, before, timeout_s=30)
+        assert "reached" in message.inner_text()
+    budget = cell_with(name, "see.budget_widget(")
+    before, message = page.fingerprint(budget), page.cell(budget).get_by_role("status")
+    page.press_slider(budget, "ArrowLeft", number=0)  # the next smaller capacity
+    page.wait_for_change(budget, before, timeout_s=30)
+    assert re.search(r"25 % of the tokens in every 2nd block: \d+% of the FLOPs", message.inner_text())
+    keep_picture(page, budget, "chapter_5_budget.png")
+    twin = cell_with(name, "see.layers_twin(")
+    before = page.fingerprint(twin)
+    page.press_vega_slider(twin, "PageUp")
+    page.wait_for_change(twin, before)
+    keep_picture(page, twin, "chapter_5_twin.png")
+
+
 @chapters("07_ternary")
 def test_ternary_runs_and_its_widgets_answer(chapter):
     """Move the threshold, change the race: histogram, bars and sentences follow; the twin moves without a kernel."""
