@@ -14,6 +14,7 @@ from greenlab.core.studies import config_json
 from greenlab.mixture_of_experts import MoE, balance, study
 from greenlab.mixture_of_experts.study import crowd, experts, text
 from greenlab.mixture_of_experts.study import tables as work
+from greenlab.mixture_of_experts.view.route import with_choices
 
 SENTENCES = [
     "What say you, my lord?\n",
@@ -330,6 +331,21 @@ def test_the_committed_models_write_the_texts_that_they_were_trained_on(tables):
             with torch.no_grad():
                 loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
             assert loss < 5, (sample["kind"], name)  # guessing gives ln 1024 = 6.9
+
+
+def test_two_experts_for_each_token_are_best_as_in_training(tables):
+    models, tokenizer = study.load_models()
+    ids = text.encode(tokenizer, "".join(tables["samples"]["text"]))[: 5 * 128].view(-1, 128)
+    losses = []
+    for top_k in (1, 2, 3, 4):
+        model = with_choices(models["8 experts"], top_k, None)
+        with torch.no_grad():
+            losses.append(
+                torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).item()
+            )
+    one, two, three, four = losses
+    assert two < three < four
+    assert one > two + 0.1
 
 
 def test_the_model_that_nothing_balanced_is_the_uneven_one(tables):
