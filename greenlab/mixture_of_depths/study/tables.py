@@ -133,7 +133,7 @@ def frontier(models: pd.DataFrame) -> pd.DataFrame:
     table = table[table["loss"] < 1.2 * table.loc[table["model"] == "dense", "loss"].iloc[0]]
     paper = (table["capacity"] == CAPACITY) & (table["every"] == 2) & (table["routing"] == "learned")
     family = np.where(table["capacity"].isna(), "dense", np.where(paper, "12.5 % in every 2nd block", "others"))
-    words = table["words"].str.replace(" block", "")  # they stand beside the points
+    words = table["words"].str.replace(" block|dense, ", "", regex=True)  # they stand beside the points
     return table.assign(family=family, words=words, mflops=table["flops_per_token"] / 1e6)
 
 
@@ -186,7 +186,8 @@ def modes(models: pd.DataFrame) -> pd.DataFrame:
     families = {"dense": "dense", "mod": "mixture of depths", "moe": "experts", "staged": "both", "integrated": "both"}
     table = by_model(models)
     table = table[table["model"].isin(families)]
-    return table.assign(family=table["model"].map(families), mflops=table["flops_per_token"] / 1e6)
+    words = table["words"].str.replace(" block|dense, ", "", regex=True)
+    return table.assign(family=table["model"].map(families), words=words, mflops=table["flops_per_token"] / 1e6)
 
 
 def quality_gate(models: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:

@@ -107,7 +107,7 @@ def mode_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: str) -> alt.LayerChart:
     order = alt.Scale(domain=list(dict.fromkeys(table["family"])))
-    x = alt.X("mflops:Q", title=MFLOPS_TITLE).scale(zero=False, padding=30)
+    x = alt.X("mflops:Q", title=MFLOPS_TITLE).scale(zero=False, padding=60)
     y = alt.Y("loss:Q", title=LOSS_TITLE).scale(zero=False, padding=18)
     base = alt.Chart(table).encode(x=x)
     tooltip = ["words:N", number_tooltip("mflops", MFLOPS_TITLE), number_tooltip("loss", LOSS_TITLE)]
@@ -121,14 +121,12 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         y=y, color=color, shape=alt.Shape("family:N", title=None, scale=order), tooltip=tooltip
     )
-    middle, halos, names = float(table["mflops"].min() + table["mflops"].max()) / 2, [], []
-    for compare, side in (("<=", {"align": "left", "dx": 9}), (">", {"align": "right", "dx": -9})):
-        for equal, dy in (("==", 13), ("!=", -8)):  # names stay inside the plot, those of dense models below the line
-            chosen = base.transform_filter(f"datum.mflops {compare} {middle} && datum.family {equal} 'dense'")
-            place: dict[str, Any] = {"dy": dy, "fontSize": 11} | side
-            words = chosen.encode(y=y, text="words:N")
-            halos.append(words.mark_text(stroke="white", strokeWidth=4, **place))
-            names.append(words.mark_text(color=INK, **place))
+    halos, names = [], []
+    for equal, side in (("==", {"align": "right", "dx": -9}), ("!=", {"align": "left", "dx": 9})):
+        words = base.transform_filter(f"datum.family {equal} 'dense'").encode(y=y, text="words:N")
+        place: dict[str, Any] = {"dy": -9, "fontSize": 11} | side
+        halos.append(words.mark_text(stroke="white", strokeWidth=4, **place))
+        names.append(words.mark_text(color=INK, **place))
     return finish(
         [*marks, ranges, *halos, points, *names], table, title=title, slider=None,
         width=WIDTH, height=340, description=description,

@@ -88,6 +88,8 @@ def _skip(x, scores, k, block):  # type: ignore[no-untyped-def]
     return x.index_add(0, chosen, scores[chosen, None] * (inside - x[chosen]))
 
 
+# The notebook's cell imports torch as well: without it Python compiles torch.arange differently, and the function as
+# given would not be recognised as untried.
 def _skip_with_bugs(x, scores, k, block):  # type: ignore[no-untyped-def]
     threshold = scores.sort().values[-k]
     chosen = (scores > threshold).nonzero().flatten()
