@@ -31,7 +31,7 @@ unit: $(VENV)/.dev assets
 
 # Every notebook is run once, with every socket but this machine's refused, and compared with its stored outputs
 notebooks: $(VENV)/.dev assets
-	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline --nbval --nbval-current-env \
+	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline -p tests.promises --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 -o addopts=-q notebooks $(PYTEST_ARGS) \
 		|| [ $$? -eq $(NO_TEST) ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from greenlab import hardware, layer_pruning, load_shifting, ternary
+from greenlab import hardware, layer_pruning, load_shifting, mixture_of_depths, mixture_of_experts, ternary
 from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
@@ -39,6 +40,22 @@ TEXT = "abcdefghijkl"
 
 def model() -> gpt.GPT:
     return gpt.GPT(CONFIG, seed=1)
+
+
+def skipping() -> gpt.GPT:
+    return gpt.GPT(CONFIG, block=mixture_of_depths.mod_blocks(0.5))
+
+
+def experts() -> gpt.GPT:
+    """A model with four experts in each layer."""
+    return gpt.GPT(CONFIG, feed_forward=partial(mixture_of_experts.MoE, n_experts=4))
+
+
+def trained_experts() -> gpt.GPT:
+    """The same after one batch in training mode."""
+    model = experts().train()
+    model(ids())
+    return model
 
 
 def llama() -> Any:
@@ -299,6 +316,13 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.decoder.check_input_ids": lambda _: a(ids()),
     "core.model.decoder.captured_states": lambda _: a(llama(), [], None),
     "core.model.decoder.keep_layers": lambda _: a(llama(), [0, 2]),
+    "mixture_of_depths.MoDBlock": lambda _: a(torch.nn.Identity(), 8),
+    "mixture_of_depths.MoDBlock.routing": lambda _: a(skipping().blocks[1], torch.ones(1, 4, 8)),
+    "mixture_of_depths.mod_layers": lambda _: a(skipping()),
+    "mixture_of_depths.mod_loss": lambda _: a(),
+    "mixture_of_depths.routing_mode": lambda _: a(skipping(), "causal"),
+    "mixture_of_depths.selection": lambda _: a(skipping(), ids()),
+    "core.model.gpt.token_by_token": lambda _: a(model()),
     "core.model.gpt.GPTConfig": lambda _: a(**vars(CONFIG)),
     "core.model.gpt.LayerCache": lambda _: a(2, 2, 16, 4),
     "core.model.gpt.LayerCache.append": lambda _: a(
@@ -310,6 +334,16 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "core.model.gpt.RMSNorm.forward": lambda _: a(gpt.RMSNorm(8), torch.ones(2, 8)),
     "core.model.gpt.rotations": lambda _: a(CONFIG),
     "core.model.gpt.rotate": lambda _: a(torch.ones(1, 2, 3, 4), gpt.rotations(CONFIG)[:3]),
+    "mixture_of_experts.MoE": lambda _: a(CONFIG),
+    "mixture_of_experts.MoE.forward": lambda _: a(mixture_of_experts.MoE(CONFIG), torch.ones(1, 2, 8)),
+    "mixture_of_experts.balance": lambda _: a(experts(), ids()),
+    "mixture_of_experts.balanced_loss": lambda _: a(0.01, 0.001),
+    "mixture_of_experts.load": lambda _: a(experts(), ids()),
+    "mixture_of_experts.moe_layers": lambda _: a(experts()),
+    "mixture_of_experts.recorded": lambda _: a(experts()),
+    "mixture_of_experts.routing": lambda _: a(experts(), ids()),
+    "mixture_of_experts.token_by_token": lambda _: a(mixture_of_experts.MoE(CONFIG), torch.ones(1, 2, 8)),
+    "mixture_of_experts.update_bias": lambda _: a(trained_experts(), 0.001),
     "core.model.gpt.Attention": lambda _: a(CONFIG),
     "core.model.gpt.SwiGLU": lambda _: a(CONFIG),
     "core.model.gpt.Block": lambda _: a(

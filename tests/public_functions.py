@@ -25,6 +25,8 @@ WITH_LIST = (  # packages that list what is public in __all__
     "hardware",
     "ternary",
     "layer_pruning",
+    "mixture_of_depths",
+    "mixture_of_experts",
     "core.facts",
     "core.energy",
     "core.assets",

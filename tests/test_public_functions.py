@@ -30,13 +30,16 @@ GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
     "accelerator.Repeat",
     "footprint.DatacentreEnergy", "footprint.InferenceFootprint", "footprint.Rebound", "footprint.TrainingFootprint",
-    "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "core.assets.AssetSpec", "core.facts.Claim",
+    "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "mixture_of_depths.Routing",
+    "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",
     "core.model.cost.ParameterCount", "core.model.training.TrainingResult", "lab.exercises.Exercise",
     "lab.ledger.Entry", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
 )  # fmt: skip
 INSIDE = (
-    "ternary.BitLinear.forward", "core.model.gpt.Attention.forward", "core.model.gpt.Block.forward",
+    "ternary.BitLinear.forward", "mixture_of_depths.MoDBlock.forward", "mixture_of_depths.MoDBlock.enter",
+    "mixture_of_depths.MoDBlock.logits", "mixture_of_depths.MoDBlock.weights", "core.model.gpt.Attention.forward",
+    "core.model.gpt.Block.forward",
     "core.model.gpt.LayerCache.append", "core.model.gpt.RMSNorm.forward", "core.model.gpt.SwiGLU.forward",
     "core.model.gpt.at_least_float32", "core.model.gpt.rotate",
 )  # fmt: skip

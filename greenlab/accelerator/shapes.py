@@ -24,7 +24,7 @@ MODELS = {
     ),
     "Llama-3.2-1B": GPTConfig(
         vocab_size=128_256,
-        context_length=4096,
+        context_length=32_768,
         n_layers=16,
         d_model=2048,
         n_heads=32,

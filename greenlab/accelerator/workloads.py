@@ -1,14 +1,16 @@
 """What is repeated: the arithmetic, a decode step, a prompt, layers with experts, a training step. All in bfloat16.
 
 Where the host would be in the way, the work is recorded once as a CUDA graph and replayed: at batch 1 an 8B model runs
-some hundred kernels a token, and launching them from Python would take longer than the device needs.
+some hundred kernels a token, and launching them from Python would take longer than the device needs. Recorded work
+has fixed shapes and never asks the device for a value, which would end the recording.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ from greenlab.core.model.gpt import GPT, GPTConfig, KVCache
 
 DTYPE = torch.bfloat16
 Work = Callable[[], Any]
+# Major compute capabilities (Hopper, data-centre Blackwell) for which torch 2.11 to 2.13 has a kernel that multiplies
+# all groups at once. Elsewhere its grouped product asks the device where each group ends, which no graph can record.
+GROUPED = (9, 10)
 
 
 def recorded(work: Work, device: torch.device) -> Work:
@@ -36,6 +41,11 @@ def recorded(work: Work, device: torch.device) -> Work:
     with torch.cuda.graph(graph):
         work()
     return graph.replay
+
+
+def launched_by(device: torch.device) -> str:
+    """Who launches the kernels of `recorded` work there: "graph" on CUDA, else "host"."""
+    return "graph" if device.type == "cuda" else "host"
 
 
 @contextmanager
@@ -57,16 +67,22 @@ def random_model(config: GPTConfig, device: torch.device) -> GPT:
 
 def matmul(n: int, device: torch.device, *, zeros: bool = False) -> tuple[Work, float]:
     """Return a product of two ``(n, n)`` matrices and its FLOPs; of zeros it switches fewer transistors."""
-    a, b = (torch.randn(n, n, device=device, dtype=DTYPE) * (not zeros) for _ in range(2))
+    a, b = (_values((n, n), device, zeros) for _ in range(2))
     out = torch.empty_like(a)
     return lambda: torch.matmul(a, b, out=out), 2.0 * n**3
 
 
 def copy(n_bytes: int, device: torch.device, *, zeros: bool = False) -> tuple[Work, float]:
     """Return a copy of ``n_bytes`` and the bytes that it reads and writes."""
-    source = torch.randn(n_bytes // 2, device=device, dtype=DTYPE) * (not zeros)
+    source = _values((n_bytes // DTYPE.itemsize,), device, zeros)
     target = torch.empty_like(source)
     return lambda: target.copy_(source), 2.0 * n_bytes
+
+
+def _values(shape: tuple[int, ...], device: torch.device, zeros: bool) -> Tensor:
+    """Random numbers, or zeros of which none is minus zero: a sign bit would switch as well."""
+    make = torch.zeros if zeros else torch.randn
+    return make(shape, device=device, dtype=DTYPE)
 
 
 def decode_step(model: GPT, batch: int, context: int, device: torch.device) -> Work:
@@ -92,42 +108,26 @@ def decode_step(model: GPT, batch: int, context: int, device: torch.device) -> W
 
 
 def prompt(model: GPT, n_tokens: int, device: torch.device) -> Work:
-    """Read a prompt of ``n_tokens`` and give the next token's logits."""
+    """Read a prompt of ``n_tokens`` and give the next token's logits; recorded, with the blocks that the model has now.
+
+    A short prompt would wait for the host: 512 tokens keep an H100 busy for less time than Python needs to launch the
+    kernels of 32 layers.
+    """
     ids = torch.randint(model.config.vocab_size, (1, n_tokens), device=device)
 
     @torch.no_grad()
     def read() -> Tensor:
         return model(ids, head="last")
 
-    return read
-
-
-class SkippingBlock(nn.Module):
-    """A block that only the router's ``share`` of the tokens enters, at their positions (arXiv:2404.02258, eq. 1)."""
-
-    def __init__(self, block: nn.Module, d_model: int, share: float) -> None:
-        super().__init__()
-        self.block, self.share = block, share
-        self.router = nn.Linear(d_model, 1, bias=False)
-
-    def forward(self, x: Tensor, rotation: Tensor, cache: None = None) -> Tensor:
-        """``(B, S, C)`` to ``(B, S, C)``, with the ``rotation`` ``(S, D / 2, 2)`` of each position."""
-        scores = self.router(x).squeeze(-1)  # (B, S)
-        n_selected = max(1, int(self.share * x.shape[1]))
-        selected = scores.topk(n_selected, dim=1).indices.sort(dim=1).values  # (B, k), in the order of the text
-        places = selected[..., None].expand(-1, -1, x.shape[-1])
-        entering = x.gather(1, places)
-        update = self.block(entering, rotation[selected], None) - entering
-        return x.scatter_add(1, places, update * scores.gather(1, selected)[..., None])
+    return recorded(read, device)
 
 
 @contextmanager
-def skipping(model: GPT, share: float, every: int) -> Iterator[None]:
-    """Let every ``every``-th block of the model see only ``share`` of the tokens, inside the with block."""
-    whole, d_model, like = model.blocks, model.config.d_model, model.embedding.weight
+def skipping(model: GPT, wrap: Callable[[nn.Module], nn.Module], every: int) -> Iterator[None]:
+    """Put ``wrap(block)`` in the place of every ``every``-th block of the model, inside the with block."""
+    whole, like = model.blocks, model.embedding.weight
     model.blocks = nn.ModuleList(
-        SkippingBlock(block, d_model, share).to(like.device, like.dtype) if i % every == every - 1 else block
-        for i, block in enumerate(whole)
+        wrap(block).to(like.device, like.dtype) if i % every == every - 1 else block for i, block in enumerate(whole)
     )
     try:
         yield
@@ -146,35 +146,73 @@ def without_layers(model: GPT, n_left_out: int) -> Iterator[None]:
         model.blocks = whole
 
 
+@dataclass(frozen=True)
+class Draw:
+    """One random routing of a batch, sorted by expert.
+
+    Attributes:
+        source: the token of every row, on the device.
+        ends: where the rows of each expert end, int32 on the device.
+        host_ends: the same as numbers.
+        n_visited: experts that have rows.
+    """
+
+    source: Tensor
+    ends: Tensor
+    host_ends: list[int]
+    n_visited: int
+
+    @classmethod
+    def of(cls, layer: ExpertLayer, n_tokens: int, seed: int, device: torch.device) -> Draw:
+        """Let each token pick its experts at random."""
+        generator = torch.Generator().manual_seed(seed)
+        scores = torch.rand(n_tokens, layer.n_experts, generator=generator)
+        choice = scores.topk(layer.top_k).indices.flatten()
+        counts = torch.bincount(choice, minlength=layer.n_experts)
+        ends = counts.cumsum(0)
+        source = (choice.argsort() // layer.top_k).to(device)
+        return cls(source, ends.to(device, torch.int32), ends.tolist(), int((counts > 0).sum()))
+
+
 class Experts:
-    """The weights of one mixture-of-experts layer, and the three ways to run it: routed, dense of either size."""
+    """The weights of one mixture-of-experts layer, and the three ways to run it: routed, dense of either size.
+
+    ``grouped`` says whether one kernel multiplies the rows of all experts, or one kernel an expert.
+    """
 
     def __init__(self, layer: ExpertLayer, device: torch.device) -> None:
-        self.layer, self.device = layer, device
+        self.layer, self.device, self.grouped = layer, device, has_grouped_kernel(device)
         shape = (layer.n_experts, layer.d_ff, layer.d_model)
         self.gate, self.up = (torch.randn(shape, device=device, dtype=DTYPE) * 0.02 for _ in range(2))
         self.down = torch.randn(layer.n_experts, layer.d_model, layer.d_ff, device=device, dtype=DTYPE) * 0.02
 
-    def routed(self, n_tokens: int, seed: int) -> tuple[Work, int]:
-        """Return the layer for ``n_tokens`` routed at random, and how many experts they visit.
+    def routed(self, n_tokens: int, seeds: Sequence[int]) -> tuple[Work, float]:
+        """Return the layer for ``n_tokens`` routed at random, once for each seed, and how many experts they visit.
 
-        Tokens are sorted by expert, one grouped product an expert, and added back where they came from.
+        Few tokens visit another number of experts in every draw, so one call does all draws in turn: it stands for
+        ``len(seeds) * n_tokens`` tokens. The number of experts is the mean of the draws.
         """
-        generator = torch.Generator().manual_seed(seed)
-        scores = torch.rand(n_tokens, self.layer.n_experts, generator=generator)
-        choice = scores.topk(self.layer.top_k).indices.to(self.device)
-        counts = torch.bincount(choice.flatten(), minlength=self.layer.n_experts)
-        ends = counts.cumsum(0).to(torch.int32)
-        source = choice.flatten().argsort() // self.layer.top_k  # the token of every sorted row
+        draws = [Draw.of(self.layer, n_tokens, seed, self.device) for seed in seeds]
         x = self._tokens(n_tokens)
 
         @torch.no_grad()
         def run() -> Tensor:
-            rows = x[source]
-            gated = F.silu(grouped_product(rows, self.gate, ends)) * grouped_product(rows, self.up, ends)
-            return torch.zeros_like(x).index_add_(0, source, grouped_product(gated, self.down, ends))
+            for draw in draws:
+                y = self._visit(x, draw)
+            return y
 
-        return recorded(run, self.device), int((counts > 0).sum())
+        return recorded(run, self.device), sum(draw.n_visited for draw in draws) / len(draws)
+
+    def _visit(self, x: Tensor, draw: Draw) -> Tensor:
+        """Sort tokens by expert, multiply each group by its expert's weights, add them back where they came from."""
+        rows = x[draw.source]
+        gated = F.silu(self._product(rows, self.gate, draw)) * self._product(rows, self.up, draw)
+        return torch.zeros_like(x).index_add_(0, draw.source, self._product(gated, self.down, draw))
+
+    def _product(self, rows: Tensor, weights: Tensor, draw: Draw) -> Tensor:
+        if self.grouped:
+            return grouped_product(rows, weights, draw.ends)
+        return looped_product(rows, weights, draw.host_ends)
 
     def dense(self, n_tokens: int, n_experts: int) -> Work:
         """A dense feed-forward part as wide as ``n_experts`` experts together."""
@@ -193,15 +231,24 @@ class Experts:
         return torch.randn(n_tokens, self.layer.d_model, device=self.device, dtype=DTYPE)
 
 
+def has_grouped_kernel(device: torch.device) -> bool:
+    """Whether torch multiplies all groups in one kernel there that a CUDA graph can hold, in bfloat16."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in GROUPED
+
+
 def grouped_product(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     """Multiply each group of ``rows`` ``(R, K)`` by its own matrix of ``weights`` ``(G, N, K)``: ``(R, N)``.
 
-    Group g is ``rows[ends[g - 1] : ends[g]]``. On CUDA one kernel does all groups; elsewhere a loop, for tests.
+    Group g is ``rows[ends[g - 1] : ends[g]]``; ``ends`` is int32 on the device. One kernel does all groups.
     """
-    if rows.device.type == "cuda":
-        return torch._grouped_mm(rows, weights.transpose(1, 2), offs=ends)
-    starts = [0, *ends.tolist()]
-    return torch.cat([rows[starts[g] : starts[g + 1]] @ weights[g].T for g in range(len(weights))])
+    return F.grouped_mm(rows, weights.transpose(1, 2), offs=ends)
+
+
+def looped_product(rows: Tensor, weights: Tensor, ends: Sequence[int]) -> Tensor:
+    """The same, one product a group that has rows; the host knows ``ends``, so a CUDA graph can hold it."""
+    starts = [0, *ends]
+    groups = [(start, end, g) for g, (start, end) in enumerate(zip(starts, ends, strict=False)) if end > start]
+    return torch.cat([rows[start:end] @ weights[g].T for start, end, g in groups])
 
 
 def training_step(student: GPT, teacher: GPT | None, ids: Tensor) -> Work:

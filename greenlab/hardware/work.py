@@ -213,7 +213,7 @@ def decode(
     """
     shape, form = model_shape(model), number_format(format)
     sequences, length = _counts(batch=batch, context=context)
-    read = cost.decode_bytes(shape, 1, bytes_per_weight=form.weight_b)
+    read = cost.decode_bytes(shape, 1, batch=sequences, bytes_per_weight=form.weight_b)
     cache_b = _cache_b(shape, form, sequences, length)
     return Work(
         name=f"{_words(model)}, decode",
@@ -222,7 +222,7 @@ def decode(
         batch=sequences,
         tokens=sequences,
         flops=as_number(cost.decode_flops(shape, length).total) * sequences,
-        bytes_moved=read.layer_weights + read.output_head + read.embedding_row * sequences + cache_b,
+        bytes_moved=read.layer_weights + read.output_head + read.embedding_row + cache_b,
         resident_b=_weights_b(shape, form) + cache_b,
         cache_b=cache_b,
     )
@@ -254,7 +254,7 @@ def prefill(
     """
     shape, form = model_shape(model), number_format(format)
     sequences, length = _counts(batch=batch, context=context)
-    read = cost.decode_bytes(shape, 1, bytes_per_weight=form.weight_b)
+    read = cost.decode_bytes(shape, 1, batch=sequences * length, bytes_per_weight=form.weight_b)
     cache_b = _cache_b(shape, form, sequences, length)
     return Work(
         name=f"{_words(model)}, prefill",
@@ -263,7 +263,7 @@ def prefill(
         batch=sequences,
         tokens=sequences * length,
         flops=as_number(cost.prefill_flops(shape, length, head="last").total) * sequences,
-        bytes_moved=read.layer_weights + read.output_head + read.embedding_row * sequences * length + cache_b,
+        bytes_moved=read.layer_weights + read.output_head + read.embedding_row + cache_b,
         resident_b=_weights_b(shape, form) + cache_b,
         cache_b=cache_b,
     )

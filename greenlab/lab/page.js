@@ -4,7 +4,8 @@
 //    are looked up from the element that has the focus upwards, and an element with the attribute below stops the search.
 // 2. A slider of ipywidgets has no name for a screen reader, and a logarithmic one speaks its exponent.
 // 3. After a restart of the kernel a widget looks alive and answers to nothing: it says so.
-// 4. A link to a file of the book opens in Lab when it stands in prose; in the HTML of a widget it would leave Lab.
+// 4. A button that its own press switches off loses the focus, and with it the reader's place: the answer gets it.
+// 5. A link to a file of the book opens in Lab when it stands in prose; in the HTML of a widget it would leave Lab.
 
 const SUPPRESS = "data-lm-suppress-shortcuts";
 const INSIDE = ".jp-OutputArea-output .jupyter-widgets, .jp-OutputArea-output .vega-embed";
@@ -65,6 +66,26 @@ function sayWhoIsGone() {
   }
 }
 
+let lastFocused = null; // the control that the reader used last
+let answer = null; // what `keepPlace` gave the focus to
+
+/** Remember the control that has the focus; an answer that `keepPlace` gave it to may still be replaced by the next. */
+function remember(event) {
+  if (event.type === "pointerdown") lastFocused = null; // a click beside all controls takes the focus away on purpose
+  else if (event.target !== answer) lastFocused = event.target;
+}
+
+/** Give the focus to what a widget says once the button that was pressed is switched off, as Commit is. */
+function keepPlace() {
+  const at = document.activeElement;
+  if (!lastFocused?.disabled || (at && at !== document.body && at !== lastFocused)) return;
+  const said = lastFocused.closest(".jupyter-widgets.widget-vbox")?.querySelector("[role=status]");
+  if (!said) return;
+  answer = said;
+  said.tabIndex = -1; // it can have the focus, and Tab goes on from it
+  said.focus({ preventScroll: true });
+}
+
 /** Let links to files, written relative to the notebook, open inside Lab, as those of Markdown cells do. */
 async function linkFiles(rendermime) {
   for (const link of document.querySelectorAll(".jupyter-widgets a[href]:not([data-greenlab-link])")) {
@@ -84,6 +105,7 @@ function attend(rendermime) {
     waiting = false;
     nameSliders();
     sayWhoIsGone();
+    keepPlace();
     if (rendermime?.resolver && rendermime.linkHandler) linkFiles(rendermime).catch(console.warn);
   };
   const later = () => {
@@ -91,7 +113,9 @@ function attend(rendermime) {
     waiting = true;
   };
   const options = { subtree: true, childList: true, characterData: true, attributes: true };
-  new MutationObserver(later).observe(document.body, { ...options, attributeFilter: ["aria-valuetext", "class"] });
+  const attributeFilter = ["aria-valuetext", "class", "disabled"];
+  new MutationObserver(later).observe(document.body, { ...options, attributeFilter });
+  for (const kind of ["focusin", "pointerdown"]) document.addEventListener(kind, remember, true);
   window.addEventListener("keydown", keepKeys, true); // before Lab, which listens on the document
   later();
 }

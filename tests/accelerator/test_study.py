@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import time
+import weakref
 
 import pandas as pd
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from greenlab.accelerator import study
-from greenlab.accelerator.bench import Bench
+from greenlab.accelerator.bench import Bench, NoCounterError, Repeat
 from greenlab.accelerator.shapes import EXPERT_LAYERS, ExpertLayer
 from greenlab.accelerator.study.tables import figures, pick, rated_power_w, summary, visits
 from greenlab.core import studies
@@ -49,6 +52,11 @@ def bench(watts=WATTS, **changes):
     )
 
 
+def quick_machine():
+    """The same machine with short blocks."""
+    return dataclasses.replace(small_machine(), bench=bench(seconds=0.2, warmup_s=0.0))
+
+
 def small_machine(memory_bytes=1e9):
     return study.Machine(bench(), memory_bytes, "a fake GPU", {"large": LARGE, "small": SMALL})
 
@@ -81,7 +89,7 @@ def test_a_block_divides_the_counters_joules_by_what_was_done():
     calls = []
     rows = bench().run(lambda: calls.append(1), 10.0)
     assert [row["repeat"] for row in rows] == [1, 2]
-    assert len(calls) == 3 + sum(row["calls"] for row in rows)
+    assert len(calls) > sum(row["calls"] for row in rows)
     for row in rows:
         assert row["energy_j"] == pytest.approx(WATTS * row["time_s"], rel=0.1)
         assert row["low_j"] < row["energy_j"] < row["high_j"]
@@ -90,16 +98,45 @@ def test_a_block_divides_the_counters_joules_by_what_was_done():
         assert row["time_s"] >= 1.0
 
 
+@pytest.mark.parametrize("warmup_s", [0.0, 0.3, 2.0])
+def test_work_is_done_before_the_first_block_until_the_device_is_warm(warmup_s):
+    """At least once, so that first calls compile and allocate; the clock says how long."""
+    one = bench(warmup_s=warmup_s)
+    calls, begun = [], []
+    one._block = lambda some, units, repeat: begun.append((len(calls), one.clock.now_s)) or study_block(repeat)
+    one.run(lambda: calls.append(one.clock.now_s), 1.0)
+    (before, now_s), *_ = begun
+    assert before >= 1
+    assert now_s - calls[0] >= warmup_s
+
+
+def study_block(repeat):
+    return Repeat(repeat, 4, 1.0, 1.0, 0.9, 1.1, "measured", 4.0)
+
+
+def test_idle_never_waits_for_the_device_and_works_through_the_whole_block():
+    one = bench()
+    one.wait = lambda: pytest.fail("waiting opens the device")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", lambda seconds: setattr(one.clock, "now_s", one.clock.now_s + seconds))
+        rows = one.idle()
+    assert [row["repeat"] for row in rows] == [1, 2]
+    assert all(row["energy_j"] / row["time_s"] == pytest.approx(WATTS, rel=0.1) for row in rows)
+    assert all(row["units"] == pytest.approx(row["calls"] * one.seconds / 20) for row in rows)
+
+
 def test_a_counter_that_does_not_move_is_not_a_measurement():
     assert {row["basis"] for row in bench(watts=0.0).run(lambda: None, 1.0)} == {"modelled"}
 
 
 def test_without_a_gpu_counter_the_bench_refuses():
-    with pytest.raises(RuntimeError, match="no single 'gpu' counter"):
+    with pytest.raises(NoCounterError, match=r"no single 'gpu' counter.*CUDA_VISIBLE_DEVICES"):
         bench(counters=()).run(lambda: None, 1.0)
 
 
-@pytest.mark.parametrize("bad", [{"seconds": 0}, {"seconds": float("nan")}, {"repeats": 0}, {"repeats": True}])
+@pytest.mark.parametrize(
+    "bad", [{"seconds": 0}, {"seconds": float("nan")}, {"repeats": 0}, {"repeats": True}, {"warmup_s": -1}]
+)
 def test_a_bench_needs_time_and_repeats(bad):
     with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         bench(**bad)
@@ -151,28 +188,233 @@ def test_the_figures_hold_every_row_and_the_ratios_of_those_that_belong_together
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(finished, monkeypatch):
     monkeypatch.setattr(Bench, "run", lambda *a: pytest.fail("measured again"))
-    monkeypatch.setattr(study.workloads, "decode_step", lambda *a: pytest.fail("built again"))
+    monkeypatch.setattr(study.workloads, "random_model", lambda *a: pytest.fail("loaded again"))
+    monkeypatch.setattr(study.workloads, "Experts", lambda *a: pytest.fail("loaded again"))
     again, _ = study.run(CONFIG, small_machine())
     pd.testing.assert_frame_equal(finished["summary"], again["summary"])
 
 
-def test_what_does_not_fit_the_memory_is_left_out(finished):
-    rows = study.run(CONFIG, small_machine(50e3))[0]["summary"]  # weights: 78 kB and 7 kB
-    assert len(rows) < len(finished["summary"])
+def test_what_does_not_fit_the_memory_is_left_out_and_the_tables_say_why(finished):
+    tables = study.run(CONFIG, small_machine(50e3))[0]  # weights: 78 kB and 7 kB
+    rows, left_out = tables["summary"], tables["left_out"]
     assert set(rows.loc[rows["section"] == "decode", "what"]) == {"small"}
     assert "training" not in set(rows["section"])
+    large = left_out[(left_out["section"] == "decode") & (left_out["what"] == "large")]
+    assert large["reason"].tolist() == ["needs 0.0 GB of 0.0 GB for weights and caches"]
+    assert (left_out["section"] == "training").sum() == 4
+    assert left_out["reason"].str.len().min() > 10
+    assert left_out.columns.tolist() == ["section", "what", "batch", "context", "layers", "reason"]
 
 
-def test_a_row_that_runs_out_of_memory_is_left_out_and_the_study_goes_on(monkeypatch, tmp_path):
-    def full(*arguments):
-        raise torch.cuda.OutOfMemoryError("no room")
+def test_a_context_that_the_model_does_not_have_is_named(finished):
+    reasons = finished["left_out"].set_index(["section", "what", "context"])["reason"]
+    assert reasons.loc["decode", "large", 4096] == "longer than the model's 128 tokens"
+    assert reasons.loc["prompt", "large", 4096] == "longer than the model's 128 tokens"
+    assert reasons.loc["prompt", "large, mixture of depths", 4096] == "longer than the model's 128 tokens"
+    assert len(reasons) == 3
+
+
+FEW = dataclasses.replace(
+    CONFIG, models=("large", "small"), batches=((1,), (1,)), contexts=(), left_out=(), expert_layers=(), prompts=(32,)
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.cuda.OutOfMemoryError("no room"), "OutOfMemoryError: no room"),
+        (RuntimeError("grouped gemm is not supported\n  at a line"), "RuntimeError: grouped gemm is not supported"),
+        (NotImplementedError("no such kernel"), "NotImplementedError: no such kernel"),
+    ],
+)
+def test_a_row_that_fails_is_left_out_with_its_reason_and_tried_again_by_the_next_run(
+    monkeypatch, tmp_path, error, reason
+):
+    def fail(*arguments):
+        raise error
 
     without_waiting(monkeypatch, tmp_path)
-    monkeypatch.setattr(study.workloads, "prompt", full)
-    few = {"models": ("large",), "batches": ((1,),), "contexts": (), "left_out": (), "expert_layers": ()}
-    rows = study.run(dataclasses.replace(CONFIG, prompts=(32,), **few), small_machine())[0]["summary"]
-    assert "prompt" not in set(rows["section"])
-    assert "training" in set(rows["section"])
+    with monkeypatch.context() as patch:
+        patch.setattr(study.workloads, "prompt", fail)
+        tables, _ = study.run(FEW, quick_machine())
+    assert "prompt" not in set(tables["summary"]["section"])
+    assert "training" in set(tables["summary"]["section"])
+    (row,) = tables["left_out"].to_dict("records")
+    assert (row["section"], row["what"], row["context"], row["reason"]) == ("prompt", "large", 32, reason)
+    measured = []
+    monkeypatch.setattr(
+        Bench, "run", lambda self, work, units, run=Bench.run: measured.append(1) or run(self, work, units)
+    )
+    tables, _ = study.run(FEW, quick_machine())
+    assert "prompt" in set(tables["summary"]["section"])
+    assert len(tables["left_out"]) == 0
+    assert len(measured) == 1, "only the row that failed is measured again"
+
+
+def test_the_reason_is_the_first_error_of_a_chain():
+    """Out of memory inside a recording ends the recording, which then complains as well."""
+
+    def record():
+        try:
+            raise torch.cuda.OutOfMemoryError("no room\nfor 8 GB")
+        finally:
+            raise RuntimeError("the recording failed")
+
+    with pytest.raises(RuntimeError, match="the recording failed") as error:
+        record()
+    assert study.first_cause(error.value) == "OutOfMemoryError: no room"
+    assert study.first_cause(RuntimeError("x" * 999)) == f"RuntimeError: {'x' * 186}"
+
+
+def test_what_a_failed_row_held_is_free_before_the_next_one(monkeypatch, tmp_path):
+    """An error holds the frames that it went through, and those hold tensors."""
+    without_waiting(monkeypatch, tmp_path)
+    held = []
+
+    def fail(self, work, units):
+        weights = torch.zeros(8)
+        held.append(weakref.ref(weights))
+        raise RuntimeError("out of memory")
+
+    section = study.Section(studies.Steps("accelerator", CONFIG), small_machine(), tqdm(disable=True))
+    monkeypatch.setattr(Bench, "run", fail)
+    section.row("matmul", "m", "FLOP", lambda: (int, 1.0, {}))
+    assert len(section.left_out) == 1
+    assert held[0]() is None
+
+
+def test_a_machine_without_a_counter_ends_the_study(monkeypatch, tmp_path):
+    without_waiting(monkeypatch, tmp_path)
+    machine = dataclasses.replace(small_machine(), bench=bench(counters=()))
+    with pytest.raises(NoCounterError):
+        study.run(FEW, machine)
+
+
+def test_when_every_row_fails_the_study_says_so(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise RuntimeError("the device is lost")
+
+    without_waiting(monkeypatch, tmp_path)
+    monkeypatch.setattr(Bench, "run", fail)
+    monkeypatch.setattr(Bench, "idle", fail)
+    with pytest.raises(study.NeedError, match=r"no row could be measured.*the device is lost"):
+        study.run(FEW, quick_machine())
+
+
+def test_layers_are_left_out_while_their_row_is_measured_and_only_then(monkeypatch, tmp_path):
+    without_waiting(monkeypatch, tmp_path)
+    seen = []
+
+    def step(model, batch, context, device):
+        return lambda: seen.append(len(model.blocks))
+
+    monkeypatch.setattr(study.workloads, "decode_step", step)
+    config = dataclasses.replace(FEW, models=("large",), batches=((1,),), left_out=(1, 2), prompts=())
+    study.run(config, quick_machine())
+    assert list(dict.fromkeys(seen)) == [4, 3, 2]
+
+
+def test_rows_with_experts_are_the_mean_of_several_routings(finished):
+    rows = finished["summary"].set_index(["what", "batch"])
+    few = rows.loc["few: experts"]
+    assert (few["draws"] == 8).all()
+    assert few.loc[1, "experts_visited"] == 2, "one token visits top_k, whatever the draw"
+    visited = [
+        len(torch.rand(8, 32, generator=torch.Generator().manual_seed(seed)).topk(4).indices.unique())
+        for seed in range(8)
+    ]
+    assert rows.loc[("many: experts", 8), "experts_visited"] == pytest.approx(sum(visited) / 8)
+    assert rows.loc[("many: experts", 8), "experts_visited"] != int(rows.loc[("many: experts", 8), "experts_visited"])
+    assert rows.loc[("many: dense, total size", 8), "experts_visited"] == 32
+    note = finished["figures"].set_index("name").loc["layer-many-experts-batch-8", "note"]
+    assert f"8 random routings, which visit {sum(visited) / 8:.4g} experts in the mean" in note
+
+
+def test_a_call_of_a_row_with_experts_stands_for_the_tokens_of_all_its_routings(finished):
+    rows = finished["repeats"].query("what == 'many: experts' and batch == 8")
+    assert (rows["units"] == rows["calls"] * 8 * 8).all()
+
+
+class Listed(study.Section):
+    """Rows by name only: nothing is made or measured."""
+
+    def __init__(self, memory_bytes):
+        super().__init__(None, study.Machine(bench(), memory_bytes, "a card", study.MODELS), tqdm(disable=True))
+        self.asked = []
+
+    def row(self, section, what, unit, make, during=None, **keys):
+        self.asked.append({"section": section, "what": what, **keys})
+
+
+def rows_on(memory_gb):
+    section = Listed(memory_gb * 1e9)
+    for part in (study.whole_models, study.experts, study.training):
+        part(section, study.Config())
+    return pd.DataFrame(section.asked), pd.DataFrame(section.left_out)
+
+
+def test_a_card_of_16_gb_has_every_section_on_the_largest_model_that_fits():
+    rows, left_out = rows_on(16)
+    decode = rows[rows["section"] == "decode"]
+    assert list(dict.fromkeys(decode["what"])) == ["Llama-3.2-1B", "SmolLM2-135M"]
+    of_1b = decode[decode["what"] == "Llama-3.2-1B"]
+    assert of_1b[of_1b["context"] == 512]["batch"].unique().tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert of_1b[of_1b["batch"] == 8]["context"].tolist() == [512, 128, 2048, 8192, 32_768]
+    assert of_1b["layers"].dropna().tolist() == [12, 8], "a quarter and a half of 16, as of the 8B model's 32"
+    assert rows[rows["section"] == "idle"]["what"].tolist() == ["Llama-3.2-1B loaded"]
+    assert set(rows[rows["section"] == "prompt"]["what"]) == {"Llama-3.2-1B", "Llama-3.2-1B, mixture of depths"}
+    assert "Qwen3-30B-A3B: experts" in set(rows[rows["section"] == "layer"]["what"])
+    assert "DeepSeek-V3: experts" not in set(rows[rows["section"] == "layer"]["what"])
+    assert rows[rows["section"] == "training"]["what"].tolist() == [
+        "SmolLM2-135M: forward pass",
+        "SmolLM2-135M: training step",
+        "Llama-3.2-1B-49k: forward pass",
+        "SmolLM2-135M with Llama-3.2-1B-49k as teacher: training step",
+    ]
+    assert set(left_out["what"]) == {"Llama-3.1-8B", "DeepSeek-V3"}
+    assert left_out.set_index("what").loc["DeepSeek-V3", "reason"].startswith("needs 30.1 GB of 13.6 GB")
+
+
+def test_a_card_of_80_gb_has_the_rows_of_the_committed_tables(committed):
+    rows, left_out = rows_on(85)
+    assert len(left_out) == 0
+    keys = ["section", "what", "batch", "context", "layers"]
+    known = committed["summary"].loc[~committed["summary"]["section"].isin(["matmul", "copy"]), keys]
+    known = known[known["what"] != "no program"]
+    pd.testing.assert_frame_equal(rows[keys].reset_index(drop=True), known.reset_index(drop=True), check_dtype=False)
+
+
+def test_a_teacher_of_another_vocabulary_takes_the_students_and_can_be_compared_token_by_token():
+    machine = study.Machine(bench(), 16e9, "a card", study.MODELS)
+    pair = study.pair_that_fits(machine, study.Config())
+    assert pair.teacher_config.vocab_size == pair.student_config.vocab_size == 49_152
+    assert dataclasses.replace(pair.teacher_config, vocab_size=128_256) == study.MODELS["Llama-3.2-1B"]
+    assert pair.all_bytes <= study.ROOM * 16e9
+    large = study.pair_that_fits(dataclasses.replace(machine, memory_bytes=85e9), study.Config())
+    assert (large.student, large.teacher) == ("Llama-3.2-1B", "Llama-3.1-8B")
+    assert large.teacher_config == study.MODELS["Llama-3.1-8B"]
+
+
+def test_a_remark_follows_from_what_the_row_says():
+    """Rows of older tables do not say who launched their kernels, and keep the remarks that describe them."""
+
+    def note(section, what, name, **keys):
+        return values(line(section, what, 100.0, **keys)).loc[name, "note"]
+
+    idle = {"unit": "s", "time_s": 1.0}
+    assert "a program had opened the card" in note("idle", "no program", "idle-no-program", **idle)
+    assert "opened" not in note("idle", "no program", "idle-no-program", launched="nothing", **idle)
+    assert "minus zero" in note("matmul", "zeros", "matmul-zeros", unit="FLOP")
+    assert "minus zero" not in note("matmul", "zeros", "matmul-zeros", unit="FLOP", launched="host")
+    prompt = ("prompt", "Llama-3.1-8B", "prompt-llama-3p1-8b-batch-1-context-128")
+    assert "from the host" in note(*prompt, batch=1, context=128)
+    assert "from the host" in note(*prompt, batch=1, context=128, launched="host")
+    assert "from the host" not in note(*prompt, batch=1, context=128, launched="graph")
+    layer = ("layer", "few: experts", "layer-few-experts-batch-4")
+    assert "no kernel for all" in note(*layer, batch=4, experts_visited=3.5, draws=8, launched="graph", products="loop")
+    assert "random routings" not in note(*layer, batch=4, experts_visited=3.5)
+    taught = ("training", "a with b-49k as teacher: training step", "training-a-with-b-49k-as-teacher-training-step")
+    assert "vocabulary of 49 thousand tokens" in note(*taught, launched="host")
 
 
 def line(section, what, joules, **keys):

@@ -1,12 +1,16 @@
 """The workloads are what they say, on the CPU and at small sizes: against loops and against torch's own layers."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from greenlab.accelerator import Bench, workloads
 from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
 from greenlab.core.model.gpt import GPTConfig
+from greenlab.mixture_of_depths import MoDBlock
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(vocab_size=50, context_length=64, n_layers=4, d_model=32, n_heads=4, n_kv_heads=2, d_ff=48)
@@ -54,21 +58,28 @@ def test_a_prompt_gives_the_logits_of_its_last_token(model):
     assert workloads.prompt(model, 24, CPU)().shape == (1, 1, 50)
 
 
-def test_experts_equal_a_loop_over_tokens():
+@pytest.mark.parametrize("grouped", [True, False])
+def test_experts_equal_a_loop_over_tokens(grouped):
+    """Both ways to multiply; the last of the draws is what a call gives back."""
     torch.manual_seed(0)
     experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
     experts.gate, experts.up, experts.down = (w.float() * 20 for w in (experts.gate, experts.up, experts.down))
     experts._tokens = lambda n: tokens
-    tokens = torch.randn(9, 16)
-    work, n_visited = experts.routed(9, seed=3)
-    choice = torch.rand(9, 6, generator=torch.Generator().manual_seed(3)).topk(2).indices
-    expected = torch.zeros(9, 16)
-    for token, visited in enumerate(choice.tolist()):
+    experts.grouped = grouped
+    tokens = torch.randn(3, 16)
+    work, n_visited = experts.routed(3, seeds=(5, 6, 3))
+    choices = [
+        torch.rand(3, 6, generator=torch.Generator().manual_seed(seed)).topk(2).indices.tolist() for seed in (5, 6, 3)
+    ]
+    expected = torch.zeros(3, 16)
+    for token, visited in enumerate(choices[-1]):
         for e in visited:
             hidden = F.silu(experts.gate[e] @ tokens[token]) * (experts.up[e] @ tokens[token])
             expected[token] += experts.down[e] @ hidden
     torch.testing.assert_close(work(), expected, rtol=1e-4, atol=1e-4)
-    assert n_visited == len(choice.unique())
+    sets = [len({e for visited in choice for e in visited}) for choice in choices]
+    assert len(set(sets)) > 1, "the draws differ, else their mean says nothing"
+    assert n_visited == pytest.approx(sum(sets) / 3)
 
 
 def test_a_dense_layer_is_its_experts_side_by_side():
@@ -93,7 +104,7 @@ def test_layers_left_out_come_back(model):
 def test_skipped_tokens_pass_and_entering_ones_keep_their_positions():
     torch.manual_seed(0)
     model = workloads.random_model(SMALL, CPU).float()
-    with workloads.skipping(model, 0.25, 2):
+    with workloads.skipping(model, partial(MoDBlock, d_model=32, capacity=0.25), 2):
         kinds = [type(block).__name__ for block in model.blocks]
         block = model.blocks[1].float()
         seen = {}
@@ -101,7 +112,7 @@ def test_skipped_tokens_pass_and_entering_ones_keep_their_positions():
         x = torch.randn(1, 16, 32)
         rotation = _rotation_of(model, 16)
         out = block(x, rotation)
-    assert kinds == ["Block", "SkippingBlock", "Block", "SkippingBlock"]
+    assert kinds == ["Block", "MoDBlock", "Block", "MoDBlock"]
     assert [type(block).__name__ for block in model.blocks] == ["Block"] * 4
     chosen = block.router(x).squeeze(-1).topk(4, dim=1).indices[0].sort().values
     changed = (out != x).any(-1)[0].nonzero().flatten()
@@ -146,6 +157,97 @@ def test_a_training_step_changes_the_student_and_not_the_teacher(with_teacher):
 def test_what_is_no_bench_and_no_layer_is_named(build, message):
     with pytest.raises((ValueError, TypeError), match=message):
         build()
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_recorded_work_never_asks_the_device_for_a_value(model, monkeypatch, grouped):
+    """A CUDA graph cannot hold an operation whose result the host needs, nor one whose shape depends on values."""
+    kept = []
+    monkeypatch.setattr(workloads, "recorded", lambda work, device: kept.append(work) or work)
+    monkeypatch.setattr(workloads, "has_grouped_kernel", lambda device: grouped)
+    workloads.decode_step(model, 2, 20, CPU)
+    workloads.prompt(model, 24, CPU)
+    experts = workloads.Experts(ExpertLayer(16, 24, 6, 2), CPU)
+    experts.routed(5, seeds=(1, 2))
+    experts.dense(5, 6)
+    operations = [_operations(work) for work in kept]
+    with workloads.skipping(model, partial(MoDBlock, d_model=32, capacity=0.25), 2):
+        workloads.prompt(model, 32, CPU)
+        operations.append(_operations(kept[-1]))
+    assert len(kept) == len(operations) == 5, "each of them is recorded"
+    assert min(len(names) for names in operations) > 3
+    assert not set.union(*operations) & WAITING
+
+
+def _operations(work):
+    with Operations() as seen:
+        work()
+    return seen.names
+
+
+WAITING = {
+    "_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "_unique", "_unique2", "unique_dim",
+    "is_nonzero", "equal", "repeat_interleave", "bincount", "histc",
+}  # fmt: skip
+
+
+class Operations(TorchDispatchMode):
+    """Writes down the names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    @property
+    def names(self):
+        return set(self.calls)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.calls.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_list_of_waiting_operations_finds_one():
+    with Operations() as seen:
+        torch.tensor([1, 0, 1]).nonzero()
+        float(torch.ones(1).sum())
+    assert seen.names & WAITING == {"nonzero", "_local_scalar_dense"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("counts", [[3, 0, 5, 1], [0, 0, 0, 9], [9, 0, 0, 0], [1, 1, 1, 6]])
+def test_a_loop_over_the_groups_equals_torchs_own_grouped_product(counts, dtype):
+    torch.manual_seed(0)
+    rows, weights = torch.randn(9, 16, dtype=dtype), torch.randn(4, 24, 16, dtype=dtype)
+    ends = torch.tensor(counts).cumsum(0)
+    looped = workloads.looped_product(rows, weights, ends.tolist())
+    torch.testing.assert_close(looped, workloads.grouped_product(rows, weights, ends.to(torch.int32)))
+    own = torch.nn.functional.grouped_mm(rows, weights.transpose(1, 2), offs=ends.to(torch.int32))
+    torch.testing.assert_close(looped, own)
+
+
+def test_the_loop_multiplies_no_group_without_rows():
+    """An expert that nobody visits has its weights left in memory, which is where the energy goes."""
+    rows, weights = torch.randn(4, 16), torch.randn(6, 24, 16)
+    with Operations() as seen:
+        workloads.looped_product(rows, weights, [0, 3, 3, 3, 4, 4])
+    assert seen.calls.count("mm") == 2
+
+
+def test_no_zero_has_a_sign():
+    """Minus zero differs from zero in one bit, which would switch."""
+    work, _ = workloads.copy(4096, CPU, zeros=True)
+    copied = work()
+    assert not copied.any()
+    assert not copied.signbit().any()
+    with pytest.MonkeyPatch.context() as patch:
+        given = []
+        patch.setattr(torch, "matmul", lambda a, b, out: given.extend([a, b]))
+        workloads.matmul(32, CPU, zeros=True)[0]()
+        workloads.matmul(32, CPU)[0]()
+    assert [bool(part.any()) for part in given] == [False, False, True, True]
+    assert not any(part.signbit().any() for part in given[:2])
+    assert {part.dtype for part in given} == {torch.bfloat16}
 
 
 def test_zeros_are_zeros_and_units_are_flops_and_bytes():

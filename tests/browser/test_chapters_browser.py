@@ -161,6 +161,53 @@ def test_ternary_runs_and_its_widgets_answer(chapter):
     page.wait_for_change(twin, before)
 
 
+@chapters("03_mixture_of_experts")
+def test_mixture_of_experts_runs_and_its_widgets_answer(chapter):
+    """Move the crowd, type a text: lines, colours and sentences follow; the twin's menu works without a kernel."""
+    name = "03_mixture_of_experts.ipynb"
+    page = chapter
+    for text in (
+        "see.layer_picture(",
+        "see.saving_chart(",
+        "see.own_chart(",
+        "see.published_chart(",
+        "see.guess_chart(",
+    ):
+        page.chart(cell_with(name, text))
+        keep_picture(page, cell_with(name, text), f"chapter_3_{text.split('.')[1].split('(')[0]}.png")
+    crowd = cell_with(name, "see.crowd_widget(")
+    before, message = page.fingerprint(crowd), page.cell(crowd).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(crowd, "ArrowRight", number=0)
+    page.wait_for_change(crowd, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert re.search(r"MEASURED: the experts take [\d.]+ mJ a token", message.inner_text())
+    assert "29 of 128 experts were visited" in message.inner_text()
+    keep_picture(page, crowd, "chapter_3.png")
+    router = cell_with(name, "see.route_widget(")
+    before, message = page.fingerprint(router), page.cell(router).get_by_role("status")
+    box = page.cell(router).locator("input[type=text]").first
+    box.fill("return self.name(return self)")
+    box.press("Enter")
+    page.wait_for_change(router, before, timeout_s=30)
+    assert re.search(r"\d+ tokens, 8 experts, 2 for each token", message.inner_text())
+    before = page.fingerprint(router)
+    page.press_slider(router, "ArrowRight", number=0)  # the next layer
+    page.wait_for_change(router, before, timeout_s=30)
+    keep_picture(page, router, "chapter_3_route.png")
+    twin = cell_with(name, "see.crowd_twin(")
+    before = page.fingerprint(twin)
+    page.cell(twin).locator(".vega-bind select").select_option("Mixtral-8x7B")
+    page.wait_for_change(twin, before)
+    keep_picture(page, twin, "chapter_3_twin.png")
+    for text in ("see.use_chart(use", "see.use_chart(kinds"):
+        cell = cell_with(name, text)
+        before = page.fingerprint(cell)
+        page.press_vega_slider(cell, "PageUp")
+        page.wait_for_change(cell, before)
+        keep_picture(page, cell, f"chapter_3_{text.split('(')[1]}.png")
+
+
 @chapters("02_hardware")
 def test_hardware_runs_and_its_widgets_answer(chapter):
     """Move the batch, step the matrix unit: point, cells and sentences follow; the twins move without a kernel."""

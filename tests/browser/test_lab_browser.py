@@ -208,12 +208,40 @@ def test_keys_belong_to_the_control_that_has_the_focus(lab_page, lab_server):
     lab_page.cell(3).get_by_role("button", name="Commit").focus()
     keyboard.press("Enter")
     lab_page.cell(3).get_by_role("status").get_by_text("Kept: 0 layers").wait_for(timeout=10_000)
-    lab_page.cell(1).locator("select").focus()  # Commit closes its own controls, and they give up the focus
+    lab_page.page.wait_for_function("() => document.activeElement.getAttribute('role') === 'status'", timeout=10_000)
     keyboard.press("Escape")
     keyboard.press("b")
     lab_page.page.wait_for_function(
         "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length === 5", timeout=5_000
     )
+
+
+def test_the_answer_to_commit_gets_the_focus_that_commit_gives_up(lab_page, lab_server):
+    """Commit switches itself off: the keyboard goes on from what is said. A reader who has moved on is left alone."""
+    questions = [PREDICT.replace("browser-test", f"browser-test-focus-{n}") for n in (1, 2)]
+    lab_page.open_notebook(write(lab_server, "focus.ipynb", SETUP, *questions, CONTROLS))
+    assert lab_page.run_all() == []
+    keyboard = lab_page.page.keyboard
+    for cell in (1, 2):
+        button = lab_page.cell(cell).get_by_role("button", name="Commit")
+        button.focus()
+        keyboard.press("Enter")
+        lab_page.cell(cell).get_by_role("status").get_by_text("Kept: 5 layers").wait_for(timeout=10_000)
+        lab_page.page.wait_for_function(
+            "cell => cell.contains(document.activeElement) && document.activeElement.innerText.startsWith('Kept')",
+            arg=lab_page.cell(cell).element_handle(),
+            timeout=10_000,
+        )
+        assert button.is_disabled()
+    keyboard.press("Tab")
+    lab_page.page.wait_for_function("() => document.activeElement.getAttribute('role') !== 'status'", timeout=5_000)
+    select = lab_page.cell(3).locator("select")
+    select.focus()
+    lab_page.press_slider(3, "ArrowRight")
+    select.focus()
+    lab_page.page.evaluate("() => document.querySelector('.jp-Notebook [role=status]').append(' ')")
+    lab_page.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert select.evaluate("e => document.activeElement === e")
 
 
 def test_sliders_have_names_and_speak_what_they_show(lab_page, lab_server):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from greenlab.core import assets
+from greenlab.core import assets, studies
+from greenlab.core.facts import value
 from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
 from greenlab.hardware import view as see
 from greenlab.hardware.own_machine import Prediction
@@ -40,6 +41,29 @@ def test_every_chart_is_a_valid_specification_with_words(core):
         spec = chart.to_dict()
         assert spec["description"]
         assert spec["title"]
+
+
+def test_the_spread_of_zeros_is_that_of_the_repeats_and_holds_the_share():
+    """The figures' notes give the same ends for joules: least over greatest, and greatest over least."""
+    table = see.zeros_table().set_index("label")
+    assert (table["low"] <= table["share"]).all()
+    assert (table["share"] <= table["high"]).all()
+    zeros = table.drop(index="random numbers")
+    assert ((zeros["high"] - zeros["low"]) > 0.5).all()
+    assert (zeros["high"] < 100).all()
+    notes = studies.load("accelerator", "figures")["figures"].set_index("name")["note"]
+    for work in ("product", "copy"):
+        low, high = table.loc[f"zeros in a {work}: joules", ["low", "high"]]
+        name = {"product": "matmul", "copy": "copy"}[work]
+        assert notes[f"{name}-zeros-over-random"].endswith(f"the repeats allow {low:.4g} to {high:.4g}")
+
+
+def test_a_server_gets_cheaper_with_every_doubling_and_the_blogs_rounded_figure_is_one_of_its_points():
+    """The leaderboard's data has four digits where the article has two."""
+    table = see.served_table().set_index("batch")["j_per_token"]
+    assert table.index.tolist() == [8, 16, 32, 64, 128, 256]
+    assert table.is_monotonic_decreasing
+    assert round(table[64], 2) == value("energy-h100-llama3-8b")
 
 
 def test_energy_lines_end_where_memory_is_full_and_never_rise():

@@ -2,8 +2,8 @@
 
 ``make study NAME=accelerator`` runs it (restartable, about ten minutes) on a machine with one NVIDIA GPU and its
 driver's energy counter, and writes data/studies/accelerator; `load` reads the committed tables. What does not fit the
-GPU's memory is left out, so a card of 16 GB gives fewer rows of the same tables. Joules are the GPU's own: the host is
-not in them.
+GPU's memory is left out, so a card of 16 GB gives fewer rows of the same tables; the table ``left_out`` says what and
+why. A row that failed is tried again when the study is run again. Joules are the GPU's own: the host is not in them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,30 @@ import torch
 from tqdm.auto import tqdm
 
 from greenlab.accelerator import workloads
-from greenlab.accelerator.bench import Bench
-from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, cache_bytes, weight_bytes
+from greenlab.accelerator.bench import Bench, NoCounterError
+from greenlab.accelerator.card import read_card
+from greenlab.accelerator.shapes import EXPERT_LAYERS, MODELS, ExpertLayer, cache_bytes, weight_bytes
 from greenlab.accelerator.study.tables import figures, summary
 from greenlab.core import studies
 from greenlab.core.model.gpt import GPT, GPTConfig
+from greenlab.mixture_of_depths import MoDBlock
 
 CHAPTER = "accelerator"
 ROOM = 0.85  # of the memory: the rest is for activations, workspaces and the allocator
+EXPERT_DRAWS = 8  # random routings behind each row with experts: four tokens visit 4 to 8 of Mixtral's experts
+LEFT_OUT = ["section", "what", "batch", "context", "layers", "reason"]  # columns of the table
+NEED = (
+    "the study needs one NVIDIA GPU of Ampere or later (it computes in bfloat16) with its driver, and the extra "
+    "[nvidia]: pip install -e '.[nvidia]'"
+)
+
+
+class NeedError(RuntimeError):
+    """This machine cannot run the study; the text says what is needed."""
+
+
+class RowError(RuntimeError):
+    """One row could not be measured; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -74,53 +90,84 @@ class Machine:
     name: str
     shapes: dict[str, GPTConfig]
 
-    def has_room(self, n_bytes: float) -> bool:
-        """Whether ``n_bytes`` of weights and caches fit."""
-        return n_bytes <= ROOM * self.memory_bytes
+    def refusal(self, n_bytes: float) -> str:
+        """Why ``n_bytes`` of weights and caches do not fit; empty if they do."""
+        if n_bytes <= ROOM * self.memory_bytes:
+            return ""
+        return f"needs {n_bytes / 1e9:.1f} GB of {ROOM * self.memory_bytes / 1e9:.1f} GB for weights and caches"
 
 
 Row = dict[str, Any]
+Made = tuple[workloads.Work | None, float, Row]  # work (None: idle), its units a call, further columns
+During = Callable[[], AbstractContextManager[None]]
 
 
 class Section:
-    """Names and runs the rows of the study; a row that was measured before comes from disk."""
+    """Names and runs the rows of the study; a row that was measured before comes from disk.
+
+    ``rows`` holds the blocks, ``left_out`` what was not measured, and why.
+    """
 
     def __init__(self, steps: studies.Steps, machine: Machine, bar: Any) -> None:
         self.steps, self.machine, self.bar = steps, machine, bar
         self.rows: list[Row] = []
+        self.left_out: list[Row] = []
 
-    def row(self, section: str, what: str, unit: str, make: Callable[[], tuple[Any, ...]], **keys: Any) -> None:
-        """Measure one row unless it is on disk.
+    def row(
+        self, section: str, what: str, unit: str, make: Callable[[], Made], during: During = nullcontext, **keys: Any
+    ) -> None:
+        """Measure one row unless it is on disk. A row that fails is left out, and tried again by the next run.
 
         Args:
             section: the kind of row, such as "decode".
             what: the model, the layer or the operation.
             unit: what joules are divided by: "token", "FLOP", "byte" or "s".
-            make: gives the work, its units a call, and further columns if there are any; it runs only when the row is
-                measured.
+            make: gives the work, its units a call, and further columns; it runs only when the row is measured.
+            during: opens what has to stay open while the row is made and measured.
             **keys: further columns, such as batch and context.
         """
         name = "-".join([section, what, *(f"{key}{value}" for key, value in keys.items())])
         name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
-        found = self.steps.run(name, partial(self._measure, make))
-        head = {"section": section, "what": what, "unit": unit, **keys}
-        self.rows += [head | (found["extra"] or {}) | row for row in found["repeats"]]
+        try:
+            found = self.steps.run(name, partial(self._measure, make, during))
+        except RowError as error:
+            self.leave_out(section, what, str(error), **keys)
+        else:
+            head = {"section": section, "what": what, "unit": unit, **keys}
+            self.rows += [head | found["extra"] | row for row in found["repeats"]]
         self.bar.update()
 
-    def _measure(self, make: Callable[[], tuple[Any, ...]]) -> dict[str, Any]:
-        extra, bench = None, self.machine.bench
-        made: tuple[Any, ...] | None = None
+    def leave_out(self, section: str, what: str, reason: str, **keys: Any) -> None:
+        """Note a row that is not measured."""
+        self.left_out.append({"section": section, "what": what, "reason": reason, **keys})
+        self.bar.set_postfix_str(f"{len(self.left_out)} left out")
+
+    def _measure(self, make: Callable[[], Made], during: During) -> dict[str, Any]:
+        """Make the work and measure it; whatever torch raises ends this row only, and nothing of it is kept."""
+        bench, repeats, extra, reason = self.machine.bench, list[Row](), Row(), ""
+        made: Made | None = None
         try:
-            made = make()
-            work, units = made[:2]
-            extra = made[2] if len(made) > 2 else None
-            repeats = bench.idle() if work is None else bench.run(work, units)
-        except torch.cuda.OutOfMemoryError:  # a row that does not fit after all is left out, and says so
-            repeats, extra = [], {"left_out": "out of memory"}
+            with during():
+                made = make()
+                extra = made[2]
+                repeats = bench.idle() if made[0] is None else bench.run(made[0], made[1])
+        except NoCounterError:  # no row can be measured then
+            raise
+        except RuntimeError as error:  # out of memory is one of them
+            reason = first_cause(error)
         finally:
-            work = made = None
+            made = None
             free()
+        if reason:
+            raise RowError(reason)
         return {"repeats": repeats, "extra": extra}
+
+
+def first_cause(error: BaseException) -> str:
+    """The first line of the first error of a chain: one inside a recording is followed by that of the recording."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def free() -> None:
@@ -133,22 +180,47 @@ def free() -> None:
 def run(config: Config, machine: Machine) -> tuple[dict[str, pd.DataFrame], studies.Steps]:
     """Measure what is not measured yet; return the tables and the steps.
 
-    Tables: ``repeats`` (every block), ``summary`` (a line a row of the study), ``steps`` and ``figures``.
+    Tables: ``repeats`` (every block), ``summary`` (a line a row of the study), ``left_out`` (what was not measured,
+    and why), ``steps`` and ``figures``.
+
+    Raises:
+        NeedError: if CUDA cannot be used, or no row could be measured.
     """
-    torch.manual_seed(config.seed)
     steps = studies.Steps(CHAPTER, config, on=machine.name)
     section = Section(steps, machine, tqdm(desc="rows", unit="row"))
-    for part in (idle, arithmetic, whole_models, experts, training):
+    idle(section, config)
+    require_cuda(machine.bench.device)
+    torch.manual_seed(config.seed)
+    for part in (arithmetic, whole_models, experts, training):
         part(section, config)
     section.bar.close()
+    left_out = pd.DataFrame(section.left_out, columns=LEFT_OUT)
+    if not section.rows:
+        raise NeedError(f"no row could be measured; the first says: {left_out['reason'].iloc[0]}")
     repeats = pd.DataFrame(section.rows)
-    tables = {"repeats": repeats, "summary": summary(repeats)}
+    tables = {"repeats": repeats, "summary": summary(repeats), "left_out": left_out}
     return tables | {"figures": figures(tables["summary"], machine.name), "steps": steps.receipts()}, steps
 
 
+def require_cuda(device: torch.device) -> None:
+    """Open the device; asked for after the first row only, as an open GPU draws more at rest.
+
+    Raises:
+        NeedError: if it is a GPU and torch cannot use it.
+    """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise NeedError(f"{NEED}. The driver answers, but torch {torch.__version__} cannot use the GPU")
+
+
 def idle(section: Section, config: Config) -> None:
-    """Watts of the device that does nothing: before any program uses it. Runs first."""
-    section.row("idle", "no program", "s", lambda: (None, 0.0))
+    """Watts of the device that does nothing: before any program opens it. Runs first, without CUDA."""
+    section.row("idle", "no program", "s", partial(settled, config.settle_s))
+
+
+def settled(settle_s: float) -> Made:
+    """Wait until the device's clocks have come down, and give no work: an idle row."""
+    time.sleep(settle_s)
+    return None, 0.0, {"launched": "nothing"}
 
 
 def arithmetic(section: Section, config: Config) -> None:
@@ -156,36 +228,48 @@ def arithmetic(section: Section, config: Config) -> None:
     device = section.machine.bench.device
     for zeros in (False, True):
         kind = "zeros" if zeros else "random numbers"
-        make = partial(workloads.matmul, config.matmul_size, device, zeros=zeros)
-        section.row("matmul", kind, "FLOP", make)
-        section.row("copy", kind, "byte", partial(workloads.copy, config.copy_bytes, device, zeros=zeros))
+        product = partial(workloads.matmul, config.matmul_size, device, zeros=zeros)
+        section.row("matmul", kind, "FLOP", partial(from_host, product))
+        copying = partial(workloads.copy, config.copy_bytes, device, zeros=zeros)
+        section.row("copy", kind, "byte", partial(from_host, copying))
+
+
+def from_host(make: Callable[[], tuple[workloads.Work, float]]) -> Made:
+    """Work whose kernels the host launches one by one: they are long enough to keep the device busy."""
+    return *make(), {"launched": "host"}
 
 
 def whole_models(section: Section, config: Config) -> None:
     """Decoding by batch and context, prompts by length, layers left out and depths mixed."""
-    for number, name in enumerate(config.models):
-        model_config = section.machine.shapes[name]
-        if not section.machine.has_room(weight_bytes(model_config) + cache_bytes(model_config, 1, config.context)):
+    machine, is_first = section.machine, True
+    for name, batches in zip(config.models, config.batches, strict=True):
+        model_config = machine.shapes[name]
+        if refusal := machine.refusal(weight_bytes(model_config) + cache_bytes(model_config, 1, config.context)):
+            section.leave_out("decode", name, refusal)
             continue
-        holder = Holder(model_config, section.machine.bench.device)
-        if number == 0:
-            section.row("idle", f"{name} loaded", "s", partial(loaded, holder, config.settle_s))
-        for batch in config.batches[number]:
+        holder = Holder(model_config, machine.bench.device)
+        if is_first:
+            section.row("idle", f"{name} loaded", "s", partial(loaded, holder, machine.bench, config.settle_s))
+            batches = tuple(sorted({*batches, *config.batches[0]}))  # the largest model that fits has every batch
+        for batch in batches:
             decode_row(section, holder, name, batch, config.context)
-        if number == 0:
+        if is_first:
             of_the_first_model(section, holder, name, config)
+        is_first = False
         holder.drop()
 
 
 def of_the_first_model(section: Section, holder: Holder, name: str, config: Config) -> None:
     """Everything beside the batches, on the largest model of the list that fits."""
-    n_layers = section.machine.shapes[name].n_layers
+    n_layers, most_layers = holder.config.n_layers, section.machine.shapes[config.models[0]].n_layers
     for context in config.contexts:
         decode_row(section, holder, name, config.contexts_batch, context)
-    for n_left_out in config.left_out:
-        changed = partial(workloads.without_layers, n_left_out=n_left_out)
-        decode_row(section, holder, name, 1, config.context, changed, layers=n_layers - n_left_out)
-    skip = partial(workloads.skipping, share=config.skipping_share, every=config.skipping_every)
+    for n_left_out in (n * n_layers // most_layers for n in config.left_out):  # the same share of a smaller model
+        if n_left_out:
+            changed = partial(workloads.without_layers, n_left_out=n_left_out)
+            decode_row(section, holder, name, 1, config.context, changed, layers=n_layers - n_left_out)
+    wrap = partial(MoDBlock, d_model=holder.config.d_model, capacity=config.skipping_share)
+    skip = partial(workloads.skipping, wrap=wrap, every=config.skipping_every)
     for n_tokens in config.prompts:
         prompt_row(section, holder, name, n_tokens)
         if n_tokens * config.skipping_share >= 64:  # fewer selected tokens are the small kernels' own story
@@ -211,14 +295,19 @@ class Holder:
         free()
 
 
-def loaded(holder: Holder, settle_s: float) -> tuple[None, float]:
-    """Load the model, wait until the device's clocks have come down, and give no work: an idle row."""
+def loaded(holder: Holder, bench: Bench, settle_s: float) -> Made:
+    """Load the model and wait until the device's clocks have come down: an idle row."""
     holder.model()
-    time.sleep(settle_s)
-    return None, 0.0
+    bench.wait()
+    return settled(settle_s)
 
 
 Changed = Callable[[GPT], AbstractContextManager[None]]
+
+
+def changing(holder: Holder, changed: Changed | None) -> During:
+    """Change the holder's model while a row is made and measured; a row that is on disk loads no model."""
+    return nullcontext if changed is None else lambda: changed(holder.model())
 
 
 def decode_row(
@@ -231,29 +320,33 @@ def decode_row(
     **keys: Any,
 ) -> None:
     """One row of decoding: joules a token of every sequence in the batch."""
-    config = holder.config
+    config, keys = holder.config, {"batch": batch, "context": context, **keys}
+    refusal = section.machine.refusal(weight_bytes(config) + cache_bytes(config, batch, context))
     if context > config.context_length:
-        return
-    if not section.machine.has_room(weight_bytes(config) + cache_bytes(config, batch, context)):
+        refusal = f"longer than the model's {config.context_length} tokens"
+    if refusal:
+        section.leave_out("decode", name, refusal, **keys)
         return
 
-    def make() -> tuple[Any, float]:
-        return workloads.decode_step(holder.model(), batch, context, holder.device), float(batch)
+    def make() -> Made:
+        step = workloads.decode_step(holder.model(), batch, context, holder.device)
+        return step, float(batch), {"launched": workloads.launched_by(holder.device)}
 
-    with changed(holder.model()) if changed else nullcontext():
-        section.row("decode", name, "token", make, batch=batch, context=context, **keys)
+    section.row("decode", name, "token", make, changing(holder, changed), **keys)
 
 
 def prompt_row(section: Section, holder: Holder, name: str, n_tokens: int, changed: Changed | None = None) -> None:
     """One row of reading a prompt: joules a token read."""
+    keys: Row = {"batch": 1, "context": n_tokens}
     if n_tokens > holder.config.context_length:
+        section.leave_out("prompt", name, f"longer than the model's {holder.config.context_length} tokens", **keys)
         return
 
-    def make() -> tuple[Any, float]:
-        return workloads.prompt(holder.model(), n_tokens, holder.device), float(n_tokens)
+    def make() -> Made:
+        read = workloads.prompt(holder.model(), n_tokens, holder.device)
+        return read, float(n_tokens), {"launched": workloads.launched_by(holder.device)}
 
-    with changed(holder.model()) if changed else nullcontext():
-        section.row("prompt", name, "token", make, batch=1, context=n_tokens)
+    section.row("prompt", name, "token", make, changing(holder, changed), **keys)
 
 
 def experts(section: Section, config: Config) -> None:
@@ -262,7 +355,8 @@ def experts(section: Section, config: Config) -> None:
     usual_s, bench.seconds = bench.seconds, min(bench.seconds, config.expert_block_s)
     for name in config.expert_layers:
         layer = EXPERT_LAYERS[name]
-        if not section.machine.has_room(layer.weight_bytes * 4 / 3):  # the dense layer copies a third of it
+        if refusal := section.machine.refusal(layer.weight_bytes * 4 / 3):  # the dense layer copies a third of it
+            section.leave_out("layer", name, refusal)
             continue
         held: list[workloads.Experts] = []
         for n_tokens in config.expert_tokens:
@@ -275,71 +369,108 @@ def experts(section: Section, config: Config) -> None:
 
 
 def expert_work(
-    held: list[workloads.Experts], layer: Any, kind: str, n_tokens: int, device: torch.device, seed: int
-) -> tuple[Any, float, dict[str, Any]]:
+    held: list[workloads.Experts], layer: ExpertLayer, kind: str, n_tokens: int, device: torch.device, seed: int
+) -> Made:
     """The work of one row of a layer, its tokens, and how many experts were visited; weights are made once."""
     if not held:
         held.append(workloads.Experts(layer, device))
+    extra: Row = {"launched": workloads.launched_by(device)}
     if kind == "experts":
-        work, n_visited = held[0].routed(n_tokens, seed)
-        return work, float(n_tokens), {"experts_visited": n_visited}
+        work, n_visited = held[0].routed(n_tokens, range(seed, seed + EXPERT_DRAWS))
+        extra |= {"products": "grouped" if held[0].grouped else "loop", "draws": EXPERT_DRAWS}
+        return work, float(EXPERT_DRAWS * n_tokens), extra | {"experts_visited": n_visited}
     n_experts = layer.n_experts if kind == "dense, total size" else layer.top_k
-    return held[0].dense(n_tokens, n_experts), float(n_tokens), {"experts_visited": n_experts}
+    return held[0].dense(n_tokens, n_experts), float(n_tokens), extra | {"experts_visited": n_experts}
+
+
+class Pair:
+    """A student and its teacher, and the memory that training takes.
+
+    A teacher of another vocabulary is given the student's, as their answers are compared token by token; its name says
+    so: "Llama-3.2-1B-49k" has a vocabulary of 49 thousand tokens.
+    """
+
+    def __init__(self, shapes: dict[str, GPTConfig], student: str, teacher: str, n_tokens: int) -> None:
+        self.student, self.teacher = student, teacher
+        self.student_config, self.teacher_config = shapes[student], shapes[teacher]
+        vocab_size = self.student_config.vocab_size
+        if self.teacher_config.vocab_size != vocab_size:
+            self.teacher_config = replace(self.teacher_config, vocab_size=vocab_size)
+            self.teacher = f"{teacher}-{vocab_size // 1000}k"
+        logits = n_tokens * vocab_size * 4 * 5  # float32: student's, teacher's, their logarithms, a gradient
+        self.student_bytes = weight_bytes(self.student_config) * 4 + logits  # weights, gradients, two moments
+        self.all_bytes = self.student_bytes + weight_bytes(self.teacher_config)
+
+
+def pair_that_fits(machine: Machine, config: Config) -> Pair:
+    """The student with the largest model as its teacher; on a smaller card the smallest one, taught by the student."""
+    names = [(config.student, config.models[0]), (config.models[-1], config.student)]
+    n_tokens = config.training_batch * config.training_tokens
+    pairs = [Pair(machine.shapes, *pair, n_tokens) for pair in names if pair[0] != pair[1]]
+    return next((pair for pair in pairs if not machine.refusal(pair.all_bytes)), pairs[-1])
 
 
 def training(section: Section, config: Config) -> None:
     """A student alone and with its teacher: forward passes and training steps, joules a token."""
-    machine, teacher_name = section.machine, config.models[0]
-    device, tokens = machine.bench.device, config.training_batch * config.training_tokens
-    student_config, teacher_config = machine.shapes[config.student], machine.shapes[teacher_name]
-    logits = tokens * student_config.vocab_size * 4 * 5  # float32: student's, teacher's, their logarithms, a gradient
-    student_bytes = weight_bytes(student_config) * 4 + logits  # weights, gradients, two moments
-    student, teacher = Holder(student_config, device), Holder(teacher_config, device)
-    keys = {"batch": config.training_batch, "context": config.training_tokens}
+    device, tokens = section.machine.bench.device, config.training_batch * config.training_tokens
+    pair = pair_that_fits(section.machine, config)
+    student, teacher = Holder(pair.student_config, device), Holder(pair.teacher_config, device)
+    keys: Row = {"batch": config.training_batch, "context": config.training_tokens}
 
     def ids() -> torch.Tensor:
-        return torch.randint(student_config.vocab_size, (config.training_batch, config.training_tokens), device=device)
+        size = (config.training_batch, config.training_tokens)
+        return torch.randint(pair.student_config.vocab_size, size, device=device)
 
-    def step(with_teacher: bool) -> tuple[Any, float]:
+    def step(with_teacher: bool) -> Made:
         guide = teacher.model() if with_teacher else None
-        return workloads.training_step(student.model(), guide, ids()), float(tokens)
+        return workloads.training_step(student.model(), guide, ids()), float(tokens), {"launched": "host"}
 
-    def forward(holder: Holder) -> tuple[Any, float]:
-        return workloads.forward_pass(holder.model(), ids()), float(tokens)
+    def forward(holder: Holder) -> Made:
+        return workloads.forward_pass(holder.model(), ids()), float(tokens), {"launched": "host"}
 
-    if machine.has_room(student_bytes):
-        section.row("training", f"{config.student}: forward pass", "token", partial(forward, student), **keys)
-        section.row("training", f"{config.student}: training step", "token", partial(step, False), **keys)
-    if machine.has_room(student_bytes + weight_bytes(teacher_config)):
-        section.row("training", f"{teacher_name}: forward pass", "token", partial(forward, teacher), **keys)
-        name = f"{config.student} with {teacher_name} as teacher: training step"
-        section.row("training", name, "token", partial(step, True), **keys)
+    rows: list[tuple[str, Callable[[], Made], float]] = [
+        (f"{pair.student}: forward pass", partial(forward, student), pair.student_bytes),
+        (f"{pair.student}: training step", partial(step, False), pair.student_bytes),
+        (f"{pair.teacher}: forward pass", partial(forward, teacher), pair.all_bytes),
+        (f"{pair.student} with {pair.teacher} as teacher: training step", partial(step, True), pair.all_bytes),
+    ]
+    for what, make, n_bytes in rows:
+        if refusal := section.machine.refusal(n_bytes):
+            section.leave_out("training", what, refusal, **keys)
+        else:
+            section.row("training", what, "token", make, **keys)
     student.drop()
     teacher.drop()
 
 
 def machine_here(config: Config) -> Machine:
-    """This machine's only GPU.
+    """This machine's only GPU, as the driver describes it: CUDA is not opened yet.
 
     Raises:
-        RuntimeError: if there is no CUDA device, more than one, or no energy counter; it says what is needed.
+        NeedError: if there is no GPU with an energy counter, more than one, one older than Ampere, or a torch without
+            CUDA; it says what is needed.
     """
     from greenlab.core.energy.counters import find_counters
 
-    need = (
-        "the study needs one NVIDIA GPU of Volta or later with its driver, and the extra [nvidia]: "
-        "pip install -e '.[nvidia]'"
-    )
     counters, states = find_counters()
     mine = tuple(counter for counter in counters if counter.component == "gpu")
-    if len(mine) != 1:
+    silent = [state for state in states if state.uncounted_w > 0]  # GPUs that are visible and have no counter
+    if mine and len(mine) + len(silent) > 1:
+        raise NeedError(
+            f"the study measures one GPU, and this process sees {len(mine) + len(silent)}: choose one by its number, "
+            "for example CUDA_VISIBLE_DEVICES=0 make study NAME=accelerator"
+        )
+    if not mine:
         seen = "; ".join(f"{state.name}: {state.reason}" for state in states) or "no counter at all"
-        raise RuntimeError(f"{need}. Readable GPU counters here: {len(mine)} ({seen})")
-    if not torch.cuda.is_available():
-        raise RuntimeError(f"{need}, and a build of torch with CUDA; this torch is {torch.__version__}")
-    memory_bytes = torch.cuda.mem_get_info(0)[1]
+        raise NeedError(f"{NEED}. Readable GPU counters here: none ({seen})")
+    if torch.version.cuda is None:
+        raise NeedError(f"{NEED}, and a build of torch with CUDA; this torch is {torch.__version__}")
+    card = read_card(int(mine[0].name.rpartition("-")[2]))
+    if not card.has_bfloat16:
+        version = ".".join(map(str, card.capability))
+        raise NeedError(f"{NEED}. {card.name} has compute capability {version}, bfloat16 needs 8.0")
     bench = Bench(torch.device("cuda", 0), config.block_s, config.repeats, counters=mine)
-    return Machine(bench, memory_bytes, f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}", MODELS)
+    return Machine(bench, card.memory_bytes, f"{card.name}, CUDA {torch.version.cuda}", MODELS)
 
 
 def load(*names: str) -> dict[str, pd.DataFrame]:
@@ -354,7 +485,7 @@ def main() -> None:
     config = Config()
     try:
         machine = machine_here(config)
-    except RuntimeError as error:
+        tables, _ = run(config, machine)
+    except NeedError as error:
         sys.exit(f"greenlab: {error}")
-    tables, _ = run(config, machine)
     studies.save(CHAPTER, config, tables, tables["steps"], on=machine.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ SUMMARY = [
     *KEYS, "repeats", "time_s", "energy_j", "power_w", "j_per_unit", "least_j_per_unit", "most_j_per_unit",
     "low_j_per_unit", "high_j_per_unit", "units_per_s", "basis",
 ]  # fmt: skip
+HOW = ["launched", "products", "draws"]  # how a row was done; tables of older code have no such columns
 FIGURES = ["name", "value", "unit", "basis", "note"]
 FACTS = {"NVIDIA H100 80GB HBM3": "h100-sxm5-80gb"}  # device of run.json -> its row in data/facts
-# What a reader has to know of a row beside its numbers.
+# What a reader has to know of a row beside its numbers, where the row does not say who launched its kernels: the tables
+# that the code of commit a800ba7 made.
 _SIGNS = "half of the zeros are minus zero: their sign bits still switch"
 _HOST = "launched kernel by kernel from the host, which sets the time of a prompt this short"
 REMARKS = {
@@ -37,7 +40,9 @@ def summary(repeats: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         repeats: one row a block: the columns of `Repeat`, ``section``, ``what``, ``unit`` and, where they apply,
-            ``batch`` [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited``.
+            ``batch`` [sequences or tokens], ``context`` [tokens], ``layers`` and ``experts_visited`` (the mean of the
+            draws). Newer tables also say ``launched`` ("graph", "host" or "nothing"), ``products`` ("grouped" or
+            "loop": how the experts were multiplied) and ``draws`` (random routings in a row).
 
     Returns:
         ``j_per_unit`` is all joules over all units [J per token, FLOP, byte or second]; ``least_`` and
@@ -52,11 +57,12 @@ def summary(repeats: pd.DataFrame) -> pd.DataFrame:
     _require("repeats", repeats, needed)
     frame = repeats.reindex(columns=[*KEYS, *repeats.columns.difference(KEYS, sort=False)])
     frame = frame[frame["units"].notna()]
+    how = [name for name in HOW if name in repeats]
     rows = []
-    for keys, part in frame.groupby(KEYS, dropna=False, sort=False):
+    for keys, part in frame.groupby([*KEYS, *how], dropna=False, sort=False):
         units, time_s = part["units"].sum(), part["time_s"].sum()
         each = part["energy_j"] / part["units"]
-        row: dict[str, Any] = dict(zip(KEYS, keys, strict=True)) | {
+        row: dict[str, Any] = dict(zip([*KEYS, *how], keys, strict=True)) | {
             "repeats": len(part),
             "time_s": time_s,
             "energy_j": part["energy_j"].sum(),
@@ -70,7 +76,7 @@ def summary(repeats: pd.DataFrame) -> pd.DataFrame:
             "basis": "measured" if (part["basis"] == "measured").all() else "modelled",
         }
         rows.append(row)
-    return pd.DataFrame(rows, columns=SUMMARY)
+    return pd.DataFrame(rows, columns=[*SUMMARY, *how])
 
 
 def pick(table: pd.DataFrame, section: str, what: str, **keys: float) -> pd.Series:
@@ -107,7 +113,8 @@ def visits(table: pd.DataFrame) -> pd.DataFrame:
         table: as `summary` gives it.
 
     Returns:
-        One row per layer and number of tokens: layer, tokens, n_experts, top_k, visited, expected.
+        One row per layer and number of tokens: layer, tokens, n_experts, top_k, visited (the mean of the draws),
+        expected.
 
     Raises:
         TypeError: if ``table`` is no table.
@@ -117,7 +124,7 @@ def visits(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, layer in EXPERT_LAYERS.items():
         found = table[(table["section"] == "layer") & (table["what"] == f"{name}: experts")]
-        for tokens, visited in found[["batch", "experts_visited"]].astype(int).itertuples(index=False, name=None):
+        for tokens, visited in zip(found["batch"].astype(int), found["experts_visited"].astype(float), strict=True):
             expected = expected_experts(layer.n_experts, layer.top_k, tokens)
             rows.append((name, tokens, layer.n_experts, layer.top_k, visited, expected))
     return pd.DataFrame(rows, columns=["layer", "tokens", "n_experts", "top_k", "visited", "expected"])
@@ -184,6 +191,10 @@ class _Line(NamedTuple):
     power_w: float
     units_per_s: float
     basis: str
+    visited: float
+    launched: str
+    products: str
+    draws: int
 
     @classmethod
     def of(cls, row: dict[Any, Any]) -> _Line:
@@ -193,7 +204,11 @@ class _Line(NamedTuple):
         columns = {"value": "j_per_unit", "least": "least_j_per_unit", "most": "most_j_per_unit"}
         spread = {key: factor * row[column] for key, column in columns.items()}
         same = {key: row[key] for key in ("section", "what", "unit", "repeats", "power_w", "units_per_s", "basis")}
-        return cls(**same, **keys, **spread)
+        how: dict[str, Any] = {
+            name: row[name] if isinstance(row.get(name), str) else "" for name in ("launched", "products")
+        }
+        draws = row["draws"] if row.get("draws", 0) > 0 else 1  # NaN where it does not apply
+        return cls(**same, **keys, **spread, **how, draws=int(draws), visited=row["experts_visited"])
 
     @property
     def name(self) -> str:
@@ -205,9 +220,24 @@ class _Line(NamedTuple):
         """Section and ``what``: the start of the name."""
         return _slug(f"{self.section}-{self.what}")
 
+    @property
+    def remark(self) -> str:
+        """What a reader has to know of the line beside its numbers, to be added to a note; empty if nothing."""
+        remarks = []
+        if not self.launched and self.name in REMARKS:
+            remarks.append(REMARKS[self.name])
+        if self.launched == "host" and self.section == "prompt":
+            remarks.append(_HOST)
+        if self.draws > 1:
+            remarks.append(f"{self.draws} random routings, which visit {self.visited:.4g} experts in the mean")
+        if self.products == "loop":
+            remarks.append("one product after another for each expert: this card has no kernel for all of them")
+        if cut := re.search(r"-(\d+)k as teacher|-(\d+)k: forward", self.what):
+            remarks.append(f"the teacher has the student's vocabulary of {cut[1] or cut[2]} thousand tokens")
+        return "".join(f"; {remark}" for remark in remarks)
+
     def figure(self) -> Figure:
-        note = f"{self.repeats} repeats, {self.least:.4g} to {self.most:.4g}; mean {self.power_w:.0f} W"
-        note += f"; {REMARKS[self.name]}" if self.name in REMARKS else ""
+        note = f"{self.repeats} repeats, {self.least:.4g} to {self.most:.4g}; mean {self.power_w:.0f} W{self.remark}"
         return self.name, self.value, "W" if self.unit == "s" else f"J/{self.unit}", self.basis, note
 
     def power(self) -> Figure:
@@ -219,8 +249,7 @@ class _Line(NamedTuple):
 
     def share_of(self, rated_w: float) -> Figure:
         least, most = 100 * self.least / rated_w, 100 * self.most / rated_w
-        note = f"of {rated_w:.0f} W rated power; repeats {least:.4g} to {most:.4g}"
-        note += f"; {REMARKS[self.name]}" if self.name in REMARKS else ""
+        note = f"of {rated_w:.0f} W rated power; repeats {least:.4g} to {most:.4g}{self.remark}"
         return f"{self.name}-share", 100 * self.value / rated_w, "%", self.basis, note
 
     def over(self, other: _Line, name: str, unit: str = "x") -> Figure:

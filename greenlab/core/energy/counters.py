@@ -8,7 +8,8 @@ A counter is read once when a block of code starts and once when it ends; there 
    sec. 15.10: package and DRAM are separate domains). ``psys`` holds the packages and more, and is ignored. One package
    that cannot be read makes the sum too small, so then no package is used at all. Some kernels list one zone for each
    die of an AMD socket (``package-0-die-1``), all of which show the one counter of the socket (Linux,
-   Documentation/hwmon/amd_energy: the register is "socket-level"). Zones of one socket that agree are counted once.
+   Documentation/hwmon/amd_energy: the register is "socket-level"). Zones of one socket that agree are counted once;
+   near zero, where any two agree, they must also move alike.
 2. NVML's total-energy counter of each NVIDIA GPU (``core.energy.nvml``).
 3. Apple silicon's cumulative energy (``core.energy.apple``).
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,8 @@ RAPL_UPDATE_S = 0.001  # how old a reading may be (Haehnel et al., SIGMETRICS PE
 RAPL_ERROR = 0.056
 RAPL_UNIT_J = 2.0**-14  # the usual energy unit of the register, 61 uJ (Intel SDM vol. 3B, MSR_RAPL_POWER_UNIT)
 RAPL_MAX_W = 600.0  # more than any processor draws so far: bounds what a counter can have missed
+# How long two counters near zero are watched, and how alike they must move to be one.
+WATCH_S, WATCH_STEP_S, ALIKE = 0.2, 0.01, 0.05
 
 
 def _read_text(path: str | Path) -> str:
@@ -100,7 +104,20 @@ def _shows_the_same(zone: _Zone, other: _Zone) -> bool:
     if before is None or value is None or after is None:
         return False
     late_j = RAPL_MAX_W * RAPL_UPDATE_S  # the register may be updated between two readings
-    return before - late_j <= value <= after + late_j
+    if not before - late_j <= value <= after + late_j:
+        return False
+    return value > late_j or _moves_alike(zone, other)
+
+
+def _moves_alike(zone: _Zone, other: _Zone) -> bool:
+    """Whether two zones that are near zero go on together; any two new counters agree as long as neither has moved."""
+    end_s = time.monotonic() + WATCH_S
+    while time.monotonic() < end_s:
+        time.sleep(WATCH_STEP_S)
+    before, value, after = zone.joules(), other.joules(), zone.joules()
+    if not before or not value or not after:  # one of them has not moved, or is gone
+        return False
+    return before * (1 - ALIKE) <= value <= after * (1 + ALIKE)
 
 
 def _without_mirrors(zones: list[_Zone]) -> tuple[list[_Zone], dict[str, str]]:

@@ -54,14 +54,7 @@ def measured_table() -> pd.DataFrame:
     return rows.rename(columns=words | {"units_per_s": "tokens_per_s"})[COLUMNS].reset_index(drop=True)
 
 
-SERVED = {
-    8: "-batch-8",
-    16: "-batch-16",
-    32: "-batch-32",
-    64: "",
-    128: "-batch-128",
-    256: "-batch-256",
-}  # ids of the facts
+SERVED = (8, 16, 32, 64, 128, 256)  # limits of requests at once, each a fact
 
 
 def served_table() -> pd.DataFrame:
@@ -70,9 +63,7 @@ def served_table() -> pd.DataFrame:
     Returns:
         One row a limit of requests at once: batch, j_per_token [J] and label, which names one point only.
     """
-    rows = [
-        {"batch": batch, "j_per_token": facts.value(f"energy-h100-llama3-8b{end}")} for batch, end in SERVED.items()
-    ]
+    rows = [{"batch": batch, "j_per_token": facts.value(f"energy-h100-llama3-8b-batch-{batch}")} for batch in SERVED]
     return pd.DataFrame(rows).assign(label=["", "", "8B on a server", "", "", ""])
 
 
@@ -170,14 +161,25 @@ def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def zeros_table() -> pd.DataFrame:
-    """What zeros cost where random numbers cost 100 %: the columns label, share [%] and basis."""
-    found = studies.load("accelerator", "figures")["figures"].set_index("name")
-    rows = [{"label": "random numbers", "share": 100.0, "basis": "measured"}]
-    rows += [
-        {"label": words, "share": found.loc[name, "value"], "basis": found.loc[name, "basis"]}
-        for words, name in SHARES.items()
+    """What zeros cost where random numbers cost 100 %.
+
+    Returns:
+        The columns label, share [%], low and high (what the repeats of both allow) [%] and basis.
+    """
+    tables = studies.load("accelerator", "figures", "repeats")
+    found, blocks = tables["figures"].set_index("name"), tables["repeats"]
+    blocks = blocks.assign(joules=blocks["energy_j"] / blocks["units"], watts=blocks["energy_j"] / blocks["time_s"])
+    rows: list[dict[str, Any]] = [
+        {"label": "random numbers", "share": 100.0, "low": 100.0, "high": 100.0, "basis": "measured"}
     ]
-    return pd.DataFrame(rows)
+    for words, name in SHARES.items():
+        of_section = blocks[blocks["section"] == name.partition("-")[0]]
+        column = words.rpartition(" ")[2]  # joules or watts
+        zeros, random = (of_section.loc[of_section["what"] == what, column] for what in ("zeros", "random numbers"))
+        low, high = 100 * zeros.min() / random.max(), 100 * zeros.max() / random.min()
+        figure = {"share": found.loc[name, "value"], "basis": found.loc[name, "basis"]}
+        rows.append({"label": words, **figure, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["label", "share", "low", "high", "basis"])
 
 
 def zeros_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -192,10 +194,14 @@ def zeros_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column of the table is missing.
     """
     _text(title=title)
-    require_columns(_table("table", table), "label", "share", "basis")
+    require_columns(_table("table", table), "label", "share", "low", "high", "basis")
     return bars_with_range(
         table, "label", "share", title=title, x_title="Share of what random numbers take [%]", value_format=".0f",
-        subtitle="MEASURED on an H100: joules for each FLOP or byte, and watts, in 16 bits",
+        band=("low", "high"),
+        subtitle=[
+            "MEASURED on an H100: joules for each FLOP or byte, and watts, in 16 bits;",
+            "lines are what the repeats of both allow",
+        ],
         description="Energy and power of a matrix product and of a copy of zeros, as shares of the same with random "
         "numbers; all are below one hundred per cent",
     )  # fmt: skip

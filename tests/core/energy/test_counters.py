@@ -95,6 +95,43 @@ def test_dies_with_counters_of_their_own_are_added(tmp_path):
     assert receipt.energy_j == pytest.approx(60.0)
 
 
+@pytest.mark.parametrize(
+    ("start_uj", "moved_uj", "n_counters"),
+    [
+        (0, (4_000_000, 4_000_000), 1),
+        (0, (4_000_000, 4_100_000), 1),  # updated between the two readings
+        (0, (4_000_000, 3_000_000), 2),
+        (0, (4_000_000, 0), 2),
+        (0, (0, 4_000_000), 2),
+        (0, (0, 0), 2),
+        (300_000, (4_000_000, 3_000_000), 2),  # below what the tolerance of one look allows
+    ],
+)
+def test_dies_near_zero_are_one_counter_only_if_they_move_alike(tmp_path, monkeypatch, start_uj, moved_uj, n_counters):
+    """Two new counters both show 0 J whatever they count; what they show a moment later tells them apart."""
+    files = [zone(tmp_path, f"intel-rapl:{die}", f"package-0-die-{die}", start_uj) for die in range(2)]
+
+    def later(seconds):
+        clock.append(clock[-1] + seconds)
+        for file, uj in zip(files, moved_uj, strict=True):
+            file.write_text(str(uj))
+
+    clock = [0.0]
+    monkeypatch.setattr(counters.time, "sleep", later)
+    monkeypatch.setattr(counters.time, "monotonic", lambda: clock[-1])
+    found, states = counters.rapl_counters(tmp_path)
+    assert len(found) == n_counters
+    assert [state.readable for state in states] == [True, True]
+    assert 0.2 <= clock[-1] <= 0.4, "they are watched once, and not for long"
+
+
+def test_dies_that_have_counted_are_told_apart_without_waiting(tmp_path, monkeypatch):
+    for die in range(2):
+        zone(tmp_path, f"intel-rapl:{die}", f"package-0-die-{die}", 10**9)
+    monkeypatch.setattr(counters.time, "sleep", lambda seconds: pytest.fail("waited"))
+    assert len(counters.rapl_counters(tmp_path)[0]) == 1
+
+
 def test_two_sockets_that_happen_to_agree_are_both_counted(tmp_path):
     """Only dies of one socket can mirror each other; two packages never do."""
     files = [zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", 10**9) for i in range(2)]

@@ -427,7 +427,8 @@ def test_a_missing_an_unknown_and_a_surplus_column_are_reported(folder):
     with pytest.raises(ValueError, match=r"models\.csv: column 'colour' is not described in columns\.csv"):
         schema.read_table("models", folder)
     path.write_text(whole + "a,b" + "," * 17 + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"models\.csv, row 55: more cells than columns"):
+    row = len(whole.splitlines()) + 1
+    with pytest.raises(ValueError, match=rf"models\.csv, row {row}: more cells than columns"):
         schema.read_table("models", folder)
     path.unlink()
     with pytest.raises(ValueError, match="no table 'models'; known: accelerators"):

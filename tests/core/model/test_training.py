@@ -296,6 +296,7 @@ class CtrlC:
             os.kill(os.getpid(), signal.SIGINT)
         return None
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
 sys.meta_path.insert(0, CtrlC())
 data = torch.randint(0, 11, (200,))
 recipe = TrainingConfig(steps=2, batch_size=2, context_length=8)
