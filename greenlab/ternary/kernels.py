@@ -29,6 +29,7 @@ from greenlab.ternary.quantize import EPS, INT8_MAX
 SERIAL_BELOW = 3_000_000  # multiply-adds: below, waking a second thread costs more than it saves
 ROWS_A_PART = 64  # rows that a thread takes at a time
 FLOAT32_MAX = np.finfo(np.float32).max
+WITHOUT_SIGN, INFINITE = np.int32(0x7FFFFFFF), np.int32(0x7F800000)  # bits of a float32
 _FLOAT32 = np.dtype(np.float32)
 _UINT8 = np.dtype(np.uint8)
 NOT_FINITE = (
@@ -85,6 +86,8 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
     """Normalize (where ``norm`` is not empty) and round float tokens ``(T, K)`` to int8; False if one is not finite."""
     tokens, columns = x.shape
     row = np.empty(columns, np.float32)
+    bits = row.view(np.int32)
+    found = np.empty(1, np.int32)
     for t in range(tokens):
         squares = np.float32(0)
         for k in range(columns):
@@ -96,13 +99,16 @@ def _quantize(x, norm, eps, q, scales):  # type: ignore[no-untyped-def]
             factor = np.float32(1) / np.sqrt(squares / np.float32(columns) + eps)
             for k in range(columns):
                 row[k] *= factor * norm[k]
-        largest, check = np.float32(EPS), np.float32(0)
+        # Without their sign bit, floats are ordered as the integers of the same bits, and NaN is above infinity. The
+        # largest integer takes a quarter of the time of the largest float, as LLVM compares 16 of them at once.
+        largest_bits = np.int32(0)
         for k in range(columns):
-            size = abs(row[k])
-            largest = size if size > largest else largest
-            check += row[k] * np.float32(0)  # NaN as soon as one value is NaN or infinite
-        if check != 0:  # NaN too is not 0
+            size = np.int32(bits[k] & WITHOUT_SIGN)
+            largest_bits = size if size > largest_bits else largest_bits
+        if largest_bits >= INFINITE:
             return False
+        found[0] = largest_bits
+        largest = max(np.float32(EPS), found.view(np.float32)[0])
         factor = np.float32(INT8_MAX) / largest
         for k in range(columns):
             q[t, k] = np.int8(np.rint(row[k] * factor))
