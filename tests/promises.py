@@ -22,7 +22,7 @@ from tests.notebook_rules import IGNORE
 
 WITHOUT_WIDGETS: set[str] = set()  # notebooks that show no widget at work
 WITHOUT_GOALS = {"00_start_here.ipynb"}
-SHOWS = re.compile(r"\.(?:text_at|set)\(|\.text\b")  # what a cell calls that shows a widget at work
+SHOWS = re.compile(r"\.(?:text_at|set)\(|\.text\b|\.controls\b")  # what a cell calls that shows a widget at work
 ANSWER = "the kernel answers: "
 ANSWER_S = 120.0  # the longest that it may take to answer
 # What runs in the kernel. Its names begin with an underscore, so that a notebook's own stay as they are.
@@ -119,10 +119,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if looked_at(source):
         first = "".join(out.text for out in cell.test_outputs if out.output_type == "stream" and out.name == "stdout")
         again = ask(kernel, f"_again({source!r})")
-        if again["widgets"] or "see." in source:
-            notebook.compared = getattr(notebook, "compared", 0) + 1
-            if again["printed"] != first:
-                raise BrokenPromise(f"the cell printed {first!r}, and run again {again['printed']!r}")
+        if not (again["widgets"] or "see." in source):
+            raise BrokenPromise("the cell shows a widget that has no name of its own: give it one, as explorer = ...")
+        if not first:
+            raise BrokenPromise("the cell shows a widget at work and prints nothing that can be compared: print it")
+        if again["printed"] != first:
+            raise BrokenPromise(f"the cell printed {first!r}, and run again {again['printed']!r}")
+        notebook.compared = getattr(notebook, "compared", 0) + 1
     if cell.cell is [one for one in notebook.nb.cells if one.cell_type == "code"][-1]:
         _at_the_end(item.path, getattr(notebook, "compared", 0), ask(kernel, "_goals()"))
     return result

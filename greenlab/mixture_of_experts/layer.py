@@ -48,7 +48,9 @@ class MoE(nn.Module):
         n_no_op: further choices of the router that add nothing: a token may leave out work (integrated MoDE,
             arXiv:2404.02258, sec. 4.3).
         capacity_factor: an expert takes at most so many times its fair share of a batch's choices, above 0, rounded up
-            (arXiv:2101.03961, eq. 3); further tokens are dropped, those that come last first. None drops nothing.
+            (arXiv:2101.03961, eq. 3); further tokens are dropped, those that come last first. The room grows with the
+            tokens of a call, and the texts of a batch share it: read in pieces, with a cache or in another batch, a
+            text may lose other tokens. None drops nothing.
         scale: the weights are multiplied by it, above 0 (2.5 in DeepSeek-V3).
         n_groups: the experts form so many groups (8 in DeepSeek-V3).
         top_groups: a token chooses from its so many best groups (4 in DeepSeek-V3); None is all.

@@ -152,13 +152,14 @@ class Router(nn.Module):
         n_tokens = checks.integer("n_tokens", n_tokens, low=1, high=LARGEST_SIZE)
         if self.capacity_factor is None:
             return None
-        return math.ceil(self.capacity_factor * n_tokens * self.top_k / len(self.bias))
+        fair_share = n_tokens * self.top_k / len(self.bias)
+        return max(1, math.ceil(self.capacity_factor * fair_share - 1e-6))  # 1.1 * 10 is a little above 11 in floats
 
     def _kept(self, experts: Tensor) -> Tensor:
         """Which of the choices ``(T, k)`` fit into their experts, which fill in the order of the text.
 
         GShard (arXiv:2006.16668, alg. 1) fills all first choices before the second ones. Then a later token could push
-        out an earlier one, and the past would depend on the future.
+        out an earlier one, and the past would depend on the future. (The room still grows with the number of tokens.)
         """
         capacity = self.capacity(len(experts))
         if capacity is None:

@@ -127,4 +127,10 @@ def _run(model: nn.Module, ids: Tensor) -> list[tuple[int, int, Routing]]:
         raise ValueError(f"ids holds {int(ids.min())}: give ids of the model's vocabulary, 0 or more")
     with torch.no_grad(), mode(model, training=False), recorded(model) as found:
         logits_of(model, ids)
-    return [(layer, part.n_experts, one) for (_, part), (layer, one) in zip(layers, found, strict=True)]
+    if sorted(layer for layer, _ in found) != sorted(layer for layer, _ in layers):
+        raise ValueError(
+            "model runs the experts of a layer in pieces or not at all, as mixture of depths does where each token "
+            "decides by itself: take its mode 'top_k'"
+        )
+    n_experts = {layer: part.n_experts for layer, part in layers}
+    return [(layer, n_experts[layer], one) for layer, one in found]

@@ -354,9 +354,9 @@ def parameters(shape: TransformerShape) -> ParameterCount:
 
 
 def _depth_router(s: TransformerShape) -> int:
-    """Parameters that decide which tokens enter a layer of a mixture of depths."""
-    width = s.predictor_width
-    return s.d_model + (width * (s.d_model + 2) + 1 if width else 1)
+    """Parameters that decide which tokens enter a layer of a mixture of depths: a router, and a predictor or a bias."""
+    width = s.predictor_width  # of the predictor, which norms its input first
+    return s.d_model + (s.d_model + width * (s.d_model + 2) + 1 if width else 1)
 
 
 def expected_experts(n_experts: int, top_k: int, n_tokens: ArrayLike) -> Number:

@@ -654,7 +654,8 @@ class GPT(nn.Module):
             n_new_tokens: how many tokens are added, 0 or more.
             temperature: divides the logits; 0 takes the likeliest token.
             seed: of the choice. The random numbers come from the model's device: a CPU and a GPU choose differently.
-            use_cache: without the cache the same text comes, more slowly.
+            use_cache: without the cache the same text comes, more slowly (experts with a capacity factor may drop
+                other tokens).
 
         Raises:
             TypeError: if an argument has the wrong type.

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
@@ -25,6 +24,8 @@ from greenlab.core.machine import ROOT
 from greenlab.core.model import cost
 from greenlab.core.model.cost import TransformerShape, expected_experts
 from greenlab.core.model.gpt import GPT, GPTConfig
+from greenlab.mixture_of_depths import mod_blocks
+from greenlab.mixture_of_depths.block import HIDDEN
 from greenlab.mixture_of_experts import MoE
 
 TINY = {
@@ -172,17 +173,10 @@ def test_a_mixture_of_depths_is_counted_by_hand():
     assert step.attention_scores / all_of_it.attention_scores == (2 * 16 + 2 * 0.125 * 2) / 64
 
 
-@pytest.mark.parametrize("predictor_width", [0, 4])
-def test_parameters_of_a_mixture_of_depths_are_those_of_its_modules(predictor_width):
-    class Skipping(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.router = nn.Linear(16, 1, bias=not predictor_width)
-            if predictor_width:
-                self.predictor = nn.Sequential(nn.Linear(16, predictor_width), nn.SiLU(), nn.Linear(predictor_width, 1))
-
+@pytest.mark.parametrize(("decider", "predictor_width"), [("router", 0), ("predictor", HIDDEN)])
+def test_parameters_of_a_mixture_of_depths_are_those_of_its_modules(decider, predictor_width):
     shape = CONFIG.shape.replace(capacity=0.125, predictor_width=predictor_width)
-    expected = sum(p.numel() for p in GPT(CONFIG).parameters()) + 2 * sum(p.numel() for p in Skipping().parameters())
+    expected = sum(p.numel() for p in GPT(CONFIG, block=mod_blocks(0.125, decider=decider)).parameters())
     assert cost.parameters(shape).total == expected
     one_block = sum(p.numel() for p in GPT(CONFIG).blocks[0].parameters())
     assert cost.parameters(shape).active == pytest.approx(expected - 0.875 * 2 * one_block)
