@@ -184,6 +184,12 @@ def _unweighted(x, scores, k, block):
     return x.index_copy(0, chosen, block(x[chosen], chosen))
 
 
+def _lost(x, scores, k, block):
+    """The residual is missing: what leaves is the score times the block's output."""
+    chosen = scores.topk(k).indices.sort().values
+    return x.index_copy(0, chosen, scores[chosen, None] * block(x[chosen], chosen))
+
+
 def _masked(x, scores, k, block):
     """Computes everything: tokens attend to those that did not enter."""
     inside = (scores >= scores.sort().values[-k])[:, None]
@@ -199,8 +205,9 @@ WRONG = {
         (lambda c, e, s: 3.0, "1.125 of 2"),
     ],
     "mixture-of-depths-lazy-predictor": [
-        (87.5, "from 0 to 1"),
-        (0.125, "how often it is wrong"),
+        (80, "from 0 to 1"),
+        (0.875, "one of five"),
+        (0.2, "how often it is wrong"),
         (0.5, "a coin"),
         (7, "is no share"),
         (0.97, "is not the answer"),
@@ -209,6 +216,7 @@ WRONG = {
         (_strict, "the last of the k is left out"),
         (_renumbered, "keep their places in the text"),
         (_doubled, "counted twice"),
+        (_lost, "were is lost"),
         (_unweighted, "multiplies the update"),
         (_masked, "told the positions [0, 1, 2, 3, 4, 5]"),
         (lambda x, scores, k, block: x, "yours changes []"),
