@@ -322,6 +322,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows.append((f"training-share-{name}", training, "%", "modelled", "FLOPs of the training, of the dense one's"))
         cpu = 100 * r["cpu_s"] / base["cpu_s"]
         rows.append((f"cpu-share-{name}", cpu, "%", "measured", "CPU time of the training, of the dense one's"))
+        weights = r["parameters"] / base["parameters"]
+        rows.append((f"weights-{name}", weights, "x", "measured", "number of weights, of the dense one's"))
         if r["model"] != "dense":
             gap, low, high = difference(models, r["model"], "dense")
             rows.append((f"gap-{name}", gap, "nats/token", "measured", f"less the dense loss: {low:.4f} to {high:.4f}"))
