@@ -1,9 +1,13 @@
 """Chapter 5's charts, its widgets at every extreme and on strange texts, and its exercises with their hints."""
 
+import ast
+import json
+
 import pandas as pd
 import pytest
 import torch
 
+from greenlab.core.machine import ROOT
 from greenlab.core.model.training import CharTokenizer
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
@@ -231,6 +235,18 @@ def test_each_slip_gets_its_own_hint_and_the_reference_passes(name):
     assert task.verdict(task.reference) is None
     for answer, hint in WRONG[name]:
         assert hint in task.verdict(answer)
+
+
+def test_the_function_with_bugs_is_untried_in_the_notebook():
+    """IPython compiles the statements of a cell one by one, so the test does too."""
+    notebook = json.loads((ROOT / "notebooks" / "05_mixture_of_depths.ipynb").read_text(encoding="utf-8"))
+    name = "mixture-of-depths-find-the-bug"
+    (cell,) = ("".join(c["source"]) for c in notebook["cells"] if f'check("{name}"' in "".join(c["source"]))
+    scope = {"check": lambda _, function: function}
+    for statement in ast.parse(cell).body:
+        exec(compile(ast.Module([statement], []), "cell", "exec"), scope)
+    with pytest.raises(NotImplementedError, match=name):
+        solutions()[name].verdict(scope["skip"])
 
 
 def test_another_right_way_to_write_it_passes():

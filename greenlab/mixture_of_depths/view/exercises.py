@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, arange
 
 from greenlab.lab.exercises import exercise
 
@@ -90,12 +90,12 @@ def _skip(x, scores, k, block):  # type: ignore[no-untyped-def]
     return x.index_add(0, chosen, scores[chosen, None] * (inside - x[chosen]))
 
 
-# The notebook's cell imports torch as well: without it Python compiles torch.arange differently, and the function as
-# given would not be recognised as untried.
+# A plain arange, not torch.arange: Python compiles the latter in one way where torch is imported beside it and in
+# another in a notebook's cell, whose statements are compiled one by one. The untried function would look changed.
 def _skip_with_bugs(x, scores, k, block):  # type: ignore[no-untyped-def]
     threshold = scores.sort().values[-k]
     chosen = (scores > threshold).nonzero().flatten()
-    inside = block(x[chosen], torch.arange(len(chosen)))
+    inside = block(x[chosen], arange(len(chosen)))
     return x.index_add(0, chosen, scores[chosen, None] * inside)
 
 
