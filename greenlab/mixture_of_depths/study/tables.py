@@ -140,8 +140,8 @@ def joules_at_equal_loss(models: pd.DataFrame, prefill: pd.DataFrame) -> tuple[f
         As `saving_at_equal_loss`, of joules: modelled, as those of the prompts are.
     """
     joules = prefill.query("n_tokens == 512 and threads == 1").set_index("model")["energy_j"]
-    table = by_model(models).set_index("model")
-    whole = float(table.loc["dense", "flops_per_token"])
+    table = by_model(models)
+    whole = float(table.loc[table["model"] == "dense", "flops_per_token"].iloc[0])
     share = float(joules[SKIPS] / joules["dense"])
     mean, *seeds = [1 - share * whole / dense for dense in _at_equal_loss(models)[1]]
     return mean, min(seeds), max(seeds)
