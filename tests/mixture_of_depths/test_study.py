@@ -13,7 +13,7 @@ from greenlab.core import studies
 from greenlab.core.model.gpt import GPT
 from greenlab.core.model.training import CharTokenizer, evaluate
 from greenlab.mixture_of_depths import MoDBlock, mod_layers, routing_mode, selection, study
-from greenlab.mixture_of_depths.study import looks, speed, text, variants
+from greenlab.mixture_of_depths.study import looks, race, speed, text, variants
 from greenlab.mixture_of_depths.study import tables as work
 from greenlab.mixture_of_experts import MoE
 
@@ -221,9 +221,33 @@ def test_a_dense_model_of_the_same_loss_is_read_between_two():
     assert work.equal_loss_flops(longer, 2.3) == pytest.approx(4e5)
     with pytest.raises(ValueError, match=r"the dense models lie from 2.1 to 2.5"):
         work.equal_loss_flops(MODELS, 1.0)
-    saved, low, high = work.saving_at_equal_loss(MODELS)
-    assert low <= saved <= high
-    assert saved == pytest.approx(1 - 4e5 / work.equal_loss_flops(MODELS, 2.11))
+    worse = models_of([("dense_4", math.nan, 3e5, [2.7, 2.8], None)])
+    assert work.equal_loss_flops(pd.concat([MODELS, worse]), 2.3) == pytest.approx(4e5), "dearer and no better"
+
+
+EQUAL = models_of([
+    ("dense", math.nan, 8e5, [2.0, 2.2], None),
+    ("dense_3", math.nan, 2e5, [2.4, 2.6], None),
+    ("mod", 0.125, 2.5e5, [2.1, 2.5], [2.1, 2.5]),
+])  # fmt: skip
+
+
+def test_each_seed_is_compared_with_the_dense_models_of_its_seed():
+    """By hand: seed 0 lies three quarters up, seed 1 one quarter, and the mean (2.3 between 2.5 and 2.1) one half."""
+    needed = [2e5 * 4**share for share in (0.5, 0.25, 0.75)]
+    saved = work.saving_at_equal_loss(EQUAL)
+    assert saved == pytest.approx([1 - 2.5e5 / dense for dense in needed])
+    prefill = pd.DataFrame({
+        "model": ["dense", work.SKIPS] * 2, "n_tokens": 512, "threads": [1, 1, 2, 2], "energy_j": [10, 3, 10, 9]
+    })  # fmt: skip
+    joules = work.joules_at_equal_loss(EQUAL, prefill)
+    assert joules == pytest.approx([1 - 0.3 * 8e5 / dense for dense in needed])
+
+
+def test_the_tenths_are_put_together_in_halves():
+    tenths = pd.DataFrame({"seed": 0, "layer": 1, "tenth": range(10), "loss": 1.0, "share": [0.1] * 5 + [0.2] * 5})
+    (half,) = work.by_half(tenths).to_dict("records")
+    assert half == {"seed": 0, "easier": pytest.approx(10), "harder": pytest.approx(20)}
 
 
 def test_a_ruined_model_is_left_out_of_the_picture():
@@ -240,11 +264,14 @@ def test_the_dense_loss_between_two_models_is_read_on_the_logarithm_of_the_work(
         work.dense_loss(MODELS, 1e5)
 
 
-def test_a_saving_counts_only_where_the_loss_as_it_writes_stays():
-    gate = work.quality_gate(MODELS).set_index("model")
-    assert gate["counts"].to_dict() == {"dense": "yes", "dense_3": "no", "mod": "yes", "poor": "no"}
-    assert gate.loc["mod", ["training", "reading"]].tolist() == [50, 50]
+def test_a_saving_counts_only_where_the_loss_as_it_writes_stays_and_the_processor_works_less():
+    quick = MODELS.assign(cpu_s=MODELS["model"].map({"dense": 1.0, "dense_3": 0.4, "mod": 0.9, "poor": 0.2}))
+    gate = work.quality_gate(quick).set_index("model")
+    assert gate["counts"].to_dict() == {"dense": "base", "dense_3": "no", "mod": "yes", "poor": "no"}
+    assert gate.loc["mod", ["training FLOPs", "reading FLOPs", "cpu"]].tolist() == [50, 50, 90]
     assert gate.loc["mod", "loss"] == pytest.approx(2.11), "token by token, not with the top-k"
+    slow = work.quality_gate(MODELS).set_index("model")
+    assert slow.loc["mod", "counts"] == "no", "half the FLOPs in as much processor time"
 
 
 def test_what_deciders_do_is_in_per_cent():
@@ -301,6 +328,29 @@ def test_a_race_of_prompts_and_of_writing_lists_both_models():
     assert (written["tokens_per_s"] > 0).all()
     bills = speed.receipts(models, 32, repeats=1)
     assert {name: bill.label for name, bill in bills.items()} == {name: name for name in models}
+
+
+def test_the_race_by_processor_time_is_on_one_thread_and_leaves_the_threads_as_they_were():
+    seen = []
+
+    class Noted(GPT):
+        def forward(self, *args, **options):
+            seen.append(torch.get_num_threads())
+            return super().forward(*args, **options)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        table = race.by_processor_time({"dense": Noted(TINY), "again": GPT(TINY)}, 32, rounds=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, 1], "two rounds and one before them"
+    assert table["model"].tolist() == ["dense", "again"]
+    assert table["faster"].iloc[0] == 1
+    assert (table["cpu_s"] > 0).all()
+    with pytest.raises(ValueError, match="models is empty"):
+        race.by_processor_time({}, 32)
 
 
 def test_the_deciders_of_random_models_are_set_to_a_share():

@@ -1,9 +1,13 @@
 """Chapter 5's charts, its widgets at every extreme and on strange texts, and its exercises with their hints."""
 
+import ast
+import json
+
 import pandas as pd
 import pytest
 import torch
 
+from greenlab.core.machine import ROOT
 from greenlab.core.model.training import CharTokenizer
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
@@ -184,6 +188,12 @@ def _unweighted(x, scores, k, block):
     return x.index_copy(0, chosen, block(x[chosen], chosen))
 
 
+def _lost(x, scores, k, block):
+    """The residual is missing: what leaves is the score times the block's output."""
+    chosen = scores.topk(k).indices.sort().values
+    return x.index_copy(0, chosen, scores[chosen, None] * block(x[chosen], chosen))
+
+
 def _masked(x, scores, k, block):
     """Computes everything: tokens attend to those that did not enter."""
     inside = (scores >= scores.sort().values[-k])[:, None]
@@ -199,8 +209,9 @@ WRONG = {
         (lambda c, e, s: 3.0, "1.125 of 2"),
     ],
     "mixture-of-depths-lazy-predictor": [
-        (87.5, "from 0 to 1"),
-        (0.125, "how often it is wrong"),
+        (80, "from 0 to 1"),
+        (0.875, "one of five"),
+        (0.2, "how often it is wrong"),
         (0.5, "a coin"),
         (7, "is no share"),
         (0.97, "is not the answer"),
@@ -209,6 +220,7 @@ WRONG = {
         (_strict, "the last of the k is left out"),
         (_renumbered, "keep their places in the text"),
         (_doubled, "counted twice"),
+        (_lost, "were is lost"),
         (_unweighted, "multiplies the update"),
         (_masked, "told the positions [0, 1, 2, 3, 4, 5]"),
         (lambda x, scores, k, block: x, "yours changes []"),
@@ -223,6 +235,18 @@ def test_each_slip_gets_its_own_hint_and_the_reference_passes(name):
     assert task.verdict(task.reference) is None
     for answer, hint in WRONG[name]:
         assert hint in task.verdict(answer)
+
+
+def test_the_function_with_bugs_is_untried_in_the_notebook():
+    """IPython compiles the statements of a cell one by one, so the test does too."""
+    notebook = json.loads((ROOT / "notebooks" / "05_mixture_of_depths.ipynb").read_text(encoding="utf-8"))
+    name = "mixture-of-depths-find-the-bug"
+    (cell,) = ("".join(c["source"]) for c in notebook["cells"] if f'check("{name}"' in "".join(c["source"]))
+    scope = {"check": lambda _, function: function}
+    for statement in ast.parse(cell).body:
+        exec(compile(ast.Module([statement], []), "cell", "exec"), scope)
+    with pytest.raises(NotImplementedError, match=name):
+        solutions()[name].verdict(scope["skip"])
 
 
 def test_another_right_way_to_write_it_passes():

@@ -93,6 +93,8 @@ def dense_loss(models: pd.DataFrame, flops_per_token: float) -> float:
 def equal_loss_flops(models: pd.DataFrame, loss: float) -> float:
     """FLOPs a token of a dense model with this loss, read between the trained ones on the logarithm of the FLOPs.
 
+    A dense model that a cheaper one matches is passed over, so that less loss always costs more.
+
     Args:
         models: the study's table; counted are the dense models that were trained for the usual number of steps.
         loss: what the dense model has to reach [nats per token].
@@ -101,7 +103,9 @@ def equal_loss_flops(models: pd.DataFrame, loss: float) -> float:
         ValueError: if no two dense models lie around it.
     """
     table = by_model(models)
-    dense = table[table["capacity"].isna() & (table["n_experts"] == 0) & (table["longer"] == 1)].sort_values("loss")
+    dense = table[table["capacity"].isna() & (table["n_experts"] == 0) & (table["longer"] == 1)]
+    dense = dense.sort_values("flops_per_token")
+    dense = dense[dense["loss"] < dense["loss"].cummin().shift(fill_value=np.inf)].sort_values("loss")
     low, high = dense["loss"].iloc[[0, -1]]
     if not low <= loss <= high:
         raise ValueError(f"loss={loss:g}: the dense models lie from {low:g} to {high:g}")
@@ -114,12 +118,42 @@ def saving_at_equal_loss(models: pd.DataFrame) -> tuple[float, float, float]:
     The loss is that of writing, token by token; all models had the same number of steps.
 
     Returns:
-        The share for the mean of the seeds, and the least and the greatest of the seeds taken one by one.
+        The share for the mean of the seeds, and the least and the greatest of the seeds taken one by one: each seed's
+        model against the dense ones of that seed.
     """
+    flops, needed = _at_equal_loss(models)
+    mean, *seeds = [1 - flops / dense for dense in needed]
+    return mean, min(seeds), max(seeds)
+
+
+def joules_at_equal_loss(models: pd.DataFrame, prefill: pd.DataFrame) -> tuple[float, float, float]:
+    """Share of the joules of reading 512 tokens that is saved against a dense model of the same loss.
+
+    The study's prompts give the joules of the model that skips over those of a dense one of the same shape. The dense
+    model of the same loss is smaller than that one. It is taken to need as many joules less as it needs FLOPs less.
+
+    Args:
+        models: the study's table of trained models.
+        prefill: the study's table of prompts; taken is one thread.
+
+    Returns:
+        As `saving_at_equal_loss`, of joules: modelled, as those of the prompts are.
+    """
+    joules = prefill.query("n_tokens == 512 and threads == 1").set_index("model")["energy_j"]
+    table = by_model(models)
+    whole = float(table.loc[table["model"] == "dense", "flops_per_token"].iloc[0])
+    share = float(joules[SKIPS] / joules["dense"])
+    mean, *seeds = [1 - share * whole / dense for dense in _at_equal_loss(models)[1]]
+    return mean, min(seeds), max(seeds)
+
+
+def _at_equal_loss(models: pd.DataFrame) -> tuple[float, list[float]]:
+    """FLOPs of the model that skips, and of dense models as good: for the mean of the seeds, then for each seed."""
     mod = models[models["model"] == "mod"]
-    flops = float(mod["flops_per_token"].iloc[0])
-    seeds = [1 - flops / equal_loss_flops(models, loss) for loss in mod["loss_causal"]]
-    return 1 - flops / equal_loss_flops(models, float(mod["loss_causal"].mean())), min(seeds), max(seeds)
+    needed = [equal_loss_flops(models, float(mod["loss_causal"].mean()))]
+    for seed, loss in zip(mod["seed"], mod["loss_causal"], strict=True):
+        needed.append(equal_loss_flops(models[models["seed"] == seed], loss))
+    return float(mod["flops_per_token"].iloc[0]), needed
 
 
 def frontier(models: pd.DataFrame) -> pd.DataFrame:
@@ -167,6 +201,16 @@ def by_tenth(table: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
+def by_half(table: pd.DataFrame) -> pd.DataFrame:
+    """Share that enters [%] where the next token is easy and where it is hard to guess: seed, easier, harder.
+
+    The easier half is the five tenths that surprise least.
+    """
+    half = np.where(table["tenth"] < 5, "easier", "harder")
+    shares = table.assign(half=half).groupby(["seed", "half"])["share"].mean().unstack()
+    return (100 * shares).reset_index().rename_axis(columns=None)
+
+
 def deciders(models: pd.DataFrame) -> pd.DataFrame:
     """How well each model decides without the future, one row a model that learned to.
 
@@ -198,21 +242,25 @@ def quality_gate(models: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
         tolerance: the share of the dense model's loss that may be lost.
 
     Returns:
-        One row a model: model (its words), training (FLOPs of the training, dense = 100), reading (FLOPs a token, dense
-        = 100), loss (token by token, where the model decides so), worse (than the dense loss) [%] and counts ("yes" or
-        "no"): whether what it saves may be claimed.
+        One row a model: model (its words), training FLOPs, reading FLOPs (a token) and cpu (processor time of the
+        training), each with dense = 100, loss (token by token, where the model decides so), worse (than the dense loss)
+        [%] and counts ("yes", "no", or "base" for the dense model): whether what it saves may be claimed. It may where
+        the loss allows it and the processor was busy for less time than with the dense model.
     """
     table = by_model(models)
     base = table.set_index("model").loc["dense"]
     loss = table["loss_causal"].where(table["loss_causal"].notna(), table["loss"])
     worse = loss / base["loss"] - 1
+    cpu = table["cpu_s"] / base["cpu_s"]
+    counts = np.where((worse <= tolerance) & (cpu < 1), "yes", "no")
     gate = pd.DataFrame({
         "model": table["words"],
-        "training": (100 * table["training_flops"] / base["training_flops"]).round().astype(int),
-        "reading": (100 * table["flops_per_token"] / base["flops_per_token"]).round().astype(int),
+        "training FLOPs": (100 * table["training_flops"] / base["training_flops"]).round().astype(int),
+        "reading FLOPs": (100 * table["flops_per_token"] / base["flops_per_token"]).round().astype(int),
+        "cpu": (100 * cpu).round().astype(int),
         "loss": loss.round(3),
         "worse": (100 * worse).round(1),
-        "counts": np.where(worse <= tolerance, "yes", "no"),
+        "counts": np.where(table["model"] == "dense", "base", counts),
     })  # fmt: skip
     return gate[table["model"] != "random"].reset_index(drop=True)
 
@@ -274,6 +322,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows.append((f"training-share-{name}", training, "%", "modelled", "FLOPs of the training, of the dense one's"))
         cpu = 100 * r["cpu_s"] / base["cpu_s"]
         rows.append((f"cpu-share-{name}", cpu, "%", "measured", "CPU time of the training, of the dense one's"))
+        weights = r["parameters"] / base["parameters"]
+        rows.append((f"weights-{name}", weights, "x", "measured", "number of weights, of the dense one's"))
         if r["model"] != "dense":
             gap, low, high = difference(models, r["model"], "dense")
             rows.append((f"gap-{name}", gap, "nats/token", "measured", f"less the dense loss: {low:.4f} to {high:.4f}"))
@@ -303,6 +353,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows.append(("dense-flops-at-equal-loss", needed, "MFLOP/token", "modelled", "a dense model as good as mod"))
     note = f"FLOPs of reading; {100 * low:.0f} to {100 * high:.0f} for single seeds"
     rows.append(("saving-at-equal-loss", 100 * saved, "%", "modelled", note))
+    saved, low, high = joules_at_equal_loss(models, tables["prefill"])
+    note = f"joules of reading 512 tokens, dense ones scaled by FLOPs; {100 * low:.0f} to {100 * high:.0f} by seed"
+    rows.append(("joules-saved-at-equal-loss", 100 * saved, "%", "modelled", note))
     rows.append(("dense-at-equal-flops", same, "nats/token", "measured", "read between the dense models"))
     for r in _rows(skipped(tables["skipped"])):
         rows.append((f"enters-{r['kind'].replace(' ', '-')}", r["share"], "%", "measured", "of this kind of token"))

@@ -122,9 +122,10 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
         y=y, color=color, shape=alt.Shape("family:N", title=None, scale=order), tooltip=tooltip
     )
     halos, names = [], []
-    for equal, side in (("==", {"align": "right", "dx": -9}), ("!=", {"align": "left", "dx": 9})):
+    # The dense models lie above the others: their names go up, those of the others down and to the right.
+    for equal, side in (("==", {"align": "center", "dy": -13}), ("!=", {"align": "left", "dx": 8, "dy": 12})):
         words = base.transform_filter(f"datum.family {equal} 'dense'").encode(y=y, text="words:N")
-        place: dict[str, Any] = {"dy": -9, "fontSize": 11} | side
+        place: dict[str, Any] = {"fontSize": 10} | side
         halos.append(words.mark_text(stroke="white", strokeWidth=4, **place))
         names.append(words.mark_text(color=INK, **place))
     return finish(

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, arange
 
 from greenlab.lab.exercises import exercise
 
@@ -48,21 +48,23 @@ def _(answer: Any) -> str | None:
 
 
 def _always_no() -> float:
-    tokens, entering = 8, 1
+    tokens, entering = 5, 1
     return (tokens - entering) / tokens
 
 
 @exercise(
     "mixture-of-depths-lazy-predictor", worked=_always_no, tolerance=1e-6, difficulty="easy", minutes=3,
-    hints=("Of eight tokens, how many does it get right?",),
+    hints=("Of five tokens, how many does it get right?",),
 )  # fmt: skip
 def _(answer: Any) -> str | None:
-    """Seven of eight tokens stay out, so a predictor that never says yes is right seven times of eight."""
+    """Four of five tokens stay out, so a predictor that never says yes is right four times of five."""
     got = float(answer)
-    if math.isclose(got, 87.5, rel_tol=0.01):
+    if math.isclose(got, 80, rel_tol=0.01):
         return "give a share from 0 to 1, not per cent"
-    if math.isclose(got, 0.125, rel_tol=0.01):
-        return "that is how often it is wrong: it says no to the one of eight tokens that enters"
+    if math.isclose(got, 0.2, rel_tol=0.01):
+        return "that is how often it is wrong: it says no to the one of five tokens that enters"
+    if math.isclose(got, 0.875, rel_tol=0.01):
+        return "that is for one token of eight; here one of five enters"
     if math.isclose(got, 0.5, rel_tol=0.01):
         return "a coin would be right half of the time; this one always says no, and most tokens do stay out"
     if not 0 <= got <= 1:
@@ -88,12 +90,12 @@ def _skip(x, scores, k, block):  # type: ignore[no-untyped-def]
     return x.index_add(0, chosen, scores[chosen, None] * (inside - x[chosen]))
 
 
-# The notebook's cell imports torch as well: without it Python compiles torch.arange differently, and the function as
-# given would not be recognised as untried.
+# A plain arange, not torch.arange: Python compiles the latter in one way where torch is imported beside it and in
+# another in a notebook's cell, whose statements are compiled one by one. The untried function would look changed.
 def _skip_with_bugs(x, scores, k, block):  # type: ignore[no-untyped-def]
     threshold = scores.sort().values[-k]
     chosen = (scores > threshold).nonzero().flatten()
-    inside = block(x[chosen], torch.arange(len(chosen)))
+    inside = block(x[chosen], arange(len(chosen)))
     return x.index_add(0, chosen, scores[chosen, None] * inside)
 
 
@@ -124,7 +126,8 @@ def _moved(before: Tensor, after: Tensor) -> list[int]:
 )
 def _(answer: Any) -> str | None:
     """Exactly k tokens enter, at their own positions, and what they were is counted once."""
-    x = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]], dtype=torch.float64)
+    # 4.5 and not 4: with 4 = 0.8 * 5 an answer that loses the residual would leave token 3 as it was.
+    x = torch.tensor([[1.0], [2.0], [3.0], [4.5], [5.0], [6.0]], dtype=torch.float64)
     scores = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3, 0.7], dtype=torch.float64)
     still = answer(x, scores, 3, lambda tokens, positions: tokens)
     if still.shape != x.shape:
@@ -134,6 +137,11 @@ def _(answer: Any) -> str | None:
         return "of six tokens three should enter, 1, 3 and 5: yours lets in 1 and 3, as the last of the k is left out"
     if moved != [1, 3, 5]:
         return f"of six tokens the three with the best scores should enter, 1, 3 and 5: yours changes {moved}"
+    if _moved(x, still) and still[1] < x[1]:
+        return (
+            "a block that gives back what it was given should change nothing, and yours changes the tokens: what they "
+            "were is lost, as the update replaces it and is not added to it"
+        )
     if _moved(x, still):
         return (
             "a block that gives back what it was given should change nothing, and yours changes the tokens: what they "
