@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from greenlab.core import checks
+
 ACTIVE, LONGER, TOTAL = "dense, active size", "dense, active size, longer", "dense, total size"
-EIGHT = "8 experts, top-2"
+EIGHT, MANY = "8 experts, top-2", "32 experts, top-2"
 BALANCED = {EIGHT: "balancing loss", f"{EIGHT}, bias": "bias of the choice", f"{EIGHT}, nothing": "nothing"}
 KIND_COLUMNS = {
     "loss_shakespeare": "Shakespeare",
@@ -68,6 +70,31 @@ def gains(models: pd.DataFrame, base: str = ACTIVE) -> pd.DataFrame:
     table.columns = ["model", "gain", "gain_min", "gain_max"]
     order = list(dict.fromkeys(models["model"]))
     return table.sort_values("model", key=lambda c: c.map(order.index)).reset_index(drop=True)
+
+
+def catch_up(table: pd.DataFrame, loss: float) -> float:
+    """CPU seconds after which the small dense model would have a loss, on a straight line through its two trainings.
+
+    This is an estimate and no measurement. Loss curves flatten, so a training that long probably ends above the line.
+
+    Args:
+        table: as `by_model` gives it.
+        loss: that is wanted [bits per character].
+
+    Returns:
+        The CPU time of the training [s].
+
+    Raises:
+        TypeError: if ``loss`` is no number.
+        ValueError: if ``loss`` is not above 0, or a training of the small dense model is missing.
+    """
+    loss = checks.number("loss", loss, above=0)
+    rows = table.set_index("model")
+    if missing := [name for name in (ACTIVE, LONGER) if name not in rows.index]:
+        raise ValueError(f"table has no row {missing[0]!r}: give what by_model makes of the study's models")
+    short, long = rows.loc[ACTIVE], rows.loc[LONGER]
+    slope = (long["loss"] - short["loss"]) / (long["cpu_s"] - short["cpu_s"])
+    return float(long["cpu_s"] + (loss - long["loss"]) / slope)
 
 
 def by_kind(models: pd.DataFrame) -> pd.DataFrame:
@@ -200,6 +227,12 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         for one in _rows(gains(models, against)):
             note = f"loss of {against} less this model's, mean of seeds"
             add(f"gain-over-{words}-{_slug(one['model'])}", one["gain"], bits, note)
+    many = table.loc[MANY]
+    for name, other in (("large-dense", TOTAL), ("32-experts", MANY)):
+        note = f"training of {ACTIVE} to the loss of {other}, on a straight line through its two trainings"
+        add(f"catch-up-{name}", catch_up(by_model(models), table.loc[other, "loss"]), "s", note, "modelled")
+    note = "CPU time of 32 experts against that training, at equal loss: an estimate that no training confirms"
+    add("saving-catch-up", 100 * (1 - many["cpu_s"] / catch_up(by_model(models), many["loss"])), "%", note, "modelled")
     for one in _rows(by_kind(models)):
         kind = one["kind"]
         add(f"loss-{_slug(kind.lower())}-{_slug(one['model'])}", one["loss"], bits, f"{kind}, held out, mean of seeds")
@@ -207,6 +240,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         short = _slug(str(name))
         add(f"busiest-{short}", row["busiest"], "x", "busiest expert over an equal load, mean of layers and seeds")
         add(f"idle-{short}", row["idle"], "experts", "below a fifth of an equal load, mean of layers and seeds")
+    for one in _rows(balance(tables["collapse"]).query("balanced == 'nothing' and step in (1, 100)")):
+        note = f"the same after step {one['step']}"
+        add(f"busiest-{_slug(one['model'])}-step-{one['step']}", one["busiest"], "x", note)
     for one in _rows(guessed(tables["guess"])):
         add(
             f"guess-{_slug(one['known'])}",
@@ -214,14 +250,11 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             "%",
             f"first expert guessed right, known: {one['known']}",
         )
-    token = tables["guess"].query("model == @EIGHT and known == 'the token'").groupby("layer")["right"].mean()
-    for layer, right in token.items():
-        add(
-            f"guess-the-token-layer-{layer}",
-            100 * right,
-            "%",
-            f"first expert guessed right in layer {layer}, known: the token",
-        )
+    known = guessed(tables["guess"])["known"].to_list()
+    layers = tables["guess"].query("model == @EIGHT and known in @known").groupby(["known", "layer"])["right"].mean()
+    for (what, layer), right in layers.items():
+        note = f"first expert guessed right in layer {layer}, known: {what}"
+        add(f"guess-{_slug(what)}-layer-{layer}", 100 * right, "%", note)
     again = repeated(tables["repeat"]).mean()
     add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")
     add("repeat-chance", 100 * again["chance"], "%", "the same for two tokens drawn apart")
