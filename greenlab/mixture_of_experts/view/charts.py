@@ -99,7 +99,7 @@ def curves_chart(curves: pd.DataFrame, title: str) -> alt.LayerChart:
     return finish(
         [base.mark_line(), marks], long, title=title, slider=None, width=WIDTH, height=300,
         subtitle="MEASURED, means of three seeds; choose below what is counted: FLOPs, or CPU time",
-        description="Loss on unseen text on the way through training against FLOPs or processor time, for these models: "
+        description="Loss on unseen text on the way through training against FLOPs or processor time, for: "
         + "; ".join(dict.fromkeys(curves["model"])),
     ).add_params(chosen)  # fmt: skip
 
@@ -205,7 +205,7 @@ def published_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     long["what"] = long["what"].map({"active_b": "used for a token", "total_b": "in memory"})
     return dots(
         long, "model", "billions", "what", title=title, x_title="Parameters [billions], logarithmic", log_x=True,
-        subtitle="CITED; from the publishers, but for Qwen3-30B and Mixtral 8x22B; GPT-4 is a rumour that nobody has confirmed",
-        description="Parameters in memory and parameters used for a token, for eleven published models with experts and one "
-        "rumoured",
+        subtitle="CITED; from the publishers, but for Qwen3-30B and Mixtral 8x22B; GPT-4 is an unconfirmed rumour",
+        description="Parameters in memory and parameters used for a token, for eleven published models with experts "
+        "and a rumoured one",
     )  # fmt: skip
