@@ -227,12 +227,19 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         for one in _rows(gains(models, against)):
             note = f"loss of {against} less this model's, mean of seeds"
             add(f"gain-over-{words}-{_slug(one['model'])}", one["gain"], bits, note)
-    many = table.loc[MANY]
     for name, other in (("large-dense", TOTAL), ("32-experts", MANY)):
         note = f"training of {ACTIVE} to the loss of {other}, on a straight line through its two trainings"
-        add(f"catch-up-{name}", catch_up(by_model(models), table.loc[other, "loss"]), "s", note, "modelled")
+        add(
+            f"catch-up-{name}",
+            catch_up(by_model(models), float(table.loc[[other], "loss"].iloc[0])),
+            "s",
+            note,
+            "modelled",
+        )
     note = "CPU time of 32 experts against that training, at equal loss: an estimate that no training confirms"
-    add("saving-catch-up", 100 * (1 - many["cpu_s"] / catch_up(by_model(models), many["loss"])), "%", note, "modelled")
+    many = table.loc[[MANY]].iloc[0]
+    saved = 1 - float(many["cpu_s"]) / catch_up(by_model(models), float(many["loss"]))
+    add("saving-catch-up", 100 * saved, "%", note, "modelled")
     for one in _rows(by_kind(models)):
         kind = one["kind"]
         add(f"loss-{_slug(kind.lower())}-{_slug(one['model'])}", one["loss"], bits, f"{kind}, held out, mean of seeds")
@@ -241,7 +248,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"busiest-{short}", row["busiest"], "x", "busiest expert over an equal load, mean of layers and seeds")
         add(f"idle-{short}", row["idle"], "experts", "below a fifth of an equal load, mean of layers and seeds")
     for one in _rows(balance(tables["collapse"]).query("balanced == 'nothing' and step in (1, 100)")):
-        note = f"the same after step {one['step']}"
+        note = f"busiest expert over an equal load after step {one['step']}, mean of layers and seeds"
         add(f"busiest-{_slug(one['model'])}-step-{one['step']}", one["busiest"], "x", note)
     for one in _rows(guessed(tables["guess"])):
         add(
@@ -252,9 +259,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         )
     known = guessed(tables["guess"])["known"].to_list()
     layers = tables["guess"].query("model == @EIGHT and known in @known").groupby(["known", "layer"])["right"].mean()
-    for (what, layer), right in layers.items():
-        note = f"first expert guessed right in layer {layer}, known: {what}"
-        add(f"guess-{_slug(what)}-layer-{layer}", 100 * right, "%", note)
+    for one in _rows(layers.reset_index()):
+        note = f"first expert guessed right in layer {one['layer']}, known: {one['known']}"
+        add(f"guess-{_slug(one['known'])}-layer-{one['layer']}", 100 * one["right"], "%", note)
     again = repeated(tables["repeat"]).mean()
     add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")
     add("repeat-chance", 100 * again["chance"], "%", "the same for two tokens drawn apart")
