@@ -92,9 +92,8 @@ def catch_up(table: pd.DataFrame, loss: float) -> float:
     rows = table.set_index("model")
     if missing := [name for name in (ACTIVE, LONGER) if name not in rows.index]:
         raise ValueError(f"table has no row {missing[0]!r}: give what by_model makes of the study's models")
-    short, long = rows.loc[ACTIVE], rows.loc[LONGER]
-    slope = (long["loss"] - short["loss"]) / (long["cpu_s"] - short["cpu_s"])
-    return float(long["cpu_s"] + (loss - long["loss"]) / slope)
+    (loss_short, short_s), (loss_long, long_s) = rows.loc[[ACTIVE, LONGER], ["loss", "cpu_s"]].to_numpy()
+    return float(long_s + (loss - loss_long) * (long_s - short_s) / (loss_long - loss_short))
 
 
 def by_kind(models: pd.DataFrame) -> pd.DataFrame:
@@ -257,8 +256,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             "%",
             f"first expert guessed right, known: {one['known']}",
         )
-    known = guessed(tables["guess"])["known"].to_list()
-    layers = tables["guess"].query("model == @EIGHT and known in @known").groupby(["known", "layer"])["right"].mean()
+    shown = guessed(tables["guess"])["known"].to_list()  # noqa: F841 (the query reads it)
+    layers = tables["guess"].query("model == @EIGHT and known in @shown").groupby(["known", "layer"])["right"].mean()
     for one in _rows(layers.reset_index()):
         note = f"first expert guessed right in layer {one['layer']}, known: {one['known']}"
         add(f"guess-{_slug(one['known'])}-layer-{one['layer']}", 100 * one["right"], "%", note)

@@ -36,7 +36,8 @@ def experts_chart(table: pd.DataFrame, goal: float, title: str) -> alt.LayerChar
         goal=(goal, "dense, as large as 8 experts"),
         subtitle="MEASURED: two of the experts for each token, so that all compute the same within 3 %; band: 3 seeds",
         x_title="Experts of a layer (1: dense)", y_title=LOSS,
-        description="Loss on unseen text against the number of experts at FLOPs for a token that are equal within three percent, with the loss of a "
+        description="Loss on unseen text against the number of experts at FLOPs for a token "
+        "that are equal within three percent, with the loss of a "
         "dense model that has as many weights as the one with eight experts",
     )  # fmt: skip
 
