@@ -299,10 +299,13 @@ def test_every_model_and_seed_is_there(tables):
     assert config_json(config)["steps"] == tables["history"].query("model == '8 experts, top-2'")["step"].max()
 
 
-def test_what_the_chapter_says_of_the_losses_holds_in_every_seed(tables):
-    """Thirty-two experts beat the large dense model, sixteen a longer training; eight do neither, and one is worst."""
+def test_what_the_chapter_says_of_the_losses_holds(tables):
+    """Sixteen and 32 experts beat a longer training in every seed; 32 beat the large dense model in the mean only."""
     loss = tables["models"].pivot(index="seed", columns="model", values="loss")
-    assert (loss["32 experts, top-2"] < loss[work.TOTAL]).all()
+    against_large = loss[work.TOTAL] - loss[work.MANY]
+    assert 0.015 < against_large.mean() < 0.025
+    assert abs(against_large.loc[1]) < 0.001  # level in this seed: not resolved by three seeds
+    assert (loss[work.MANY] < loss[work.LONGER]).all()
     assert (loss["16 experts, top-2"] < loss[work.LONGER]).all()
     assert (loss[work.EIGHT] > loss[work.LONGER]).all()
     assert (loss["8 experts, top-1"] > loss[work.ACTIVE]).all()
@@ -313,11 +316,45 @@ def test_what_the_chapter_says_of_the_losses_holds_in_every_seed(tables):
     assert speed["32 experts, top-2"] < speed[work.TOTAL]
 
 
+def test_a_straight_line_through_the_two_dense_trainings_says_when_the_small_one_would_catch_up(tables):
+    table = pd.DataFrame({"model": [work.ACTIVE, work.LONGER], "cpu_s": [40.0, 50.0], "loss": [2.3, 2.2]})
+    assert work.catch_up(table, 2.3) == pytest.approx(40)
+    assert work.catch_up(table, 2.15) == pytest.approx(55)
+    with pytest.raises(ValueError, match="loss"):
+        work.catch_up(table, 0)
+    with pytest.raises(ValueError, match="longer"):
+        work.catch_up(table[:1], 2.0)
+    ours = work.by_model(tables["models"])
+    many = ours.set_index("model").loc[work.MANY]
+    assert 1 - many["cpu_s"] / work.catch_up(ours, many["loss"]) < 0.1  # why the ledger books no saving
+    assert many["cpu_s"] > ours.set_index("model").loc[work.LONGER, "cpu_s"]
+
+
+def test_digits_and_spaces_go_mostly_to_one_or_two_experts_in_every_layer(tables):
+    kinds = tables["kinds"].query("model == @work.EIGHT and seed == 0")
+    two = kinds.groupby(["layer", "token_kind"])["share"].apply(lambda shares: shares.nlargest(2).sum()).unstack()
+    assert (two[["digits", "spaces and lines"]] > 0.7).all(axis=None)
+    assert (two[["punctuation", "rest of a word", "start of a word"]] < 0.7).all(axis=None)
+
+
+def test_the_load_is_most_uneven_early_and_then_evens_out_slowly(tables):
+    busiest = work.balance(tables["collapse"]).query("balanced == 'nothing'").set_index("step")["busiest"]
+    assert busiest.index[:2].to_list() == [1, 100]
+    assert busiest.idxmax() == 100
+    assert 1 < busiest.loc[1] < 1.5 < 2.5 < busiest.iloc[-1] < busiest.loc[100]
+    last = tables["collapse"].query("model == '8 experts, top-2, nothing' and seed == 0")
+    last = last[last["step"] == last["step"].max()].pivot(index="layer", columns="expert", values="share")
+    assert (2 * last.max(axis=1) > 0.5).all()  # one expert is among the two of most tokens
+    assert (last < 0.2 / 8).sum(axis=1).to_list() == [0, 2, 1]  # almost nothing
+
+
 def test_the_token_tells_the_expert_and_the_topic_hardly_does(tables):
     right = work.guessed(tables["guess"]).set_index("known")
     assert right.index.to_list() == ["nothing", "the kind of text", "the kind of token", "the token"]
     assert (right["least"].iloc[1:].to_numpy() > right["most"].iloc[:-1].to_numpy()).all()
     assert right.loc["the token", "least"] > 2 * right.loc["the kind of text", "most"]
+    last = tables["guess"].query("model == @work.EIGHT and layer == 2").groupby("known")["right"].mean()
+    assert last["the kind of token"] - last["the kind of text"] < 0.02  # alike in the last layer
     again = work.repeated(tables["repeat"])
     assert (again["same"] > again["chance"]).all()
 

@@ -60,6 +60,11 @@ def test_what_the_chapter_says_of_the_crowd_is_in_the_table():
     assert share.loc[16, "Mixtral-8x7B"] > 1.1
     assert 0.85 < share.loc[64, "DeepSeek-V3"] < 0.9
     assert ((share.loc[256] > 0.75) & (share.loc[256] < 0.87)).all()  # a quarter to a seventh is saved
+    assert ((share.loc[256] > 0.76) & (share.loc[256] < 0.86)).all()  # 14 to 23 %
+    assert share.loc[16].round(2).to_dict() == {"DeepSeek-V3": 0.48, "Mixtral-8x7B": 1.31, "Qwen3-30B-A3B": 0.83}
+    assert share.loc[1, "Mixtral-8x7B"] > share.loc[4096, "Mixtral-8x7B"]  # a single user does not always save most
+    assert share.loc[1, "Qwen3-30B-A3B"] / (8 / 128) == pytest.approx(2, abs=0.1)
+    assert share.loc[4096, "Qwen3-30B-A3B"] / (8 / 128) == pytest.approx(2.7, abs=0.1)
     naive = 8 / 256
     assert 1.2 < share.loc[1, "DeepSeek-V3"] / naive < 1.5
     assert 25 < share.loc[64, "DeepSeek-V3"] / naive < 30
@@ -137,6 +142,19 @@ def test_published_models_are_quoted_from_the_facts_and_the_rumour_is_marked():
     assert table.loc["OLMoE-1B-7B", "confidence"] == "seen"  # only its tokens are not
     assert table["total_b"].is_monotonic_increasing
     assert (table["active_b"] < table["total_b"]).all()
+    secondary = table.index[table["confidence"] == "secondary"].to_list()
+    assert secondary == ["Qwen3-30B-A3B", "Mixtral 8x22B"]  # as the chart's subtitle says
+    assert "Qwen3-30B and Mixtral 8x22B" in str(see.published_chart(see.published_table(), "t").to_dict()["title"])
+
+
+def test_the_words_of_the_balance_chart_stand_at_its_left_and_the_curves_name_their_models():
+    tables = study.load()
+    words = see.balance_chart(work.balance(tables["collapse"]), "t").to_dict()["layer"][-1]
+    assert words["mark"]["align"] == "left"
+    assert words["encoding"]["x"] == {"value": 0}
+    assert words["encoding"]["text"]["field"] == "words"
+    curves = work.relative_curves(tables["history"], tables["models"], [work.ACTIVE, work.MANY])
+    assert see.curves_chart(curves, "t").to_dict()["description"].endswith("dense, active size; 32 experts, top-2")
 
 
 # Routing --------------------------------------------------------------------------------------------------------------
@@ -240,6 +258,13 @@ def test_every_solution_passes_and_every_stub_does_not():
         assert task.verdict(answer) is None, id
         with pytest.raises(NotImplementedError):
             task.verdict(task.bug if task.bug else ...)
+
+
+def test_the_visits_may_be_counted_in_32_bits():
+    def visited(n_experts, top_k, n_tokens):
+        return n_experts * (1 - torch.tensor(1 - top_k / n_experts) ** n_tokens)
+
+    assert TASKS["mixture-of-experts-visited"].verdict(visited) is None
 
 
 def without_sum(logits, top_k):

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from greenlab.core import checks
+
 ACTIVE, LONGER, TOTAL = "dense, active size", "dense, active size, longer", "dense, total size"
-EIGHT = "8 experts, top-2"
+EIGHT, MANY = "8 experts, top-2", "32 experts, top-2"
 BALANCED = {EIGHT: "balancing loss", f"{EIGHT}, bias": "bias of the choice", f"{EIGHT}, nothing": "nothing"}
 KIND_COLUMNS = {
     "loss_shakespeare": "Shakespeare",
@@ -68,6 +70,30 @@ def gains(models: pd.DataFrame, base: str = ACTIVE) -> pd.DataFrame:
     table.columns = ["model", "gain", "gain_min", "gain_max"]
     order = list(dict.fromkeys(models["model"]))
     return table.sort_values("model", key=lambda c: c.map(order.index)).reset_index(drop=True)
+
+
+def catch_up(table: pd.DataFrame, loss: float) -> float:
+    """CPU seconds after which the small dense model would have a loss, on a straight line through its two trainings.
+
+    This is an estimate and no measurement. Loss curves flatten, so a training that long probably ends above the line.
+
+    Args:
+        table: as `by_model` gives it.
+        loss: that is wanted [bits per character].
+
+    Returns:
+        The CPU time of the training [s].
+
+    Raises:
+        TypeError: if ``loss`` is no number.
+        ValueError: if ``loss`` is not above 0, or a training of the small dense model is missing.
+    """
+    loss = checks.number("loss", loss, above=0)
+    rows = table.set_index("model")
+    if missing := [name for name in (ACTIVE, LONGER) if name not in rows.index]:
+        raise ValueError(f"table has no row {missing[0]!r}: give what by_model makes of the study's models")
+    (loss_short, short_s), (loss_long, long_s) = rows.loc[[ACTIVE, LONGER], ["loss", "cpu_s"]].to_numpy()
+    return float(long_s + (loss - loss_long) * (long_s - short_s) / (loss_long - loss_short))
 
 
 def by_kind(models: pd.DataFrame) -> pd.DataFrame:
@@ -200,6 +226,19 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         for one in _rows(gains(models, against)):
             note = f"loss of {against} less this model's, mean of seeds"
             add(f"gain-over-{words}-{_slug(one['model'])}", one["gain"], bits, note)
+    for name, other in (("large-dense", TOTAL), ("32-experts", MANY)):
+        note = f"training of {ACTIVE} to the loss of {other}, on a straight line through its two trainings"
+        add(
+            f"catch-up-{name}",
+            catch_up(by_model(models), float(table.loc[[other], "loss"].iloc[0])),
+            "s",
+            note,
+            "modelled",
+        )
+    note = "CPU time of 32 experts against that training, at equal loss: an estimate that no training confirms"
+    many = table.loc[[MANY]].iloc[0]
+    saved = 1 - float(many["cpu_s"]) / catch_up(by_model(models), float(many["loss"]))
+    add("saving-catch-up", 100 * saved, "%", note, "modelled")
     for one in _rows(by_kind(models)):
         kind = one["kind"]
         add(f"loss-{_slug(kind.lower())}-{_slug(one['model'])}", one["loss"], bits, f"{kind}, held out, mean of seeds")
@@ -207,6 +246,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         short = _slug(str(name))
         add(f"busiest-{short}", row["busiest"], "x", "busiest expert over an equal load, mean of layers and seeds")
         add(f"idle-{short}", row["idle"], "experts", "below a fifth of an equal load, mean of layers and seeds")
+    for one in _rows(balance(tables["collapse"]).query("balanced == 'nothing' and step in (1, 100)")):
+        note = f"busiest expert over an equal load after step {one['step']}, mean of layers and seeds"
+        add(f"busiest-{_slug(one['model'])}-step-{one['step']}", one["busiest"], "x", note)
     for one in _rows(guessed(tables["guess"])):
         add(
             f"guess-{_slug(one['known'])}",
@@ -214,14 +256,11 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             "%",
             f"first expert guessed right, known: {one['known']}",
         )
-    token = tables["guess"].query("model == @EIGHT and known == 'the token'").groupby("layer")["right"].mean()
-    for layer, right in token.items():
-        add(
-            f"guess-the-token-layer-{layer}",
-            100 * right,
-            "%",
-            f"first expert guessed right in layer {layer}, known: the token",
-        )
+    shown = guessed(tables["guess"])["known"].to_list()  # noqa: F841 (the query reads it)
+    layers = tables["guess"].query("model == @EIGHT and known in @shown").groupby(["known", "layer"])["right"].mean()
+    for one in _rows(layers.reset_index()):
+        note = f"first expert guessed right in layer {one['layer']}, known: {one['known']}"
+        add(f"guess-{_slug(one['known'])}-layer-{one['layer']}", 100 * one["right"], "%", note)
     again = repeated(tables["repeat"]).mean()
     add("repeat-same", 100 * again["same"], "%", "neighbours that share their first expert, mean of layers and seeds")
     add("repeat-chance", 100 * again["chance"], "%", "the same for two tokens drawn apart")

@@ -34,9 +34,10 @@ def experts_chart(table: pd.DataFrame, goal: float, title: str) -> alt.LayerChar
     return lines(
         table, "n_experts", "loss", band=("loss_min", "loss_max"), title=title,
         goal=(goal, "dense, as large as 8 experts"),
-        subtitle="MEASURED: two of the experts for each token, so that every point computes the same; band: 3 seeds",
+        subtitle="MEASURED: two of the experts for each token, so that all compute the same within 3 %; band: 3 seeds",
         x_title="Experts of a layer (1: dense)", y_title=LOSS,
-        description="Loss on unseen text against the number of experts at equal FLOPs for a token, with the loss of a "
+        description="Loss on unseen text against the number of experts at FLOPs for a token "
+        "that are equal within three percent, with the loss of a "
         "dense model that has as many weights as the one with eight experts",
     )  # fmt: skip
 
@@ -99,8 +100,8 @@ def curves_chart(curves: pd.DataFrame, title: str) -> alt.LayerChart:
     return finish(
         [base.mark_line(), marks], long, title=title, slider=None, width=WIDTH, height=300,
         subtitle="MEASURED, means of three seeds; choose below what is counted: FLOPs, or CPU time",
-        description="Loss on unseen text on the way through training against FLOPs or processor time, for a small "
-        "dense model, a large dense model and a model with eight experts",
+        description="Loss on unseen text on the way through training against FLOPs or processor time, for: "
+        + "; ".join(dict.fromkeys(curves["model"])),
     ).add_params(chosen)  # fmt: skip
 
 
@@ -115,13 +116,16 @@ def balance_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return lines(
+    chart = lines(
         table, "step", "busiest", color="balanced", color_title="Balanced by", title=title,
         goal=(1.0, "equal load"), x_title="Training step", y_title="Busiest expert, over an equal load [x]",
         subtitle="MEASURED on unseen text: eight experts, two for each token; mean of layers and of three seeds",
         description="Load of the busiest of eight experts over an equal load against training steps, with a balancing "
         "loss, with a bias, and with nothing",
     )  # fmt: skip
+    # At the right the words would lie on the line of the bias, which ends close to an equal load.
+    chart.layer[-1] = chart.layer[-1].mark_text(align="left", baseline="bottom", dx=4, dy=-3).encode(x=alt.value(0))
+    return chart
 
 
 def guess_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -202,6 +206,7 @@ def published_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     long["what"] = long["what"].map({"active_b": "used for a token", "total_b": "in memory"})
     return dots(
         long, "model", "billions", "what", title=title, x_title="Parameters [billions], logarithmic", log_x=True,
-        subtitle="CITED from their publishers; GPT-4 is a rumour that nobody has confirmed",
-        description="Parameters in memory and parameters used for a token, for twelve published models with experts",
+        subtitle="CITED; from the publishers, but for Qwen3-30B and Mixtral 8x22B; GPT-4 is an unconfirmed rumour",
+        description="Parameters in memory and parameters used for a token, for eleven published models with experts "
+        "and a rumoured one",
     )  # fmt: skip
