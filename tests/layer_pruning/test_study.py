@@ -73,11 +73,10 @@ def test_answers_that_the_study_did_not_keep_are_named():
 
 def test_the_committed_wrong_answers_are_those_of_the_committed_scores():
     found = study.load("curve", "wrong")
-    kept = found["wrong"].groupby(["method", "n_removed", "healing"])["id"].nunique()
-    assert ("none", 0, "none") in kept.index
-    assert len(kept) >= 2
-    items = set(scoring.load_cloze()["id"])
-    assert set(found["wrong"]["id"]) <= items
-    for (_, n, healing), wrong in kept.items():
-        row = tables.row_of(found["curve"], n, healing)
-        assert round((1 - row["accuracy"]) * row["n_items"]) == wrong
+    keys = ["method", "n_removed", "seed", "healing"]
+    wrong = found["wrong"].groupby(keys)["id"].nunique()
+    curve = found["curve"].set_index(keys)
+    assert ("none", 0, 0, "none") in wrong.index
+    assert set(wrong.index) == set(curve.index), "each model of the curve got some item wrong"
+    assert set(found["wrong"]["id"]) <= set(scoring.load_cloze()["id"])
+    assert ((1 - curve["accuracy"]) * curve["n_items"]).round().astype(int).to_dict() == wrong.to_dict()
