@@ -97,7 +97,7 @@ class MoDBlock(nn.Module):
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if it is out of range.
+        ValueError: if it is out of range, or the block holds experts with a capacity factor.
     """
 
     def __init__(
@@ -106,6 +106,12 @@ class MoDBlock(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.block = checks.instance("block", block, nn.Module)
+        if any(getattr(part, "capacity_factor", None) is not None for part in block.modules()):
+            # where each token decides, others of weight 0 fill the last chunk and would take the places of real ones
+            raise ValueError(
+                "block holds experts with a capacity_factor: leave it out, as the tokens that enter share one call with "
+                "others of weight 0"
+            )
         self.d_model = checks.integer("d_model", d_model, low=1, high=LARGEST_SIZE)
         self.capacity = checks.number("capacity", capacity, above=0, high=1)
         self.weighting = checks.one_of("weighting", weighting, WEIGHTINGS)

@@ -1,6 +1,7 @@
 """The layer itself: who enters, what it computes, where gradients go."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from greenlab.core.model.gpt import GPT, Block, GPTConfig
 from greenlab.mixture_of_depths import MoDBlock, mod_blocks, mod_layers, n_selected, selection
 from greenlab.mixture_of_depths.block import top_k
+from greenlab.mixture_of_experts import MoE
 from tests.mixture_of_depths.models import SIZES, ids, layer, slow, spread, tokens
 
 
@@ -270,3 +272,12 @@ def test_any_text_and_any_share_equal_the_loop(b, s, capacity, seed):
         routing = mod.routing(x)
         expected = slow(mod, x, routing.selected, routing.scores)
         torch.testing.assert_close(mod(x, rotation[:s]), expected, atol=1e-12, rtol=1e-9)
+
+
+def test_experts_that_drop_tokens_are_refused():
+    """Tokens of weight 0 fill the last chunk where each token decides: they would take the places of others."""
+    config = GPTConfig(**SIZES)
+    dropping, dropless = (partial(MoE, n_experts=2, top_k=2, capacity_factor=factor) for factor in (1.0, None))
+    with pytest.raises(ValueError, match="block holds experts with a capacity_factor"):
+        GPT(config, block=mod_blocks(), feed_forward=dropping)
+    assert mod_layers(GPT(config, block=mod_blocks(), feed_forward=dropless))
