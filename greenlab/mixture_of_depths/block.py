@@ -106,10 +106,10 @@ class MoDBlock(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.block = checks.instance("block", block, nn.Module)
+        # where each token decides, others of weight 0 fill the last chunk and would take the places of real ones
         if any(getattr(part, "capacity_factor", None) is not None for part in block.modules()):
-            # where each token decides, others of weight 0 fill the last chunk and would take the places of real ones
             raise ValueError(
-                "block holds experts with a capacity_factor: leave it out, as the tokens that enter share one call with "
+                "block holds experts with a capacity_factor: leave it out, as the tokens that enter share a call with "
                 "others of weight 0"
             )
         self.d_model = checks.integer("d_model", d_model, low=1, high=LARGEST_SIZE)
