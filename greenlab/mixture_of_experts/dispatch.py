@@ -7,6 +7,7 @@ lead to an expert, T * k of them or fewer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ def run_experts(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: T
         up: one matrix an expert, ``(E, F, C)``.
         down: one matrix an expert, ``(E, C, F)``.
     """
+    if len(x) == 1 and not torch.is_grad_enabled():
+        return _one_token(x, experts, weights, gate, up, down)
     chosen = experts.flatten()  # (T * k,)
     counts = torch.bincount(chosen, minlength=len(gate))[: len(gate)].tolist()  # rows of each expert
     order = chosen.argsort()[: sum(counts)]  # (R,), sorted by expert; choices of no expert come last and stay out
@@ -37,9 +40,19 @@ def run_experts(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: T
     else:  # expert by expert, so that what lies between its products stays in the processor's cache
         for e, own in enumerate(rows.split(counts)):
             if len(own):
-                own.copy_(F.linear(F.silu(F.linear(own, gate[e])) * F.linear(own, up[e]), down[e]))
-    share = weights.flatten()[order, None]  # (R, 1)
+                own.copy_(F.linear(F.silu(F.linear(own, gate[e])).mul_(F.linear(own, up[e])), down[e]))
+    share = weights.flatten().index_select(0, order).unsqueeze(1)  # (R, 1)
     return torch.zeros_like(x).index_add_(0, token, (rows * share).to(x.dtype))
+
+
+def _one_token(x: Tensor, experts: Tensor, weights: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """The same for a single token ``(1, C)``, as in writing: there is nothing to sort."""
+    y, row = torch.zeros_like(x), x.to(gate.dtype)
+    for e, weight in zip(experts[0].tolist(), weights[0].tolist(), strict=True):
+        if e < len(gate):
+            hidden = F.silu(F.linear(row, gate[e])).mul_(F.linear(row, up[e]))  # (1, F)
+            y.add_(F.linear(hidden, down[e]), alpha=weight)
+    return y
 
 
 def products(rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
@@ -58,9 +71,8 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(rows, matrices)
         ctx.counts = counts
         out = rows.new_empty(len(rows), matrices.shape[1])
-        for own, matrix, result in zip(rows.split(counts), matrices, out.split(counts), strict=True):
-            if len(own):
-                torch.mm(own, matrix.T, out=result)
+        for e, group in _groups(counts):
+            torch.mm(rows[group], matrices[e].T, out=out[group])
         return out
 
     @staticmethod
@@ -68,11 +80,19 @@ class _Products(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         rows, matrices = ctx.saved_tensors
         of_rows, of_matrices = torch.empty_like(rows), torch.empty_like(matrices)
-        groups = zip(rows.split(ctx.counts), slope.split(ctx.counts), of_rows.split(ctx.counts), strict=True)
-        for e, (own, its_slope, of_own) in enumerate(groups):
-            if len(own):
-                torch.mm(its_slope, matrices[e], out=of_own)
-                torch.mm(its_slope.T, own, out=of_matrices[e])
-            else:
+        for e, n in enumerate(ctx.counts):
+            if n == 0:
                 of_matrices[e].zero_()  # nobody chose it: it learns nothing
+        for e, group in _groups(ctx.counts):
+            torch.mm(slope[group], matrices[e], out=of_rows[group])
+            torch.mm(slope[group].T, rows[group], out=of_matrices[e])
         return of_rows, of_matrices, None
+
+
+def _groups(counts: list[int]) -> Iterator[tuple[int, slice]]:
+    """The matrices that have rows, and which rows these are."""
+    start = 0
+    for e, n in enumerate(counts):
+        if n:
+            yield e, slice(start, start + n)
+            start += n
