@@ -7,7 +7,6 @@ lead to an expert, T * k of them or fewer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -75,11 +74,12 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(rows, matrices)
         ctx.counts = counts
         out = rows.new_empty(len(rows), matrices.shape[1])
-        for e, group in _groups(counts):
-            if len(rows[group]) <= FEW:
-                out[group] = torch.mm(matrices[e], rows[group].T).T
+        used, sizes = _used(counts)
+        for e, own, result in zip(used, rows.split(sizes), out.split(sizes), strict=True):
+            if len(own) <= FEW:
+                result.copy_(torch.mm(matrices[e], own.T).T)
             else:
-                torch.mm(rows[group], matrices[e].T, out=out[group])
+                torch.mm(own, matrices[e].T, out=result)
         return out
 
     @staticmethod
@@ -87,19 +87,16 @@ class _Products(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         rows, matrices = ctx.saved_tensors
         of_rows, of_matrices = torch.empty_like(rows), torch.empty_like(matrices)
-        for e, n in enumerate(ctx.counts):
-            if n == 0:
-                of_matrices[e].zero_()  # nobody chose it: it learns nothing
-        for e, group in _groups(ctx.counts):
-            torch.mm(slope[group], matrices[e], out=of_rows[group])
-            torch.mm(slope[group].T, rows[group], out=of_matrices[e])
+        used, sizes = _used(ctx.counts)
+        for e in set(range(len(matrices))).difference(used):
+            of_matrices[e].zero_()  # nobody chose it: it learns nothing
+        groups = zip(used, rows.split(sizes), slope.split(sizes), of_rows.split(sizes), strict=True)
+        for e, own, its_slope, of_own in groups:
+            torch.mm(its_slope, matrices[e], out=of_own)
+            torch.mm(its_slope.T, own, out=of_matrices[e])
         return of_rows, of_matrices, None
 
 
-def _groups(counts: list[int]) -> Iterator[tuple[int, slice]]:
-    """The matrices that have rows, and which rows these are."""
-    start = 0
-    for e, n in enumerate(counts):
-        if n:
-            yield e, slice(start, start + n)
-            start += n
+def _used(counts: list[int]) -> tuple[list[int], list[int]]:
+    """The matrices that have rows, and how many each has."""
+    return [e for e, n in enumerate(counts) if n], [n for n in counts if n]
