@@ -131,9 +131,11 @@ class Router(nn.Module):
             weights = scores.gather(-1, experts)
             if self.normalize:
                 weights = weights / (weights.sum(-1, keepdim=True) + EPS)
+        if self.scale != 1:
+            weights = weights * self.scale
         if self.training:
             self.chosen += torch.bincount(experts.flatten(), minlength=len(self.chosen))
-        return Routing(logits, scores, experts, (weights * self.scale).to(x.dtype), self._kept(experts))
+        return Routing(logits, scores, experts, weights.to(x.dtype), self._kept(experts))
 
     def _within_the_best_groups(self, order: Tensor) -> Tensor:
         """Leave out the experts of other groups; a group is as good as its two best (arXiv:2412.19437, sec. 2.1.2)."""
