@@ -1,0 +1,312 @@
+"""Chapter 4's tables, worked out further: pure functions from the study's tables to tidy ones, for charts and prose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from greenlab.core import checks, studies
+from greenlab.core.energy.power_model import PowerModel
+from greenlab.core.names import unknown
+from greenlab.distillation.study.students import FEW, SIZES, TEACHERS, slug
+
+STUDENTS = ("half", "quarter", "eighth")
+FEW_STUDENT = "few"  # a student of the size "half" that has the 200 kB only
+EQUAL_STEPS, EQUAL_ENERGY = "equal steps", "equal energy"
+ALONE = {EQUAL_STEPS: "alone", EQUAL_ENERGY: "same energy"}
+LARGE, SMALL = "Llama-3.1-8B", "Llama-3.2-1B"
+PARTS = {  # rows of the accelerator's study: what is shown -> its name there
+    "student reads": f"{SMALL}: forward pass",
+    "student learns alone": f"{SMALL}: training step",
+    "teacher reads": f"{LARGE}: forward pass",
+    "student learns with teacher": f"{SMALL} with {LARGE} as teacher: training step",
+}
+COSTS = ["cpu_s", "energy_j", "low_j", "high_j"]
+BITS = "nats/character"
+
+
+def by_model(models: pd.DataFrame) -> pd.DataFrame:
+    """One row a model, in the order of the study: its settings, its loss with the least and most of seeds, mean costs.
+
+    Args:
+        models: the study's table of that name.
+
+    Returns:
+        The columns model, size, data, teacher, temperature, alpha, divergence, steps, seeds (how many), loss, loss_min,
+        loss_max [nats per character], cpu_s, energy_j, low_j, high_j, teacher_training_s and basis.
+    """
+    groups = models.groupby("model", sort=False)
+    first = ["size", "data", "teacher", "temperature", "alpha", "divergence", "steps", "teacher_training_s", "basis"]
+    table = groups[first].first().join(groups[["loss", *COSTS]].mean())
+    table["seeds"] = groups.size()
+    table["loss_min"], table["loss_max"] = groups["loss"].min(), groups["loss"].max()
+    return table.reset_index()
+
+
+def loss_of(models: pd.DataFrame, model: str) -> pd.Series:
+    """The loss of a model by seed.
+
+    Args:
+        models: the study's table of that name.
+        model: one of its models.
+
+    Raises:
+        ValueError: if there is no such model.
+    """
+    rows = models[models["model"] == model]
+    if rows.empty:
+        raise unknown("model", model, models["model"].unique())
+    return rows.set_index("seed")["loss"]
+
+
+def gap_closed(alone_loss: float, distilled_loss: float, teacher_loss: float) -> float:
+    """The share of the way from the lone student to its teacher."""
+    return (alone_loss - distilled_loss) / (alone_loss - teacher_loss)
+
+
+def gaps(models: pd.DataFrame) -> pd.DataFrame:
+    """How much of the way from the lone student to its teacher a teacher's answers cover, at equal steps and energy.
+
+    Args:
+        models: the study's table of that name.
+
+    Returns:
+        One row a student and comparison: student, against, closed, closed_min, closed_max (over seeds) [%], alone,
+        distilled, teacher (losses, means of seeds) [nats per character].
+    """
+    rows = []
+    for student in (*STUDENTS, FEW_STUDENT):
+        teacher = float(loss_of(models, TEACHERS[FEW] if student == FEW_STUDENT else "teacher").iloc[0])
+        distilled = loss_of(models, f"{student}, distilled")
+        for against, kind in ALONE.items():
+            alone = loss_of(models, f"{student}, {kind}")
+            closed = [100 * gap_closed(alone[seed], distilled[seed], teacher) for seed in distilled.index]
+            rows.append(
+                {"student": student, "against": against, "closed": sum(closed) / len(closed)}
+                | {"closed_min": min(closed), "closed_max": max(closed)}
+                | {"alone": alone.mean(), "distilled": distilled.mean(), "teacher": teacher}
+            )
+    return pd.DataFrame(rows)
+
+
+def sizes(models: pd.DataFrame) -> pd.DataFrame:
+    """Losses of the students of three sizes: student, training, loss, loss_min, loss_max, energy_j; and the teacher.
+
+    Args:
+        models: the study's table of that name.
+    """
+    words = {"alone": "alone", "distilled": "distilled", "same energy": "alone, as many joules"}
+    table = by_model(models).set_index("model")
+    rows = []
+    for student in STUDENTS:
+        for kind, training in words.items():
+            row = table.loc[f"{student}, {kind}"]
+            kept = {name: row[name] for name in ("loss", "loss_min", "loss_max", "energy_j", "steps")}
+            rows.append({"student": student, "training": training} | kept)
+    return pd.DataFrame(rows)
+
+
+def sweep(models: pd.DataFrame) -> pd.DataFrame:
+    """Loss of the half-size student for each temperature and alpha: temperature, alpha, loss, loss_min, loss_max.
+
+    Args:
+        models: the study's table of that name.
+    """
+    table = by_model(models)
+    swept = table["model"].str.match(r"half, T \d") | (table["model"] == "half, distilled")
+    columns = ["temperature", "alpha", "loss", "loss_min", "loss_max"]
+    return table.loc[swept, columns].sort_values(["temperature", "alpha"], ignore_index=True)
+
+
+def divergences(models: pd.DataFrame) -> pd.DataFrame:
+    """Loss of the half-size student by divergence, at equal gradient size: divergence, scale, loss, loss_min, loss_max.
+
+    Args:
+        models: the study's table of that name.
+    """
+    names = ["half, distilled", "half, reverse_kl", "half, jsd"]
+    table = by_model(models[models["model"].isin(names)])
+    scales = models.groupby("model")["scale"].first()
+    return table.assign(scale=table["model"].map(scales))[["divergence", "scale", "loss", "loss_min", "loss_max"]]
+
+
+def gradient_sizes(gradients: pd.DataFrame, student: str = "trained", divergence: str = "forward_kl") -> pd.DataFrame:
+    """Norm of the soft part's gradient against temperature, mean of seeds, with and without the factor T^2.
+
+    Args:
+        gradients: the study's table of that name.
+        student: "new" or "trained".
+        divergence: one of the table's.
+
+    Returns:
+        The columns temperature, factor ("with T²" or "without") and norm.
+    """
+    rows = gradients.query("student == @student and divergence == @divergence")
+    means = rows.groupby("temperature")[["norm", "norm_without"]].mean().reset_index()
+    long = means.melt("temperature", ["norm", "norm_without"], "factor", "norm_")
+    long["factor"] = long["factor"].map({"norm": "with T²", "norm_without": "without"})
+    return long.rename(columns={"norm_": "norm"})
+
+
+def policies(policy: pd.DataFrame) -> pd.DataFrame:
+    """Students that learned on, mean of seeds: how, loss (on the plays), by_teacher, by_student, gap and its range.
+
+    Args:
+        policy: the study's table of that name.
+    """
+    groups = policy.groupby("how", sort=False)
+    table = groups[["loss", "by_student", "by_teacher", "gap"]].mean()
+    table["gap_min"], table["gap_max"] = groups["gap"].min(), groups["gap"].max()
+    return table.reset_index()
+
+
+def accounts(models: pd.DataFrame) -> pd.DataFrame:
+    """What the half-size student's training took, with its teacher's part counted in three ways.
+
+    Args:
+        models: the study's table of that name.
+
+    Returns:
+        One row an account: account, cpu_s, loss and, for the same seed, the loss of a student that trained alone for as
+        long: alone_loss. The last one has one seed only.
+    """
+    seed = int(models.query('model == "half, teacher\'s energy too"')["seed"].iloc[0])
+    table = models[models["seed"] == seed].set_index("model")
+    distilled, step_s = table.loc["half, distilled"], table.loc["half, alone", "cpu_s"]
+    pairs = [
+        ("its own steps", float(step_s), "half, alone"),
+        ("and the teacher's reading", float(distilled["cpu_s"]), "half, same energy"),
+        ("and the teacher's training", float(distilled["cpu_s"] + distilled["teacher_training_s"]),
+         "half, teacher's energy too"),
+    ]  # fmt: skip
+    return pd.DataFrame(
+        [
+            {"account": account, "cpu_s": cpu_s, "loss": distilled["loss"], "alone_loss": table.loc[name, "loss"]}
+            for account, cpu_s, name in pairs
+        ]
+    )
+
+
+def accelerator_training() -> pd.DataFrame:
+    """What the accelerator's study measured of training: part, mj_per_token, low, high (the meter's range) [mJ], basis.
+
+    The shapes are those of two published models, with random weights.
+    """
+    rows = studies.load("accelerator", "summary")["summary"].query("section == 'training'").set_index("what")
+    columns = {"mj_per_token": "j_per_unit", "low": "low_j_per_unit", "high": "high_j_per_unit"}
+    found = []
+    for part, name in PARTS.items():
+        row = rows.loc[name]
+        found.append(
+            {"part": part} | {ours: 1e3 * row[theirs] for ours, theirs in columns.items()} | {"basis": row["basis"]}
+        )
+    return pd.DataFrame(found)
+
+
+def accelerator_writing() -> pd.DataFrame:
+    """Measured joules a written token of the large and the small shape: model, batch, j_per_token, low, high [J], basis.
+
+    The context has 512 tokens; batches that were measured for both shapes.
+    """
+    rows = studies.load("accelerator", "summary")["summary"].query("section == 'decode' and context == 512")
+    rows = rows[rows["what"].isin([LARGE, SMALL]) & rows["layers"].isna()]
+    both = set.intersection(*(set(part["batch"]) for _, part in rows.groupby("what")))
+    rows = rows[rows["batch"].isin(both)].astype({"batch": int})
+    words = {"what": "model", "j_per_unit": "j_per_token", "low_j_per_unit": "low", "high_j_per_unit": "high"}
+    columns = ["model", "batch", "j_per_token", "low", "high", "basis"]
+    return rows.rename(columns=words)[columns].reset_index(drop=True)
+
+
+def joules(cpu_s: float) -> float:
+    """Joules of a core that is busy for so long while another one waits, modelled.
+
+    Args:
+        cpu_s: CPU time [s], 0 or more.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative or not finite.
+
+    >>> joules(10.0)  # 6 W for the busy core, twice half a watt for what the machine draws anyway
+    70.0
+    """
+    cpu_s = checks.number("cpu_s", cpu_s, low=0)
+    return PowerModel().component(cpu_s, cpu_s, 2).energy_j
+
+
+def token_joules(speed: pd.DataFrame) -> pd.Series:
+    """Modelled joules of one written character by size.
+
+    Args:
+        speed: the study's table of that name.
+    """
+    rows = speed[speed["work"] == "token"].set_index("size")["cpu_ms"]
+    return (rows / 1e3).map(joules)
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The numbers that the chapter's prose quotes: name, value, unit, basis, note.
+
+    Args:
+        tables: of the study, by name.
+    """
+    rows: list[tuple[str, float, str, str, str]] = []
+
+    def add(name: str, value: float, unit: str, note: str, basis: str = "measured") -> None:
+        rows.append((name, float(value), unit, basis, note))
+
+    models, steps = tables["models"], tables["steps"]
+    table = by_model(models).set_index("model")
+    for name, row in table.iterrows():
+        short = slug(str(name))
+        add(f"loss-{short}", row["loss"], BITS, f"held out, mean of {row['seeds']} seed{'s' * (row['seeds'] != 1)}")
+        add(f"spread-{short}", row["loss_max"] - row["loss_min"], BITS, "between seeds")
+        add(f"steps-{short}", row["steps"], "steps", "of training", "computed")
+        add(f"cpu-{short}", row["cpu_s"], "s", "training on one core: steps times the CPU time of a step")
+        add(f"energy-{short}", row["energy_j"], "J", "training, its teacher's reading counted", row["basis"])
+    for one in _rows(gaps(models)):
+        short, against = one["student"], one["against"]
+        note = f"of the way from the lone student to its teacher, at {against}, mean of seeds"
+        name = f"closed-{short}-{slug(against)}"
+        add(name, one["closed"], "%", note)
+        add(f"{name}-least", one["closed_min"], "%", f"{note}: the least of them")
+        add(f"{name}-most", one["closed_max"], "%", f"{note}: the most of them")
+    for one in _rows(divergences(models)):
+        add(f"scale-{one['divergence']}", one["scale"], "x", "what makes its gradient as large as the forward KL's")
+    for student in STUDENTS:
+        alone, distilled = table.loc[f"{student}, alone", "cpu_s"], table.loc[f"{student}, distilled", "cpu_s"]
+        add(f"slower-{student}", distilled / alone, "x", "CPU time of a step with the teacher over one without")
+        add(f"parameters-{student}", _parameters(models, student), "parameters", "all", "computed")
+        share = 100 * _parameters(models, student) / _parameters(models, "teacher")
+        add(f"parameters-share-{student}", share, "%", "of the teacher's parameters", "computed")
+    add("parameters-teacher", _parameters(models, "teacher"), "parameters", "all", "computed")
+    for name in ("new", "trained"):
+        sizes_ = gradient_sizes(tables["gradients"], name).pivot(index="temperature", columns="factor", values="norm")
+        fall = sizes_["without"].loc[1.0] / sizes_["without"].loc[8.0]
+        add(f"gradient-fall-{name}", fall, "x", f"gradient at T = 1 over T = 8 without T^2, {name} student")
+        hot = sizes_["with T²"].loc[4.0:]
+        add(f"gradient-range-{name}", 100 * (hot.max() / hot.min() - 1), "%", "with T^2, T from 4 to 20")
+        cold = sizes_["with T²"].loc[1.0] / sizes_["with T²"].loc[20.0]
+        add(f"gradient-cold-{name}", cold, "x", f"with T^2, T = 1 over T = 20, {name} student")
+    for one in _rows(policies(tables["policy"])):
+        short = slug(one["how"])
+        add(f"policy-loss-{short}", one["loss"], BITS, "on the plays, after the further steps, mean of seeds")
+        add(f"policy-gap-{short}", one["gap"], BITS, "KL(student || teacher) on texts that the student wrote")
+        add(f"policy-teacher-{short}", one["by_teacher"], BITS, "what the teacher says of texts that the student wrote")
+    for one in _rows(accounts(models)):
+        add(f"account-{slug(one['account'])}", one["cpu_s"], "s", f"CPU time: {one['account']}")
+        add(f"account-alone-{slug(one['account'])}", one["alone_loss"], BITS, "a lone student that trains for as long")
+    for size in SIZES:
+        add(f"token-{size}", 1e3 * token_joules(tables["speed"])[size], "mJ", "a written character", "modelled")
+    add("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "the whole study")
+    add("energy", steps["energy_j"].sum() / 1e3, "kJ", "the whole study", steps["basis"].iloc[0])
+    return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
+
+
+def _parameters(models: pd.DataFrame, size: str) -> float:
+    return float(models.loc[models["size"] == size, "parameters"].dropna().iloc[0])
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.to_dict("records")
