@@ -276,8 +276,8 @@ def counted_rows(
         raise TypeError(f"labels is {got}: give a tensor of token ids, int64")
     if labels.shape != logits_shape[:-1]:
         raise ValueError(
-            f"labels has the shape {tuple(labels.shape)}, the rows of {name} {tuple(logits_shape[:-1])}: give one label "
-            "for each row"
+            f"labels has the shape {tuple(labels.shape)}, the rows of {name} {tuple(logits_shape[:-1])}: give one "
+            "label for each row"
         )
     rows = (labels.flatten() != settings.ignore_index).nonzero().flatten()
     if len(rows):
