@@ -42,7 +42,7 @@ def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
     >>> [round(p, 3) for p in soft_targets(torch.tensor([4.0, 1.0]).log(), temperature=2).tolist()]
     [0.667, 0.333]
     """
-    _check_logits("logits", logits)
+    check_floats("logits", logits)
     if logits.ndim == 0 or not logits.numel():
         raise ValueError(f"logits has the shape {tuple(logits.shape)}: give (..., V), not empty")
     _check_temperature(temperature)
@@ -68,7 +68,7 @@ def entropy(probabilities: Tensor) -> Tensor:
     >>> [round(h, 3) for h in entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()]
     [0.0, 0.693]
     """
-    _check_logits("probabilities", probabilities)
+    check_floats("probabilities", probabilities)
     wide = at_least_float32(probabilities)
     if not wide.ndim or not wide.numel() or not (wide >= 0).all() or not ((wide.sum(-1) - 1).abs() <= 1e-3).all():
         raise ValueError(
@@ -134,7 +134,7 @@ def distillation_loss(
     rows, n_tokens = counted_rows(labels, student_logits.shape, settings, n_tokens)
     flat = labels.flatten()
     if chunk_size is None:
-        loss = settings.summed(_chosen(student, rows), _chosen(teacher, rows), flat[rows]) / n_tokens
+        loss = settings.summed(chosen_rows(student, rows), chosen_rows(teacher, rows), flat[rows]) / n_tokens
     else:
         chunk_size = checks.integer("chunk_size", chunk_size, low=1, high=LARGEST_SIZE)
         loss = _InChunks.apply(student, teacher, flat, rows, settings, n_tokens, chunk_size)
@@ -222,9 +222,9 @@ class _InChunks(torch.autograd.Function):
         gradient = torch.zeros_like(student) if ctx.needs_input_grad[0] else None
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
-            part = _chosen(student, chosen).detach().requires_grad_(gradient is not None)
+            part = chosen_rows(student, chosen).detach().requires_grad_(gradient is not None)
             with torch.set_grad_enabled(gradient is not None):
-                loss = settings.summed(part, _chosen(teacher, chosen), labels[chosen]) / n_tokens
+                loss = settings.summed(part, chosen_rows(teacher, chosen), labels[chosen]) / n_tokens
             total = total + loss.detach()
             if gradient is not None:
                 gradient[chosen] = torch.autograd.grad(loss, part)[0]
@@ -240,7 +240,7 @@ class _InChunks(torch.autograd.Function):
         return (gradient if scale == 1 else gradient * scale, *[None] * 6)
 
 
-def _chosen(x: Tensor, rows: Tensor) -> Tensor:
+def chosen_rows(x: Tensor, rows: Tensor) -> Tensor:
     """Rows of ``x`` by their increasing numbers: a view where they follow each other without a gap, else a copy."""
     if len(rows) and int(rows[-1] - rows[0]) + 1 == len(rows):
         return x[int(rows[0]) : int(rows[-1]) + 1]
@@ -249,8 +249,8 @@ def _chosen(x: Tensor, rows: Tensor) -> Tensor:
 
 def flat_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
     """Check two tensors of logits; give both as `(N, V)`."""
-    _check_logits("student_logits", student_logits)
-    _check_logits("teacher_logits", teacher_logits)
+    check_floats("student_logits", student_logits)
+    check_floats("teacher_logits", teacher_logits)
     if student_logits.ndim not in (2, 3) or not student_logits.numel():
         raise ValueError(f"student_logits has the shape {tuple(student_logits.shape)}: give (B, S, V) or (N, V)")
     if teacher_logits.shape[-1:] != student_logits.shape[-1:]:
@@ -268,7 +268,7 @@ def flat_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor,
 
 
 def counted_rows(
-    labels: Tensor, logits_shape: torch.Size, settings: LossSettings, n_tokens: int | None
+    labels: Tensor, logits_shape: torch.Size, settings: LossSettings, n_tokens: int | None, name: str = "student_logits"
 ) -> tuple[Tensor, int]:
     """Check the labels; give the numbers of the rows that count, and what their sum is divided by."""
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
@@ -276,8 +276,8 @@ def counted_rows(
         raise TypeError(f"labels is {got}: give a tensor of token ids, int64")
     if labels.shape != logits_shape[:-1]:
         raise ValueError(
-            f"labels has the shape {tuple(labels.shape)}, student_logits {tuple(logits_shape)}: give one label for "
-            f"each row, {tuple(logits_shape[:-1])}"
+            f"labels has the shape {tuple(labels.shape)}, the rows of {name} {tuple(logits_shape[:-1])}: give one "
+            "label for each row"
         )
     rows = (labels.flatten() != settings.ignore_index).nonzero().flatten()
     if len(rows):
@@ -308,10 +308,11 @@ def finite(loss: Tensor) -> Tensor:
     return loss
 
 
-def _check_logits(name: str, logits: Any) -> None:
+def check_floats(name: str, logits: Any) -> None:
+    """Refuse what is no tensor of floats."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise TypeError(f"{name} is {got}: give a tensor of floats, (..., V)")
+        raise TypeError(f"{name} is {got}: give a tensor of floats")
 
 
 def _check_temperature(temperature: Any) -> None:
