@@ -192,7 +192,8 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     """
     study = Study(config)
     costs = study.costs()
-    models, history = [], []
+    models: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
 
     def add(recipe: Recipe, seed: int, found: dict[str, Any]) -> None:
         found = dict(found)

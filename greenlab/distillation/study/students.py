@@ -204,11 +204,14 @@ def loss_from(said: Iterator[Tensor], recipe: Recipe) -> LossFn:
     """The ``loss_fn`` of a training whose teacher has answered already: ``said`` gives its logits step by step."""
 
     def loss(student: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        logits, kinds = logits_of(student, inputs), {"divergence": recipe.divergence}
+        logits, kind = logits_of(student, inputs), recipe.divergence
         if recipe.scale == 1.0:
-            kept = {"temperature": recipe.temperature, "alpha": recipe.alpha}
-            return distillation_loss(logits, next(said), targets, **kept, **kinds)
-        soft = distillation_loss(logits, next(said), targets, temperature=recipe.temperature, alpha=1.0, **kinds)
+            return distillation_loss(
+                logits, next(said), targets, temperature=recipe.temperature, alpha=recipe.alpha, divergence=kind
+            )
+        soft = distillation_loss(
+            logits, next(said), targets, temperature=recipe.temperature, alpha=1.0, divergence=kind
+        )
         hard = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         return (1 - recipe.alpha) * hard + recipe.alpha * recipe.scale * soft
 
