@@ -6,7 +6,6 @@ Sequence-level distillation (arXiv:1606.07947) trains on the teacher's texts wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from greenlab.core.model.gpt import GPT
-from greenlab.core.model.training import TrainingConfig, batches, fit, logits_of, mode, next_token_loss
+from greenlab.core.model.training import TrainingConfig, batches, fit, logits_of, next_token_loss
 from greenlab.distillation.loss import distillation_loss
 from greenlab.distillation.study.students import (
     ALL,
@@ -32,6 +31,7 @@ from greenlab.distillation.study.students import (
     training_text,
     weights_file,
 )
+from greenlab.distillation.texts import on_policy_batches, write_texts
 
 PROMPT = 8  # characters of a play that a text begins with
 FURTHER = {  # how a student that was trained alone learns on: whose texts, from whom, by which divergence
@@ -51,14 +51,9 @@ def prompts(config: Config, n: int, seed: int) -> Tensor:
 def written(folder: Path, config: Config, seed: int = 0) -> dict[str, Any]:
     """Let the teacher write as many windows as a student sees in its training, and keep them."""
     teacher = trained(folder, config, "teacher", "teacher", TEACHER_SEED)
-    n = config.steps * config.batch_size
+    begun = prompts(config, config.steps * config.batch_size, seed)
     with one_thread():
-        parts = prompts(config, n, seed).split(64)
-        texts = [
-            teacher.generate(part, config.context_length - PROMPT, seed=seed * len(parts) + i)
-            for i, part in enumerate(parts)
-        ]
-    windows = torch.cat(texts)
+        windows = write_texts(teacher, begun, config.context_length - PROMPT, seed=seed)
     torch.save(windows.to(torch.uint8), folder / "written.pt")
     return {"windows": len(windows), "characters": windows.numel()}
 
@@ -80,19 +75,6 @@ def train_on_written(folder: Path, config: Config, model: str, size: str, seed: 
     return {"loss": loss, "n_tokens": windows.numel(), "raw_cpu_s": result.receipt.cpu_s}
 
 
-def own_texts(student: GPT, config: Config, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """What a student writes at each step, as it is then: inputs and targets; a target of a prompt is -100."""
-    step = 0
-    while True:
-        with mode(student, training=False):
-            begun = prompts(config, config.batch_size, seed * 10_000 + step)
-            ids = student.generate(begun, config.context_length - PROMPT, seed=seed * 10_000 + step)
-        targets = ids[:, 1:].clone()
-        targets[:, : PROMPT - 1] = -100
-        yield ids[:, :-1], targets
-        step += 1
-
-
 def teacher_loss(teacher: GPT, divergence: str) -> LossFn:
     """A ``loss_fn`` of the soft part alone, whose teacher answers as the student learns."""
 
@@ -110,7 +92,7 @@ def judged(student: GPT, teacher: GPT, config: Config, n_windows: int = 128) -> 
     ``gap`` is the divergence KL(student || teacher) over whole texts, for each character: what the teacher finds
     unlikely less what the student does.
     """
-    ids = student.generate(prompts(config, n_windows, 7), config.context_length - PROMPT, seed=7)
+    ids = write_texts(student, prompts(config, n_windows, 7), config.context_length - PROMPT, seed=7)
     found = {}
     for name, model in (("by_student", student), ("by_teacher", teacher)):
         logits = answers(model, ids[:, :-1])[:, PROMPT - 1 :]
@@ -134,7 +116,10 @@ def go_on(folder: Path, config: Config, how: str, seed: int, size: str = "half")
         if how != "not at all":
             whose, divergence = FURTHER[how]
             own = whose == "its own"
-            stream = own_texts(student, config, seed) if own else stream_of(config, ALL, seed + 1000)
+            texts = training_text(ALL).unfold(0, config.context_length, config.context_length)
+            stream = stream_of(config, ALL, seed + 1000)
+            if own:
+                stream = on_policy_batches(student, texts, PROMPT, batch_size=config.batch_size, seed=seed)
             settings = TrainingConfig(
                 steps=config.policy_steps, batch_size=config.batch_size,
                 context_length=config.context_length - own, learning_rate=config.policy_learning_rate, seed=seed,

@@ -9,6 +9,7 @@ import pandas as pd
 from greenlab.core import checks, studies
 from greenlab.core.energy.power_model import PowerModel
 from greenlab.core.names import unknown
+from greenlab.distillation.break_even import gap_closed
 from greenlab.distillation.study.students import FEW, SIZES, TEACHERS, slug
 
 STUDENTS = ("half", "quarter", "eighth")
@@ -58,11 +59,6 @@ def loss_of(models: pd.DataFrame, model: str) -> pd.Series:
     if rows.empty:
         raise unknown("model", model, models["model"].unique())
     return rows.set_index("seed")["loss"]
-
-
-def gap_closed(alone_loss: float, distilled_loss: float, teacher_loss: float) -> float:
-    """The share of the way from the lone student to its teacher."""
-    return (alone_loss - distilled_loss) / (alone_loss - teacher_loss)
 
 
 def gaps(models: pd.DataFrame) -> pd.DataFrame:
@@ -168,24 +164,23 @@ def accounts(models: pd.DataFrame) -> pd.DataFrame:
         models: the study's table of that name.
 
     Returns:
-        One row an account: account, cpu_s, loss and, for the same seed, the loss of a student that trained alone for as
-        long: alone_loss. The last one has one seed only.
+        One row an account: account, cpu_s, loss (of the distilled student) and alone_loss, of one that trained alone
+        for as long; losses are means of seeds.
     """
-    seed = int(models.query('model == "half, teacher\'s energy too"')["seed"].iloc[0])
-    table = models[models["seed"] == seed].set_index("model")
-    distilled, step_s = table.loc["half, distilled"], table.loc["half, alone", "cpu_s"]
+    table = by_model(models).set_index("model")
+    loss, cpu_s = table["loss"].to_dict(), table["cpu_s"].to_dict()
+    training_s = float(table["teacher_training_s"].to_dict()["half, distilled"])
+    distilled_s = cpu_s["half, distilled"]
     pairs = [
-        ("its own steps", float(step_s), "half, alone"),
-        ("and the teacher's reading", float(distilled["cpu_s"]), "half, same energy"),
-        ("and the teacher's training", float(distilled["cpu_s"] + distilled["teacher_training_s"]),
-         "half, teacher's energy too"),
-    ]  # fmt: skip
-    return pd.DataFrame(
-        [
-            {"account": account, "cpu_s": cpu_s, "loss": distilled["loss"], "alone_loss": table.loc[name, "loss"]}
-            for account, cpu_s, name in pairs
-        ]
-    )
+        ("its own steps", cpu_s["half, alone"], "half, alone"),
+        ("and the teacher's reading", distilled_s, "half, same energy"),
+        ("and the teacher's training", distilled_s + training_s, "half, teacher's energy too"),
+    ]
+    rows = [
+        {"account": account, "cpu_s": seconds, "loss": loss["half, distilled"], "alone_loss": loss[name]}
+        for account, seconds, name in pairs
+    ]
+    return pd.DataFrame(rows)
 
 
 def accelerator_training() -> pd.DataFrame:
@@ -205,7 +200,7 @@ def accelerator_training() -> pd.DataFrame:
 
 
 def accelerator_writing() -> pd.DataFrame:
-    """Measured joules a written token of the large and the small shape: model, batch, j_per_token, low, high [J], basis.
+    """Measured joules a written token of both shapes: model, batch, j_per_token, low, high [J], basis.
 
     The context has 512 tokens; batches that were measured for both shapes.
     """
@@ -274,9 +269,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"{name}-most", one["closed_max"], "%", f"{note}: the most of them")
     for one in _rows(divergences(models)):
         add(f"scale-{one['divergence']}", one["scale"], "x", "what makes its gradient as large as the forward KL's")
+    cpu_s = table["cpu_s"].to_dict()
     for student in STUDENTS:
-        alone, distilled = table.loc[f"{student}, alone", "cpu_s"], table.loc[f"{student}, distilled", "cpu_s"]
-        add(f"slower-{student}", distilled / alone, "x", "CPU time of a step with the teacher over one without")
+        slower = cpu_s[f"{student}, distilled"] / cpu_s[f"{student}, alone"]
+        add(f"slower-{student}", slower, "x", "CPU time of a step with the teacher over one without")
         add(f"parameters-{student}", _parameters(models, student), "parameters", "all", "computed")
         share = 100 * _parameters(models, student) / _parameters(models, "teacher")
         add(f"parameters-share-{student}", share, "%", "of the teacher's parameters", "computed")
