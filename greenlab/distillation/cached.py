@@ -89,6 +89,7 @@ class TopLogits:
             TypeError: if it is something else.
             ValueError: if it names no window, or one that is not there.
         """
+        chosen: Iterable[Any] = [windows]
         if isinstance(windows, slice):
             chosen = range(len(self))[windows]
         elif isinstance(windows, (list, tuple, range)):
@@ -97,8 +98,6 @@ class TopLogits:
             if windows.dtype not in (torch.int64, torch.int32) or windows.ndim > 1:
                 raise TypeError(f"windows is {windows.dtype} of the shape {tuple(windows.shape)}: give integers, (B,)")
             chosen = windows.reshape(-1).tolist()
-        else:
-            chosen = [windows]
         numbers = [checks.integer("windows", i, low=0, high=len(self) - 1) for i in chosen]
         if not numbers:
             raise ValueError(f"windows names none of the {len(self)} windows: give at least one number")
