@@ -16,7 +16,15 @@ from torch.autograd.function import once_differentiable
 
 from greenlab.core import checks
 from greenlab.core.model.gpt import LARGEST_SIZE
-from greenlab.distillation.loss import IGNORED, LossSettings, check_floats, chosen_rows, counted_rows, finite
+from greenlab.distillation.loss import (
+    IGNORED,
+    LossSettings,
+    check_floats,
+    chosen_rows,
+    counted_rows,
+    finite,
+    summed_loss,
+)
 
 
 def hidden_distillation_loss(
@@ -110,7 +118,7 @@ class _FromHidden(torch.autograd.Function):
             logits = (states @ head.T).requires_grad_(wanted)
             teacher_logits = chosen_rows(teacher_hidden, chosen) @ teacher_head.T
             with torch.set_grad_enabled(wanted):
-                loss = settings.summed(logits, teacher_logits, labels[chosen]) / n_tokens
+                loss = summed_loss(logits, teacher_logits, labels[chosen], settings) / n_tokens
             total = total + loss.detach()
             if not wanted:
                 continue
