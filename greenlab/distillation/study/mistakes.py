@@ -6,6 +6,7 @@ All take logits ``(N, V)`` of a student and of its teacher and give one number, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import torch
@@ -73,14 +74,16 @@ def ends(student_logits: Tensor, teacher_logits: Tensor, betas: tuple[float, ...
         The columns beta, place (of beta among the others, from 0), form and norm.
     """
     labels = torch.zeros(len(student_logits), dtype=torch.long)  # they do not count at alpha 1
+
+    def public(logits: Tensor, beta: float) -> Tensor:
+        return jumping_jsd(logits, teacher_logits, beta)
+
+    def ours(logits: Tensor, beta: float) -> Tensor:
+        return distillation_loss(logits, teacher_logits, labels, alpha=1.0, divergence="jsd", beta=beta)
+
     rows = []
     for place, beta in enumerate(betas):
-        forms: dict[str, Callable[[Tensor], Tensor]] = {
-            PUBLIC: lambda logits, beta=beta: jumping_jsd(logits, teacher_logits, beta),
-            OURS: lambda logits, beta=beta: distillation_loss(
-                logits, teacher_logits, labels, alpha=1.0, divergence="jsd", beta=beta
-            ),
-        }
-        for form, loss in forms.items():
-            rows.append({"beta": beta, "place": place, "form": form, "norm": gradient_norm(loss, student_logits)})
+        for form, loss in {PUBLIC: public, OURS: ours}.items():
+            norm = gradient_norm(partial(loss, beta=beta), student_logits)
+            rows.append({"beta": beta, "place": place, "form": form, "norm": norm})
     return pd.DataFrame(rows)

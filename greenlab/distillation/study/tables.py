@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from greenlab.core import checks, studies
@@ -24,7 +26,7 @@ PARTS = {  # rows of the accelerator's study: what is shown -> its name there
     "student learns with teacher": f"{SMALL} with {LARGE} as teacher: training step",
 }
 COSTS = ["cpu_s", "energy_j", "low_j", "high_j"]
-BITS = "nats/character"
+NATS = "nats/character"
 
 
 def by_model(models: pd.DataFrame) -> pd.DataFrame:
@@ -183,6 +185,53 @@ def accounts(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True)
+class EqualLoss:
+    """What making the half-size student costs with a teacher and without, at the distilled student's loss.
+
+    Attributes:
+        loss: of the distilled student, mean of seeds [nats per character].
+        alone_steps: after which a lone student has this loss, read between its trainings.
+        distilled_j: energy of the distillation, the teacher's reading counted, modelled [J].
+        alone_j: energy of that lone training, modelled [J].
+        saved: share of ``alone_j`` that the teacher saves.
+        saved_with_training: the same with the teacher's own training counted; negative where it costs more.
+    """
+
+    loss: float
+    alone_steps: float
+    distilled_j: float
+    alone_j: float
+    saved: float
+    saved_with_training: float
+
+
+def equal_loss(models: pd.DataFrame) -> EqualLoss:
+    """Compare making the half-size student with a teacher and alone, at equal loss.
+
+    The loss of the lone student is read between its three trainings, on the logarithm of the steps.
+
+    Args:
+        models: the study's table of that name.
+
+    Raises:
+        ValueError: if the distilled student's loss does not lie between those of the lone trainings.
+    """
+    table = by_model(models).set_index("model")
+    alone = table.loc[["half, alone", "half, same energy", "half, teacher's energy too"]].sort_values("loss")
+    distilled = table.loc[["half, distilled"]].iloc[0]
+    loss, low, high = float(distilled["loss"]), float(alone["loss"].iloc[0]), float(alone["loss"].iloc[-1])
+    if not low <= loss <= high:
+        raise ValueError(
+            f"the distilled student's loss of {loss:.3f} is outside the lone trainings' {low:.3f} to {high:.3f}"
+        )
+    steps = float(np.exp(np.interp(loss, alone["loss"], np.log(alone["steps"]))))
+    step_j = float((alone["energy_j"] / alone["steps"]).mean())
+    spent, training = float(distilled["energy_j"]), joules(float(distilled["teacher_training_s"]))
+    alone_j = steps * step_j
+    return EqualLoss(loss, steps, spent, alone_j, 1 - spent / alone_j, 1 - (spent + training) / alone_j)
+
+
 def accelerator_training() -> pd.DataFrame:
     """What the accelerator's study measured of training: part, mj_per_token, low, high (the meter's range) [mJ], basis.
 
@@ -255,8 +304,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     table = by_model(models).set_index("model")
     for name, row in table.iterrows():
         short = slug(str(name))
-        add(f"loss-{short}", row["loss"], BITS, f"held out, mean of {row['seeds']} seed{'s' * (row['seeds'] != 1)}")
-        add(f"spread-{short}", row["loss_max"] - row["loss_min"], BITS, "between seeds")
+        add(f"loss-{short}", row["loss"], NATS, f"held out, mean of {row['seeds']} seed{'s' * (row['seeds'] != 1)}")
+        add(f"spread-{short}", row["loss_max"] - row["loss_min"], NATS, "between seeds")
         add(f"steps-{short}", row["steps"], "steps", "of training", "computed")
         add(f"cpu-{short}", row["cpu_s"], "s", "training on one core: steps times the CPU time of a step")
         add(f"energy-{short}", row["energy_j"], "J", "training, its teacher's reading counted", row["basis"])
@@ -287,12 +336,17 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"gradient-cold-{name}", cold, "x", f"with T^2, T = 1 over T = 20, {name} student")
     for one in _rows(policies(tables["policy"])):
         short = slug(one["how"])
-        add(f"policy-loss-{short}", one["loss"], BITS, "on the plays, after the further steps, mean of seeds")
-        add(f"policy-gap-{short}", one["gap"], BITS, "KL(student || teacher) on texts that the student wrote")
-        add(f"policy-teacher-{short}", one["by_teacher"], BITS, "what the teacher says of texts that the student wrote")
+        add(f"policy-loss-{short}", one["loss"], NATS, "on the plays, after the further steps, mean of seeds")
+        add(f"policy-gap-{short}", one["gap"], NATS, "KL(student || teacher) on texts that the student wrote")
+        add(f"policy-teacher-{short}", one["by_teacher"], NATS, "what the teacher says of texts that the student wrote")
     for one in _rows(accounts(models)):
         add(f"account-{slug(one['account'])}", one["cpu_s"], "s", f"CPU time: {one['account']}")
-        add(f"account-alone-{slug(one['account'])}", one["alone_loss"], BITS, "a lone student that trains for as long")
+        add(f"account-alone-{slug(one['account'])}", one["alone_loss"], NATS, "a lone student that trains for as long")
+    equal = equal_loss(models)
+    note = "making the half-size student at the distilled one's loss, against a lone training"
+    add("saved-at-equal-loss", 100 * equal.saved, "%", f"{note}, the teacher's reading counted", "modelled")
+    add("saved-with-training", 100 * equal.saved_with_training, "%", f"{note}, its training counted too", "modelled")
+    add("equal-loss-steps", equal.alone_steps, "steps", "of a lone student to the distilled one's loss", "computed")
     for size in SIZES:
         add(f"token-{size}", 1e3 * token_joules(tables["speed"])[size], "mJ", "a written character", "modelled")
     add("cpu-minutes", steps["cpu_s"].sum() / 60, "min", "the whole study")

@@ -11,6 +11,7 @@ import ipywidgets as W
 import pandas as pd
 
 from greenlab.core import checks, facts
+from greenlab.core.names import unknown
 from greenlab.distillation import BreakEven, break_even_range
 from greenlab.distillation.study import tables as work
 from greenlab.lab.charts import Slider
@@ -26,15 +27,17 @@ Triple = tuple[float, float, float]  # low, value, high
 
 
 @lru_cache(maxsize=1)
-def _writing() -> pd.DataFrame:
-    return work.accelerator_writing().set_index(["model", "batch"])
+def _writing() -> dict[tuple[str, int], Triple]:
+    """Measured joules of a written token by model and batch."""
+    rows = work.accelerator_writing().to_dict("records")
+    return {(row["model"], row["batch"]): (row["low"], row["j_per_token"], row["high"]) for row in rows}
 
 
 @lru_cache(maxsize=1)
 def _step() -> Triple:
     """Measured joules a token of a training step with the teacher."""
-    rows = work.accelerator_training().set_index("part")
-    row = rows.loc["student learns with teacher"]
+    rows = work.accelerator_training().to_dict("records")
+    row = next(row for row in rows if row["part"] == "student learns with teacher")
     return row["low"] / 1e3, row["mj_per_token"] / 1e3, row["high"] / 1e3
 
 
@@ -49,9 +52,13 @@ def token_j(model: str, batch: int) -> Triple:
     Args:
         model: one of the two that were measured.
         batch: texts at once, as measured.
+
+    Raises:
+        ValueError: if they were not measured together.
     """
-    row = _writing().loc[(model, batch)]
-    return float(row["low"]), float(row["j_per_token"]), float(row["high"])
+    if (model, batch) not in _writing():
+        raise unknown("model and batch", f"{model}, {batch}", [f"{name}, {n}" for name, n in _writing()])
+    return _writing()[model, batch]
 
 
 def distillation_j(n_tokens: float) -> Triple:
@@ -110,7 +117,7 @@ def _amount(n: float) -> str:
     """A large count in words: 2,100,000 is "2.1 million"."""
     if not math.isfinite(n):
         return "no number of"
-    for size, word in ((1e12, "million million"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if n >= size:
             return f"{n / size:.3g} {word}"
     return f"{n:.3g}"
@@ -140,7 +147,7 @@ def break_even_widget() -> Explorer:
         words = f"Learning from {_amount(n)} tokens: {quantity(value, 'J')} ({quantity(low, 'J')} to "
         words += f"{quantity(high, 'J')})"
         if counts:
-            words += f", and {quantity(teacher_training_j(), 'J')} for the teacher's own training"
+            words += f", and {teacher_training_j() / 3.6e9:,.0f} MWh for the teacher's own training"
         saved = tokens * (token_j(work.LARGE, batch)[1] - token_j(work.SMALL, batch)[1])
         return (
             f"{words}.\nEach answer saves {saved:.3g} J if the student is as good, so it has paid after "
