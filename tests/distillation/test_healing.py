@@ -1,5 +1,6 @@
 """Chapter 4's healing steps on a tiny Llama: the cache against transformers' states, the closed form against NumPy."""
 
+import dataclasses
 from contextlib import nullcontext
 
 import numpy as np
@@ -51,12 +52,7 @@ def ids(n: int = 40, s: int = 8) -> Tensor:
 def answers(model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(h, "bfloat16", nullcontext)
-        return h.ask(model, ids(), first=FIRST, others={START + DROPPED}, k=5)
-
-
-def same(a, b) -> bool:
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+        return h.ask(model, ids(), torch.arange(40), first=FIRST, others={START + DROPPED}, k=5)
 
 
 def test_the_cache_holds_the_states_and_the_likeliest_tokens_of_transformers(model, answers):
@@ -74,7 +70,7 @@ def test_states_beyond_float16_are_refused(model):
     big = keep_layers(model, range(7))
     big.set_input_embeddings(torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight * 1e6))
     with pytest.raises(ValueError, match="65504"):
-        h.ask(big, ids(2), first=0, others=set(), k=2)
+        h.ask(big, ids(2), torch.arange(2), first=0, others=set(), k=2)
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 0.1, 1.0])
@@ -116,7 +112,7 @@ def test_layers_that_do_nothing_need_no_refit(model):
     for layer in decoder_layers(idle)[START : START + DROPPED]:
         for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
             part.weight = torch.nn.Parameter(torch.zeros_like(part.weight))
-    given = h.ask(idle, ids(), first=FIRST, others={START + DROPPED}, k=V)
+    given = h.ask(idle, ids(), torch.arange(40), first=FIRST, others={START + DROPPED}, k=V)
     pruned, errors = h.bridge(idle, given, start=START, n=DROPPED, first=FIRST, ridge=0.1)
     assert errors["error_before"] < 1e-6  # the states are kept in float16
     healed, training = h.train_rest(pruned, given, small(steps=1, learning_rate=1e-9), "teacher")
@@ -136,7 +132,7 @@ def test_training_starts_at_the_loss_of_the_whole_pruned_model_and_lowers_it(mod
     before = {key: value.clone() for key, value in pruned.state_dict().items()}
     config = small(steps=60, batch_size=8, learning_rate=3e-3)
     healed, training = h.train_rest(pruned, answers, config, loss)
-    numbers, windows = next(h._numbers(ids(), config))
+    numbers, windows = next(h._numbers(answers, config))
     with torch.no_grad():
         logits = pruned(windows).logits[:, :-1]
     if loss == "teacher":
@@ -169,11 +165,14 @@ def test_a_loss_that_is_not_known_is_refused(model, answers):
         h.train_rest(drop_layers(model, START, DROPPED), answers, small(), "mse")
 
 
-def test_every_window_comes_once_before_any_comes_again():
-    stream = h._numbers(ids(9), small(batch_size=2))
-    drawn = torch.cat([next(stream)[0] for _ in range(9)]).tolist()
-    assert sorted(drawn[:9]) == sorted(drawn[9:]) == list(range(9))
-    assert drawn[:9] != drawn[9:]
+def test_the_whole_pool_comes_once_before_any_of_it_comes_again(answers):
+    few = dataclasses.replace(answers, pool=torch.tensor([0, 1, 2, 3, 4, 5, 5, 5, 8]))
+    stream = h._numbers(few, small(batch_size=2))
+    drawn = [next(stream) for _ in range(9)]
+    numbers = torch.cat([chosen for chosen, _ in drawn]).tolist()
+    assert sorted(numbers[:9]) == sorted(numbers[9:]) == few.pool.tolist()
+    assert numbers[:9] != numbers[9:]
+    assert all(torch.equal(rows, ids()[chosen]) for chosen, rows in drawn)
 
 
 class Characters:
@@ -185,11 +184,14 @@ class Characters:
 
 def test_the_windows_are_the_written_texts_and_the_calibration_text_as_often_as_wanted():
     written = [[1] * 20, [2] * 9]
-    once, thrice = (h.healing_windows(Characters(), written, small(calibration_repeats=n)) for n in (1, 3))
+    (once, pool), (same_windows, thrice) = (
+        h.healing_windows(Characters(), written, small(calibration_repeats=n)) for n in (1, 3)
+    )
     assert once[:3].tolist() == [[1] * 8, [1] * 8, [1] * 4 + [2] * 4]
-    human = once[3:]
-    assert len(human) > 100
-    assert torch.equal(thrice, torch.cat([once, human, human]))
+    assert torch.equal(once, same_windows)
+    assert len(once) > 100
+    assert pool.tolist() == list(range(len(once)))
+    assert thrice.tolist() == [0, 1, 2] + list(range(3, len(once))) * 3
 
 
 @pytest.fixture

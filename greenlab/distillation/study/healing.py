@@ -90,12 +90,14 @@ class Answers:
 
     Attributes:
         input_ids: the windows, `(N, S)`.
+        pool: numbers of the windows in the proportion in which they are drawn, `(M,)`.
         states: what enters the first layer that is trained, `(N, S, d_model)`, float16.
         targets: what enters other layers, by their number, `(N, S, d_model)`, float16.
         top: its likeliest tokens at the first S - 1 positions.
     """
 
     input_ids: Tensor
+    pool: Tensor
     states: Tensor
     targets: dict[int, Tensor]
     top: TopLogits
@@ -115,10 +117,19 @@ def write(material: pruning.Material, config: HealingConfig, batch: int) -> list
     )  # fmt: skip
 
 
-def healing_windows(tokenizer: Any, written: list[list[int]], config: HealingConfig) -> Tensor:
-    """The training windows `(N, window)`: the model's own texts, then the calibration text as often as configured."""
+def healing_windows(tokenizer: Any, written: list[list[int]], config: HealingConfig) -> tuple[Tensor, Tensor]:
+    """The training windows: the model's own texts, then the calibration text.
+
+    Returns:
+        The windows `(N, window)`, and their numbers `(M,)`: each of the own texts once, each of the calibration text as
+        often as configured.
+    """
+    own = windows(written, config.window)
     human = scoring.token_windows(tokenizer, scoring.held_out_text("calibration"), config.window)
-    return torch.cat([windows(written, config.window), *[human] * config.calibration_repeats])
+    numbers = torch.arange(len(own) + len(human))
+    return torch.cat([own, human]), torch.cat(
+        [numbers[: len(own)], *[numbers[len(own) :]] * config.calibration_repeats]
+    )
 
 
 @contextmanager
@@ -137,12 +148,15 @@ def _seen(modules: dict[Any, nn.Module], keep: Callable[[Any, Tensor], None]) ->
 
 
 @torch.no_grad()
-def ask(model: Any, input_ids: Tensor, *, first: int, others: set[int], k: int, batch_size: int = 4) -> Answers:
+def ask(
+    model: Any, input_ids: Tensor, pool: Tensor, *, first: int, others: set[int], k: int, batch_size: int = 4
+) -> Answers:
     """Let the teacher read the text once, and keep what the healing of every cut needs.
 
     Args:
         model: the unpruned model.
         input_ids: windows `(N, S)`.
+        pool: their numbers, in the proportion in which they will be drawn.
         first: the first layer that is trained: what enters it is kept.
         others: more layers whose input is kept.
         k: tokens kept at each position.
@@ -163,7 +177,7 @@ def ask(model: Any, input_ids: Tensor, *, first: int, others: set[int], k: int, 
     kept = {i: torch.cat(parts) for i, parts in states.items()}
     if not all(bool(torch.isfinite(x).all()) for x in kept.values()):
         raise ValueError("model has states beyond 65504: float16 cannot keep them")
-    return Answers(input_ids, kept[first], {i: kept[i] for i in others}, top)
+    return Answers(input_ids, pool, kept[first], {i: kept[i] for i in others}, top)
 
 
 @torch.no_grad()
@@ -253,7 +267,7 @@ def train_rest(
         clip_norm=1.0, seed=config.seed,
     )  # fmt: skip
     training = fit(
-        rest, answers.input_ids.flatten(), recipe, loss_fn=loss_fn, stream=_numbers(answers.input_ids, config),
+        rest, answers.input_ids.flatten(), recipe, loss_fn=loss_fn, stream=_numbers(answers, config),
         label=f"healing, {loss}", progress=progress,
     )  # fmt: skip
     healed = keep_layers(pruned, range(n_layers))
@@ -263,14 +277,14 @@ def train_rest(
     return healed.eval(), training
 
 
-def _numbers(input_ids: Tensor, config: HealingConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """Numbers of windows `(B,)` and the windows, without end: all in a random order, then in another one."""
+def _numbers(answers: Answers, config: HealingConfig) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers of windows `(B,)` and the windows, without end: the pool in a random order, then in another one."""
     generator, order = torch.Generator().manual_seed(config.seed), torch.empty(0, dtype=torch.long)
     while True:
         while len(order) < config.batch_size:
-            order = torch.cat([order, torch.randperm(len(input_ids), generator=generator)])
+            order = torch.cat([order, answers.pool[torch.randperm(len(answers.pool), generator=generator)]])
         chosen, order = order[: config.batch_size], order[config.batch_size :]
-        yield chosen, input_ids[chosen]
+        yield chosen, answers.input_ids[chosen]
 
 
 def heal(
@@ -312,7 +326,7 @@ def kept_tokens(material: pruning.Material, config: HealingConfig, input_ids: Te
         x, top = student.clone().requires_grad_(), top_of(teacher, k)
         loss = top_k_loss(x, top)
         loss.backward()
-        return float(loss), x.grad.flatten(), top
+        return loss.item(), x.grad.flatten(), top
 
     full, exact, _ = gradient(teacher.shape[-1])
     rows = []
@@ -375,7 +389,7 @@ def step_times(
                 loss = work()
             loss.backward()
             if turn:  # the first turn warms up
-                rows.append({"step": name, "round": turn, "cpu_s": time.process_time() - began, "loss": float(loss)})
+                rows.append({"step": name, "round": turn, "cpu_s": time.process_time() - began, "loss": loss.item()})
             student.zero_grad()
             rest.zero_grad()
     return rows
@@ -392,16 +406,19 @@ class _Shared:
         if self.answers is None:
             kept = torch.load(self.path, weights_only=True)
             top = TopLogits(kept["log_probabilities"], kept["token_ids"], kept["log_rest"], kept["vocab_size"])
-            self.answers = Answers(kept["input_ids"], kept["states"], kept["targets"], top)
+            self.answers = Answers(kept["input_ids"], kept["pool"], kept["states"], kept["targets"], top)
         return self.answers
 
-    def make(self, model: Any, input_ids: Tensor, config: HealingConfig, others: set[int]) -> dict[str, Any]:
+    def make(
+        self, model: Any, input_ids: Tensor, pool: Tensor, config: HealingConfig, others: set[int]
+    ) -> dict[str, Any]:
         """Ask the teacher, write the file, and say how large the cache is."""
-        self.answers = given = ask(model, input_ids, first=config.frozen_layers, others=others, k=config.k)
+        self.answers = given = ask(model, input_ids, pool, first=config.frozen_layers, others=others, k=config.k)
         top, partial_path = given.top, self.path.with_suffix(".partial")
         torch.save(
             {
                 "input_ids": given.input_ids,
+                "pool": given.pool,
                 "states": given.states,
                 "targets": given.targets,
                 "log_probabilities": top.log_probabilities,
@@ -445,12 +462,12 @@ def healing(
     cut = {n: steps.run(f"healing_cut_{n}", partial(pruning.cut, material, "angular", n)) for n in cuts}
     batches = range(config.text_batches)
     written = [t for b in batches for t in steps.run(f"healing_texts_{b}", partial(write, material, config, b))]
-    input_ids = healing_windows(material.tokenizer, written, config)
+    input_ids, pool = healing_windows(material.tokenizer, written, config)
     answers = _Shared(steps.folder / "healing_answers.pt")
     if not answers.path.exists():
         (steps.folder / "healing_cache.json").unlink(missing_ok=True)
     others = {blocks[n] + n for n in cuts}
-    cache = steps.run("healing_cache", lambda: answers.make(material.model, input_ids, config, others))
+    cache = steps.run("healing_cache", lambda: answers.make(material.model, input_ids, pool, config, others))
     rows, losses, samples = [], [], []
     for n in cuts:
         rows.append(_row(n, "none", False, 0, full["loss"], cut[n], cut[n]["loss"]))
