@@ -188,8 +188,10 @@ class Study:
 def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     """Run what is not done yet, and return the tables.
 
-    They are models, history, gradients, policy, speed, steps and figures.
+    They are models, history, gradients, policy, speed, what `healing.healing` gives, steps and figures.
     """
+    from greenlab.distillation.study import healing  # it loads transformers: only who heals waits for it
+
     study = Study(config)
     costs = study.costs()
     models: list[dict[str, Any]] = []
@@ -223,8 +225,10 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
         "gradients": gradient_rows,
         "policy": pd.DataFrame(policy_rows),
         "speed": pd.DataFrame([{"size": size, "work": work, "cpu_ms": ms} for (size, work), ms in costs.ms.items()]),
-        "steps": study.steps.receipts(),
     }
+    healed = studies.Steps(CHAPTER, healing.HealingConfig())
+    tables |= healing.healing(healed)
+    tables["steps"] = pd.concat([study.steps.receipts(), healed.receipts()], ignore_index=True)
     return tables | {"figures": figures(tables)}
 
 

@@ -262,6 +262,37 @@ def accelerator_writing() -> pd.DataFrame:
     return rows.rename(columns=words)[columns].reset_index(drop=True)
 
 
+HEALED = {  # what was done after the cut: healing and refitted of the table -> words
+    ("none", False): "only cut",
+    ("none", True): "closed form",
+    ("cross-entropy", True): "closed form, then the text",
+    ("teacher", True): "closed form, then the teacher's answers",
+}
+
+
+def healed(healing: pd.DataFrame) -> pd.DataFrame:
+    """What came back of the loss that a cut of SmolLM2 cost: n_removed, how, loss, recovered [%], accuracy [%].
+
+    Args:
+        healing: the study's table of that name.
+    """
+    how = [
+        HEALED[healing, bool(refitted)]
+        for healing, refitted in zip(healing["healing"], healing["refitted"], strict=True)
+    ]
+    table = healing.assign(how=how, recovered=100 * healing["recovered"], accuracy=100 * healing["accuracy"])
+    return table[["n_removed", "how", "steps", "loss", "recovered", "accuracy"]]
+
+
+def healing_step(step_times: pd.DataFrame) -> pd.Series:
+    """Processor time of a healing step by what is kept, the best of its rounds [s].
+
+    Args:
+        step_times: the study's table of that name.
+    """
+    return step_times.groupby("step", sort=False)["cpu_s"].min()
+
+
 def joules(cpu_s: float) -> float:
     """Joules of a core that is busy for so long while another one waits, modelled.
 
@@ -342,6 +373,21 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for one in _rows(accounts(models)):
         add(f"account-{slug(one['account'])}", one["cpu_s"], "s", f"CPU time: {one['account']}")
         add(f"account-alone-{slug(one['account'])}", one["alone_loss"], NATS, "a lone student that trains for as long")
+    for one in _rows(healed(tables["healing"])):
+        note = f"SmolLM2 with {one['n_removed']} of 30 layers removed: {one['how']}"
+        add(f"recovered-{one['n_removed']}-{slug(one['how'])}", one["recovered"], "%", f"{note}; of the lost loss")
+        add(f"accuracy-{one['n_removed']}-{slug(one['how'])}", one["accuracy"], "%", f"{note}; cloze items right")
+        add(f"loss-{one['n_removed']}-{slug(one['how'])}", one["loss"], "nats/token", note)
+    times = healing_step(tables["step_times"]).to_dict()
+    for what, cpu_s in times.items():
+        add(f"step-{slug(str(what))}", cpu_s, "s", f"CPU time of a healing step, {what}")
+    cached = times["live teacher"] / times["answers and states cached"]
+    add("cached-faster", cached, "x", "CPU time of a healing step with a live teacher over one with all kept")
+    for one in _rows(tables["kept_tokens"]):
+        note = f"{one['k']:.0f} tokens kept at each position"
+        add(f"kept-cosine-{one['k']:.0f}", one["cosine"], "1", f"cosine of its gradient and the full one's, {note}")
+        add(f"kept-bytes-{one['k']:.0f}", one["bytes_per_token"], "B/token", f"of the cache, {note}", "computed")
+    add("kept-bytes-all", tables["kept_tokens"]["full_bytes_per_token"].iloc[0], "B/token", "all logits", "computed")
     equal = equal_loss(models)
     note = "making the half-size student at the distilled one's loss, against a lone training"
     add("saved-at-equal-loss", 100 * equal.saved, "%", f"{note}, the teacher's reading counted", "modelled")

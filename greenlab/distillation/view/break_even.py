@@ -76,7 +76,7 @@ def distillation_j(n_tokens: float) -> Triple:
     return n_tokens * low, n_tokens * value, n_tokens * high
 
 
-def break_even(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> BreakEven:
+def paid_after(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> BreakEven:
     """Answers until the distillation has paid, with the range of the meter's readings.
 
     Args:
@@ -128,7 +128,7 @@ def break_even_widget() -> Explorer:
 
     def draw(log_tokens: int, batch: int, tokens: int, counts: bool) -> Any:
         n = 10.0**log_tokens
-        table, found = _total(n, batch, tokens, counts), break_even(n, batch, tokens, counts)
+        table, found = _total(n, batch, tokens, counts), paid_after(n, batch, tokens, counts)
         here = alt.Chart(pd.DataFrame({"queries": [found.queries]})).mark_rule(color=INK, strokeDash=[3, 3])
         layers = _lines(table)
         if QUERIES[0] <= found.queries <= QUERIES[-1]:
@@ -142,7 +142,7 @@ def break_even_widget() -> Explorer:
 
     def say(log_tokens: int, batch: int, tokens: int, counts: bool) -> str:
         n = 10.0**log_tokens
-        found = break_even(n, batch, tokens, counts)
+        found = paid_after(n, batch, tokens, counts)
         low, value, high = distillation_j(n)
         words = f"Learning from {_amount(n)} tokens: {quantity(value, 'J')} ({quantity(low, 'J')} to "
         words += f"{quantity(high, 'J')})"
@@ -155,7 +155,7 @@ def break_even_widget() -> Explorer:
         )
 
     def reached(log_tokens: int, batch: int, tokens: int, counts: bool) -> bool:
-        return counts and log_tokens >= 9 and break_even(10.0**log_tokens, batch, tokens, counts).queries < 1e10
+        return counts and log_tokens >= 9 and paid_after(10.0**log_tokens, batch, tokens, counts).queries < 1e10
 
     batches = sorted(set(work.accelerator_writing()["batch"].tolist()))
     controls = {
