@@ -9,6 +9,7 @@ first weights and the texts that they see, and the spread is theirs.
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -130,6 +131,17 @@ def teachers_energy(config: Config, costs: Costs) -> Recipe:
     return Recipe("half, teacher's energy too", "half", costs.steps_for("half", cpu_s))
 
 
+def slower_plan(config: Config, costs: Costs) -> list[Recipe]:
+    """A control: the half-size student at half the learning rate, since a rate may suit one way to train only."""
+    distilled = Recipe("half, distilled", "half", config.steps, teacher=ALL)
+    same = costs.steps_for("half", costs.training_s(distilled))
+    return [
+        Recipe("half, alone, half the rate", "half", config.steps),
+        Recipe("half, distilled, half the rate", "half", config.steps, teacher=ALL),
+        Recipe("half, same energy, half the rate", "half", same),
+    ]
+
+
 def equal_scales(rows: pd.DataFrame) -> dict[str, float]:
     """By what the other divergences are multiplied, so that their gradients are as large as the forward KL's.
 
@@ -154,12 +166,19 @@ class Study:
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.config, self.steps = config, studies.Steps(CHAPTER, config)
+        self.slower = dataclasses.replace(config, learning_rate=config.learning_rate / 2)
+        self.slower_steps = studies.Steps(CHAPTER, self.slower)
         self.folder = self.steps.folder
 
     def train(self, recipe: Recipe, seed: int) -> dict[str, Any]:
         """Train one model."""
         name = f"{students.slug(recipe.model)}_{recipe.steps}_{seed}"
         return self.steps.run(name, partial(students.train, self.folder, self.config, recipe, seed))
+
+    def train_slowly(self, recipe: Recipe, seed: int) -> dict[str, Any]:
+        """Train one model at half the learning rate, with the usual teacher."""
+        name = f"{students.slug(recipe.model)}_{recipe.steps}_{seed}"
+        return self.slower_steps.run(name, partial(students.train, self.folder, self.slower, recipe, seed))
 
     def costs(self) -> Costs:
         """What trainings cost."""
@@ -207,6 +226,9 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     for seed in tqdm(config.seeds, desc="sizes, few data"):
         for recipe in first_plan(config, costs):
             add(recipe, seed, study.train(recipe, seed))
+    for seed in tqdm(config.seeds, desc="half the learning rate"):
+        for recipe in slower_plan(config, costs):
+            add(recipe, seed, study.train_slowly(recipe, seed))
     gradient_rows = study.gradients()
     for seed in tqdm(config.seeds, desc="sweep, divergences"):
         for recipe in second_plan(config, equal_scales(gradient_rows)):
@@ -228,7 +250,9 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     }
     healed = studies.Steps(CHAPTER, healing.HealingConfig())
     tables |= healing.healing(healed)
-    tables["steps"] = pd.concat([study.steps.receipts(), healed.receipts()], ignore_index=True)
+    tables["steps"] = pd.concat(
+        [steps.receipts() for steps in (study.steps, study.slower_steps, healed)], ignore_index=True
+    )
     return tables | {"figures": figures(tables)}
 
 

@@ -88,6 +88,28 @@ def gaps(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def fair_gap(models: pd.DataFrame) -> pd.DataFrame:
+    """The gap that the half-size student closes if each way to train has the better of two learning rates.
+
+    Args:
+        models: the study's table of that name.
+
+    Returns:
+        One row a comparison: against, closed [%] (of means of seeds), alone, distilled, teacher.
+    """
+    table = by_model(models).set_index("model")["loss"].to_dict()
+    teacher = table["teacher"]
+    best = {
+        kind: min(table[f"half, {kind}"], table[f"half, {kind}, half the rate"])
+        for kind in ("distilled", *ALONE.values())
+    }
+    rows = [
+        {"against": against, "closed": 100 * gap_closed(best[kind], best["distilled"], teacher), "alone": best[kind]}
+        for against, kind in ALONE.items()
+    ]
+    return pd.DataFrame(rows).assign(distilled=best["distilled"], teacher=teacher)
+
+
 def sizes(models: pd.DataFrame) -> pd.DataFrame:
     """Losses of the students of three sizes: student, training, loss, loss_min, loss_max, energy_j; and the teacher.
 
@@ -347,6 +369,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(name, one["closed"], "%", note)
         add(f"{name}-least", one["closed_min"], "%", f"{note}: the least of them")
         add(f"{name}-most", one["closed_max"], "%", f"{note}: the most of them")
+    for one in _rows(fair_gap(models)):
+        note = f"half-size student, at {one['against']}, each way to train at the better of two learning rates"
+        add(f"closed-fair-{slug(one['against'])}", one["closed"], "%", note)
     for one in _rows(divergences(models)):
         add(f"scale-{one['divergence']}", one["scale"], "x", "what makes its gradient as large as the forward KL's")
     cpu_s = table["cpu_s"].to_dict()
