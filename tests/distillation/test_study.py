@@ -47,16 +47,27 @@ def test_every_student_of_the_plan_has_every_seed(tables):
     seeds = models[models["seed"] != students.TEACHER_SEED].groupby("model")["seed"].apply(set)
     assert seeds.map(lambda found: found == set(config.seeds)).all()
     assert {"half, alone", "half, distilled", "eighth, same energy", study.WRITTEN} <= set(seeds.index)
-    assert len(seeds) == 9 + 1 + 4 + 8 + 2 + 1 + 1  # sizes, better teacher, few data, sweep, divergences, text, energy
+    # sizes, better teacher, few data, half the rate, sweep, divergences, the teacher's text, its energy
+    assert len(seeds) == 9 + 1 + 4 + 3 + 8 + 2 + 1 + 1
 
 
-def test_the_marks_of_the_half_size_student_are_reached(tables):
-    """60 % of the gap at equal steps and 30 % at equal energy, in the mean of three seeds."""
+def test_what_the_chapter_says_of_the_gap_holds(tables):
+    """More than 60 % at equal steps; at equal energy more than 30 % on 200 kB, and nothing that is sure on all plays."""
     closed = work.gaps(tables["models"]).set_index(["student", "against"])
-    assert closed.loc[("half", "equal steps"), "closed"] >= 60
-    assert closed.loc[("half", "equal energy"), "closed"] >= 30
     assert (closed["closed_min"] <= closed["closed"]).all()
     assert (closed["closed"] <= closed["closed_max"]).all()
+    assert closed.loc[("half", "equal steps"), "closed_min"] >= 60
+    assert closed.loc[("few", "equal energy"), "closed_min"] >= 30
+    assert closed.loc[("half", "equal energy"), "closed_min"] < 0 < closed.loc[("half", "equal energy"), "closed_max"]
+    assert closed.loc[("eighth", "equal energy"), "closed_max"] < 0
+    fair = work.fair_gap(tables["models"]).set_index("against")["closed"]
+    assert fair["equal steps"] >= 60
+
+
+def test_temperature_one_has_the_lowest_loss_for_every_weight(tables):
+    losses = work.sweep(tables["models"]).pivot(index="alpha", columns="temperature", values="loss")
+    assert losses.idxmin(axis=1).eq(1.0).all()
+    assert losses.loc[0.9].is_monotonic_increasing
 
 
 def test_equal_energy_is_equal(tables):
@@ -82,6 +93,7 @@ def test_the_loss_at_equal_energy_lies_between_the_lone_trainings(tables):
     table = work.by_model(tables["models"]).set_index("model")
     assert table.loc["half, alone", "steps"] < equal.alone_steps < table.loc["half, teacher's energy too", "steps"]
     assert equal.saved == pytest.approx(1 - equal.distilled_j / equal.alone_j)
+    assert equal.saved_least <= equal.saved <= equal.saved_most
     assert equal.saved_with_training < equal.saved
 
 

@@ -217,6 +217,8 @@ class EqualLoss:
         distilled_j: energy of the distillation, the teacher's reading counted, modelled [J].
         alone_j: energy of that lone training, modelled [J].
         saved: share of ``alone_j`` that the teacher saves.
+        saved_least: the same for the seed that it does least for.
+        saved_most: the same for the seed that it does most for.
         saved_with_training: the same with the teacher's own training counted; negative where it costs more.
     """
 
@@ -225,6 +227,8 @@ class EqualLoss:
     distilled_j: float
     alone_j: float
     saved: float
+    saved_least: float
+    saved_most: float
     saved_with_training: float
 
 
@@ -239,19 +243,27 @@ def equal_loss(models: pd.DataFrame) -> EqualLoss:
     Raises:
         ValueError: if the distilled student's loss does not lie between those of the lone trainings.
     """
-    table = by_model(models).set_index("model")
+    whole = _equal_loss(by_model(models).set_index("model"))
+    each = [_equal_loss(part.set_index("model")) for _, part in models.groupby("seed") if len(part) > len(TEACHERS)]
+    saved = [1 - spent / alone_j for _, _, spent, alone_j, _ in each]
+    loss, steps, spent, alone_j, training_j = whole
+    with_training = 1 - (spent + training_j) / alone_j
+    return EqualLoss(loss, steps, spent, alone_j, 1 - spent / alone_j, min(saved), max(saved), with_training)
+
+
+def _equal_loss(table: pd.DataFrame) -> tuple[float, float, float, float, float]:
+    """Loss of the distilled student, lone steps to it, and joules: distilled, alone, the teacher's training."""
     alone = table.loc[["half, alone", "half, same energy", "half, teacher's energy too"]].sort_values("loss")
     distilled = table.loc[["half, distilled"]].iloc[0]
     loss, low, high = float(distilled["loss"]), float(alone["loss"].iloc[0]), float(alone["loss"].iloc[-1])
     if not low <= loss <= high:
         raise ValueError(
-            f"the distilled student's loss of {loss:.3f} is outside the lone trainings' {low:.3f} to {high:.3f}"
+            f"the distilled student's loss {loss:.3f} is outside the lone trainings' {low:.3f} to {high:.3f}"
         )
     steps = float(np.exp(np.interp(loss, alone["loss"], np.log(alone["steps"]))))
     step_j = float((alone["energy_j"] / alone["steps"]).mean())
-    spent, training = float(distilled["energy_j"]), joules(float(distilled["teacher_training_s"]))
-    alone_j = steps * step_j
-    return EqualLoss(loss, steps, spent, alone_j, 1 - spent / alone_j, 1 - (spent + training) / alone_j)
+    training_j = joules(float(distilled["teacher_training_s"]))
+    return loss, steps, float(distilled["energy_j"]), steps * step_j, training_j
 
 
 def accelerator_training() -> pd.DataFrame:
@@ -416,6 +428,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     equal = equal_loss(models)
     note = "making the half-size student at the distilled one's loss, against a lone training"
     add("saved-at-equal-loss", 100 * equal.saved, "%", f"{note}, the teacher's reading counted", "modelled")
+    add("saved-at-equal-loss-least", 100 * equal.saved_least, "%", f"{note}: the least of the seeds", "modelled")
+    add("saved-at-equal-loss-most", 100 * equal.saved_most, "%", f"{note}: the most of the seeds", "modelled")
     add("saved-with-training", 100 * equal.saved_with_training, "%", f"{note}, its training counted too", "modelled")
     add("equal-loss-steps", equal.alone_steps, "steps", "of a lone student to the distilled one's loss", "computed")
     for size in SIZES:
