@@ -8,8 +8,8 @@ import pandas as pd
 from greenlab.core import checks
 from greenlab.distillation.study.mistakes import OURS, PUBLIC
 from greenlab.lab.charts import bars_with_range, dots, heatmap, require_columns
-from greenlab.lab.charts.parts import finish, goal_line, number_tooltip
-from greenlab.lab.theme import WIDTH
+from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.lab.theme import INK, WIDTH
 
 LOSS_TITLE = "Loss on unseen text [nats per character]"
 NORM_TITLE = "Size of the soft part's gradient"
@@ -28,7 +28,11 @@ def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     checks.text("title", title)
     require_columns(table, "temperature", "factor", "norm")
-    x = alt.X("temperature:Q", title="Temperature T").scale(type="log").axis(values=[1, 2, 4, 8, 16])
+    x = (
+        alt.X("temperature:Q", title="Temperature T")
+        .scale(type="log", domain=[1, 20], nice=False)
+        .axis(values=[1, 2, 4, 8, 16])
+    )
     y = alt.Y("norm:Q", title=NORM_TITLE).scale(type="log").axis(format="~g", values=[1e-4, 1e-3, 1e-2, 1e-1, 1])
     order = alt.Scale(domain=list(dict.fromkeys(table["factor"])))
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("factor:N", title=None, scale=order))
@@ -60,8 +64,8 @@ def ends_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     data = table.assign(shown=[f"{beta:g}" for beta in table["beta"]])
     x = alt.X("shown:O", title="beta", sort=list(dict.fromkeys(data["shown"]))).axis(labelAngle=0)
     y = alt.Y("norm:Q", title="Size of the gradient").scale(type="log").axis(format="~g")
-    order = alt.Scale(domain=[PUBLIC, OURS])
-    base = alt.Chart(data).encode(x=x, y=y, color=alt.Color("form:N", title=None, scale=order))
+    order, legend = alt.Scale(domain=[PUBLIC, OURS]), alt.Legend(symbolOpacity=1)
+    base = alt.Chart(data).encode(x=x, y=y, color=alt.Color("form:N", title=None, scale=order, legend=legend))
     points = base.mark_point(filled=True, opacity=1, size=80).encode(
         shape=alt.Shape("form:N", title=None, scale=order),
         tooltip=["form:N", "shown:O", number_tooltip("norm", "gradient")],
@@ -92,8 +96,14 @@ def size_chart(table: pd.DataFrame, teacher: float, title: str) -> alt.LayerChar
     order = alt.Scale(domain=list(dict.fromkeys(table["training"])))
     y = alt.Y("student:N", title="Student's size", sort=None)
     scale = alt.Scale(zero=False, padding=24)
+    line = alt.Chart(pd.DataFrame({"loss": [teacher]})).encode(x=alt.X("loss:Q", title=LOSS_TITLE, scale=scale))
+    rule = line.mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=INK)
+    words = line.mark_text(text="teacher", align="left", dx=6, color=INK).encode(y=alt.value(10))
+    legend = alt.Legend(symbolOpacity=1)
     offset = alt.YOffset("training:N", sort=list(order.to_dict()["domain"]))
-    base = alt.Chart(table).encode(y=y, yOffset=offset, color=alt.Color("training:N", title=None, scale=order))
+    base = alt.Chart(table).encode(
+        y=y, yOffset=offset, color=alt.Color("training:N", title=None, scale=order, legend=legend)
+    )
     ranges = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         x=alt.X("loss_min:Q", title=LOSS_TITLE, scale=scale), x2="loss_max:Q"
     )
@@ -103,7 +113,7 @@ def size_chart(table: pd.DataFrame, teacher: float, title: str) -> alt.LayerChar
         tooltip=["student:N", "training:N", number_tooltip("loss", LOSS_TITLE)],
     )
     return finish(
-        [*goal_line((teacher, "teacher"), "x", LOSS_TITLE), ranges, points], table, title=title, slider=None,
+        [rule, words, ranges, points], table, title=title, slider=None,
         width=WIDTH, height=240, subtitle="to the left is better; lines: the least and the greatest of three seeds",
         description="Loss of students of a half, a quarter and an eighth of the teacher's size: alone, alone with as "
         "many joules, and distilled, beside the teacher's loss",
@@ -121,10 +131,23 @@ def gap_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return bars_with_range(
-        table, "label", "closed", band=("closed_min", "closed_max"), title=title, value_format=".0f",
-        x_title="Way from the lone student to its teacher that is covered [%]",
-        subtitle="mean, least and greatest of three seeds",
+    checks.text("title", title)
+    require_columns(table, "label", "closed", "closed_min", "closed_max")
+    x_title = "Way from the lone student to its teacher that is covered [%]"
+    y = alt.Y("label:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
+    base = alt.Chart(table).encode(y=y)
+    x = alt.X("closed:Q", title=x_title)
+    ranges = base.mark_rule(strokeWidth=2).encode(x=alt.X("closed_min:Q", title=x_title), x2="closed_max:Q")
+    points = base.mark_point(filled=True, size=120, opacity=1).encode(
+        x=x, tooltip=["label:N", number_tooltip("closed", x_title)]
+    )
+    figures = base.mark_text(align="left", dx=9).encode(
+        x=alt.X("closed_max:Q", title=x_title), text=alt.Text("closed:Q", format=".0f")
+    )
+    zero = alt.Chart(pd.DataFrame({"closed": [0.0]})).mark_rule(color=INK, strokeDash=[5, 4]).encode(x=x)
+    return finish(
+        [zero, ranges, points, figures], table, title=title, slider=None, width=WIDTH, height=alt.Step(32),
+        subtitle="mean, least and greatest of three seeds; left of the dashed line the teacher was not worth it",
         description="Share of the gap between the lone student and its teacher that distillation closes, for each "
         "student at equal steps and at equal energy",
     )  # fmt: skip
