@@ -134,7 +134,7 @@ def distillation_loss(
     rows, n_tokens = counted_rows(labels, student_logits.shape, settings, n_tokens)
     flat = labels.flatten()
     if chunk_size is None:
-        loss = settings.summed(chosen_rows(student, rows), chosen_rows(teacher, rows), flat[rows]) / n_tokens
+        loss = summed_loss(chosen_rows(student, rows), chosen_rows(teacher, rows), flat[rows], settings) / n_tokens
     else:
         chunk_size = checks.integer("chunk_size", chunk_size, low=1, high=LARGEST_SIZE)
         loss = _InChunks.apply(student, teacher, flat, rows, settings, n_tokens, chunk_size)
@@ -164,27 +164,29 @@ class LossSettings:
         checks.number("beta", self.beta, low=0, high=1)
         checks.integer("ignore_index", self.ignore_index, low=-(2**31), high=2**31 - 1)
 
-    def summed(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """The loss of rows that count, summed: logits twice `(N, V)`, labels `(N,)`, none of them ignored."""
-        student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
-        loss, t = student.new_zeros(()), self.temperature
-        log_q = (student / t).log_softmax(-1)
-        if self.alpha < 1:
-            log_student = log_q if t == 1 else student.log_softmax(-1)
-            loss = loss + (1 - self.alpha) * F.nll_loss(log_student, labels, reduction="sum")
-        if self.alpha > 0:
-            log_p = (teacher / t).log_softmax(-1)
-            loss = loss + self.alpha * t**2 * self._divergence(log_p, log_q)
-        return loss
 
-    def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
-        kind = self.divergence
-        if kind == "jsd" and self.beta in (0, 1):
-            kind = "reverse_kl" if self.beta else "forward_kl"
-        log_p, log_q = _without_infinity(log_p, log_q, kind)
-        if kind == "jsd":
-            return jsd(log_p, log_q, self.beta)
-        return forward_kl(log_p, log_q) if kind == "forward_kl" else reverse_kl(log_p, log_q)
+def summed_loss(student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings) -> Tensor:
+    """The loss of rows that count, summed: logits twice `(N, V)`, labels `(N,)`, none of them ignored."""
+    student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
+    loss, t, alpha = student.new_zeros(()), settings.temperature, settings.alpha
+    log_q = (student if t == 1 else student / t).log_softmax(-1)
+    if alpha < 1:
+        log_student = log_q if t == 1 else student.log_softmax(-1)
+        loss = loss + (1 - alpha) * F.nll_loss(log_student, labels, reduction="sum")
+    if alpha > 0:
+        log_p = (teacher if t == 1 else teacher / t).log_softmax(-1)
+        loss = loss + alpha * t**2 * _divergence(log_p, log_q, settings)
+    return loss
+
+
+def _divergence(log_p: Tensor, log_q: Tensor, settings: LossSettings) -> Tensor:
+    kind, beta = settings.divergence, settings.beta
+    if kind == "jsd" and beta in (0, 1):
+        kind = "reverse_kl" if beta else "forward_kl"
+    log_p, log_q = _without_infinity(log_p, log_q, kind)
+    if kind == "jsd":
+        return jsd(log_p, log_q, beta)
+    return forward_kl(log_p, log_q) if kind == "forward_kl" else reverse_kl(log_p, log_q)
 
 
 def _without_infinity(log_p: Tensor, log_q: Tensor, kind: str) -> tuple[Tensor, Tensor]:
@@ -202,6 +204,16 @@ def _without_infinity(log_p: Tensor, log_q: Tensor, kind: str) -> tuple[Tensor, 
             )
         sides[name] = logs.clamp(min=LEAST_LOG)
     return sides["teacher_logits"], sides["student_logits"]
+
+
+def loss_and_gradient(
+    student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings, n_tokens: int, wanted: bool
+) -> tuple[Tensor, Any]:
+    """The summed loss over ``n_tokens``, and its gradient with respect to the student's logits; None unless wanted."""
+    logits = student.detach().requires_grad_(wanted)
+    with torch.set_grad_enabled(wanted):
+        loss = summed_loss(logits, teacher, labels, settings) / n_tokens
+    return loss.detach(), torch.autograd.grad(loss, logits)[0] if wanted else None
 
 
 class _InChunks(torch.autograd.Function):
@@ -222,12 +234,12 @@ class _InChunks(torch.autograd.Function):
         gradient = torch.zeros_like(student) if ctx.needs_input_grad[0] else None
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
-            part = chosen_rows(student, chosen).detach().requires_grad_(gradient is not None)
-            with torch.set_grad_enabled(gradient is not None):
-                loss = settings.summed(part, chosen_rows(teacher, chosen), labels[chosen]) / n_tokens
-            total = total + loss.detach()
+            part = chosen_rows(student, chosen), chosen_rows(teacher, chosen), labels[chosen]
+            loss, of_part = loss_and_gradient(*part, settings, n_tokens, gradient is not None)
+            total = total + loss
             if gradient is not None:
-                gradient[chosen] = torch.autograd.grad(loss, part)[0]
+                gradient[chosen] = of_part
+            del part, of_part  # else they would live on while the next ones are made
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total

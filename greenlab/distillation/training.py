@@ -87,7 +87,7 @@ class DistillationLoss:
         size = self.micro_batch_size
         if size is None or not isinstance(inputs, Tensor) or len(inputs) <= size:
             return self._part(student, inputs, targets, None)
-        n_tokens = int((targets != self.settings.ignore_index).sum())
+        n_tokens = int((targets != self.settings.ignore_index).sum()) or None  # with None the loss refuses such a batch
         *first, last = zip(inputs.split(size), targets.split(size), strict=True)
         total = 0.0
         for some_inputs, some_targets in first:

@@ -426,9 +426,9 @@ def test_hidden_states_are_refused_by_name():
     (hidden, head, teacher_hidden, teacher_head), labels = states()
     with pytest.raises(ValueError, match="teacher_head has 12 tokens, student_head 13"):
         hidden_distillation_loss(hidden, head, teacher_hidden, teacher_head[:-1], labels)
-    with pytest.raises(ValueError, match=r"student_head is torch.float64 of the shape \(13, 3\)"):
+    with pytest.raises(ValueError, match=r"student_head is torch\.float64 of the shape \(13, 3\)"):
         hidden_distillation_loss(hidden, head[:, :3], teacher_hidden, teacher_head, labels)
-    with pytest.raises(ValueError, match="student_head is torch.float32"):
+    with pytest.raises(ValueError, match=r"student_head is torch\.float32"):
         hidden_distillation_loss(hidden, head.float(), teacher_hidden, teacher_head, labels)
     with pytest.raises(ValueError, match="teacher_hidden has the shape"):
         hidden_distillation_loss(hidden, head, teacher_hidden[:-1], teacher_head, labels)
