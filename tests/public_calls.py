@@ -355,6 +355,11 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "distillation.DistillationLoss": lambda _: a(model(), distillation.LossSettings()),
     "distillation.DistillationLoss.student_flops": lambda _: a(distillation.distillation_loss_fn(model()), model()),
     "distillation.LossSettings": lambda _: a(),
+    "distillation.TopLogits": lambda _: a(
+        torch.full((2, 3, 2), 0.5).log(), torch.tensor([0, 1], dtype=torch.int32).expand(2, 3, 2).clone(),
+        torch.full((2, 3), -1e4), 12,
+    ),
+    "distillation.top_logits": lambda _: a(model(), ids(), 2),
     "distillation.distil": lambda _: a(
         model(), experts(), ids(4, 10).flatten(), training.TrainingConfig(steps=1, batch_size=1, context_length=8),
         progress=False,

@@ -23,7 +23,7 @@ from greenlab.distillation.loss import (
     chosen_rows,
     counted_rows,
     finite,
-    summed_loss,
+    loss_and_gradient,
 )
 
 
@@ -115,18 +115,16 @@ class _FromHidden(torch.autograd.Function):
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
             states = chosen_rows(hidden, chosen)
-            logits = (states @ head.T).requires_grad_(wanted)
             teacher_logits = chosen_rows(teacher_hidden, chosen) @ teacher_head.T
-            with torch.set_grad_enabled(wanted):
-                loss = summed_loss(logits, teacher_logits, labels[chosen], settings) / n_tokens
-            total = total + loss.detach()
-            if not wanted:
-                continue
-            (of_logits,) = torch.autograd.grad(loss, logits)
+            loss, of_logits = loss_and_gradient(
+                states @ head.T, teacher_logits, labels[chosen], settings, n_tokens, wanted
+            )
+            total = total + loss
             if of_hidden is not None:
                 of_hidden[chosen] = of_logits @ head
             if of_head is not None:
                 of_head.addmm_(of_logits.T, states)
+            del teacher_logits, of_logits  # else they would live on while the next ones are made
         ctx.save_for_backward(of_hidden, of_head)
         return total
 

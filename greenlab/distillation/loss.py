@@ -169,12 +169,12 @@ def summed_loss(student: Tensor, teacher: Tensor, labels: Tensor, settings: Loss
     """The loss of rows that count, summed: logits twice `(N, V)`, labels `(N,)`, none of them ignored."""
     student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
     loss, t, alpha = student.new_zeros(()), settings.temperature, settings.alpha
-    log_q = (student / t).log_softmax(-1)
+    log_q = (student if t == 1 else student / t).log_softmax(-1)
     if alpha < 1:
         log_student = log_q if t == 1 else student.log_softmax(-1)
         loss = loss + (1 - alpha) * F.nll_loss(log_student, labels, reduction="sum")
     if alpha > 0:
-        log_p = (teacher / t).log_softmax(-1)
+        log_p = (teacher if t == 1 else teacher / t).log_softmax(-1)
         loss = loss + alpha * t**2 * _divergence(log_p, log_q, settings)
     return loss
 
@@ -206,6 +206,16 @@ def _without_infinity(log_p: Tensor, log_q: Tensor, kind: str) -> tuple[Tensor, 
     return sides["teacher_logits"], sides["student_logits"]
 
 
+def loss_and_gradient(
+    student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings, n_tokens: int, wanted: bool
+) -> tuple[Tensor, Any]:
+    """The summed loss over ``n_tokens``, and its gradient with respect to the student's logits; None unless wanted."""
+    logits = student.detach().requires_grad_(wanted)
+    with torch.set_grad_enabled(wanted):
+        loss = summed_loss(logits, teacher, labels, settings) / n_tokens
+    return loss.detach(), torch.autograd.grad(loss, logits)[0] if wanted else None
+
+
 class _InChunks(torch.autograd.Function):
     """The loss chunk by chunk. The gradient of a chunk is made with it, then everything else of it is freed."""
 
@@ -224,12 +234,12 @@ class _InChunks(torch.autograd.Function):
         gradient = torch.zeros_like(student) if ctx.needs_input_grad[0] else None
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
-            part = chosen_rows(student, chosen).detach().requires_grad_(gradient is not None)
-            with torch.set_grad_enabled(gradient is not None):
-                loss = summed_loss(part, chosen_rows(teacher, chosen), labels[chosen], settings) / n_tokens
-            total = total + loss.detach()
+            part = chosen_rows(student, chosen), chosen_rows(teacher, chosen), labels[chosen]
+            loss, of_part = loss_and_gradient(*part, settings, n_tokens, gradient is not None)
+            total = total + loss
             if gradient is not None:
-                gradient[chosen] = torch.autograd.grad(loss, part)[0]
+                gradient[chosen] = of_part
+            del part, of_part  # else they would live on while the next ones are made
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total

@@ -183,15 +183,30 @@ class Characters:
 
 
 def test_the_windows_are_the_written_texts_and_the_calibration_text_as_often_as_wanted():
-    written = [[1] * 20, [2] * 9]
+    written, continued = [[1] * 20, [2] * 9], [[3] * 8]
     (once, pool), (same_windows, thrice) = (
-        h.healing_windows(Characters(), written, small(calibration_repeats=n)) for n in (1, 3)
+        h.healing_windows(Characters(), written, continued, small(calibration_repeats=n)) for n in (1, 3)
     )
-    assert once[:3].tolist() == [[1] * 8, [1] * 8, [1] * 4 + [2] * 4]
+    assert once[:4].tolist() == [[1] * 8, [1] * 8, [1] * 4 + [2] * 4, [3] * 8]
     assert torch.equal(once, same_windows)
     assert len(once) > 100
     assert pool.tolist() == list(range(len(once)))
-    assert thrice.tolist() == [0, 1, 2] + list(range(3, len(once))) * 3
+    assert thrice.tolist() == [0, 1, 2, 3] + list(range(4, len(once))) * 3
+    human, _ = h.healing_windows(Characters(), [], [], small(calibration_repeats=1))
+    assert torch.equal(human, once[4:])
+
+
+def test_the_model_goes_on_after_different_places_of_the_calibration_text(model):
+    material = pruning.Material(model, Characters(), ids(4), pd.DataFrame(), torch.ones(7, 8), torch.ones(7))
+    config = small(texts=6, prompt_tokens=5)
+    text = Characters()(h.scoring.held_out_text("calibration")).input_ids
+    places = {tuple(text[i : i + 5]) for i in range(len(text) - 4)}
+    first, second = (h.go_on(material, config, batch) for batch in (0, 1))
+    assert [len(row) for row in first] == [8] * 6
+    assert {tuple(row[:5]) for row in first + second} <= places
+    assert first != second
+    assert first == h.go_on(material, config, 0)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
 @pytest.fixture
@@ -210,9 +225,10 @@ def study(model, tmp_path, monkeypatch):
     monkeypatch.setattr(pruning, "score", score)
     monkeypatch.setattr(pruning, "continuations", lambda *_: ["a"])
     monkeypatch.setattr(h, "write", lambda *_: ids(20).tolist())
+    monkeypatch.setattr(h, "go_on", lambda *_: ids(3).tolist())
     monkeypatch.setattr(h, "KEPT", (1, 5, V))
     runs = ((DROPPED, "none", True), (DROPPED, "teacher", True), (DROPPED, "cross-entropy", False))
-    config = small(runs=runs, text_batches=1, calibration_repeats=1, steps=2)
+    config = small(runs=runs, text_batches=1, continued_batches=1, calibration_repeats=1, steps=2)
     return lambda: h.healing(studies.Steps("distillation", config), config)
 
 

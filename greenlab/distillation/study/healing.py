@@ -35,6 +35,7 @@ from greenlab.core.model import scoring
 from greenlab.core.model.decoder import decoder_layers, keep_layers
 from greenlab.core.model.training import TrainingConfig, TrainingResult, fit
 from greenlab.distillation.cached import TopLogits, top_k_loss, top_of
+from greenlab.distillation.texts import write_texts
 from greenlab.layer_pruning import study as pruning
 from greenlab.layer_pruning.study.text import windows, write_text
 
@@ -49,9 +50,11 @@ class HealingConfig:
 
     Attributes:
         runs: what is healed: number of layers removed, loss, and whether the closed form comes first.
-        text_batches: batches of texts that the unpruned model writes.
-        texts: in a batch, each to another request.
-        text_tokens: the most in a text.
+        text_batches: batches of texts that the unpruned model writes as answers to requests, as in chapter 6.
+        continued_batches: batches of windows in which it goes on after a few tokens of the calibration text.
+        texts: in a batch.
+        text_tokens: the most in an answer.
+        prompt_tokens: tokens of the calibration text before what the model writes.
         window: tokens in a training window.
         calibration_repeats: how often the book's calibration text is among the windows (chapter 6: once).
         k: tokens kept at each position.
@@ -70,15 +73,17 @@ class HealingConfig:
         (4, "teacher", True),
         (8, "teacher", True),
     )
-    text_batches: int = 3
+    text_batches: int = 1
+    continued_batches: int = 2
     texts: int = 160
     text_tokens: int = 160
+    prompt_tokens: int = 24
     window: int = 128
-    calibration_repeats: int = 4
+    calibration_repeats: int = 2
     k: int = 64
     frozen_layers: int = 10
     ridge: float = 0.1
-    steps: int = 240
+    steps: int = 150  # about once through the windows: a second time lowered the training loss only
     batch_size: int = 4
     learning_rate: float = 2e-4
     seed: int = 0
@@ -109,7 +114,7 @@ def bfloat16() -> Any:
 
 
 def write(material: pruning.Material, config: HealingConfig, batch: int) -> list[list[int]]:
-    """One batch of texts, written by the unpruned model in bfloat16: token ids."""
+    """One batch of texts of the unpruned model, in bfloat16: its answers to requests, as token ids."""
     writer = copy.deepcopy(material.model).to(torch.bfloat16)
     return write_text(
         writer, material.tokenizer, n_texts=config.texts, n_tokens=config.text_tokens, temperature=1.0,
@@ -117,19 +122,39 @@ def write(material: pruning.Material, config: HealingConfig, batch: int) -> list
     )  # fmt: skip
 
 
-def healing_windows(tokenizer: Any, written: list[list[int]], config: HealingConfig) -> tuple[Tensor, Tensor]:
+def go_on(material: pruning.Material, config: HealingConfig, batch: int) -> list[list[int]]:
+    """One batch of windows that begin somewhere in the calibration text and go on as the unpruned model likes."""
+    writer = copy.deepcopy(material.model).to(torch.bfloat16)
+    text = torch.tensor(material.tokenizer(scoring.held_out_text("calibration")).input_ids)
+    places = text.unfold(0, config.prompt_tokens, 1)  # every run of so many tokens
+    generator = torch.Generator().manual_seed(config.seed + batch)
+    prompts = places[torch.randperm(len(places), generator=generator)[: config.texts]]
+    return write_texts(
+        writer, prompts, config.window - config.prompt_tokens, batch_size=config.texts, seed=config.seed + batch
+    ).tolist()
+
+
+def healing_windows(
+    tokenizer: Any, written: list[list[int]], continued: list[list[int]], config: HealingConfig
+) -> tuple[Tensor, Tensor]:
     """The training windows: the model's own texts, then the calibration text.
+
+    Args:
+        tokenizer: of the model.
+        written: of `write`, of any length.
+        continued: of `go_on`, one window each.
+        config: of the healing.
 
     Returns:
         The windows `(N, window)`, and their numbers `(M,)`: each of the own texts once, each of the calibration text as
         often as configured.
     """
-    own = windows(written, config.window)
+    parts = [windows(written, config.window)] if written else []
+    parts += [torch.tensor(continued)] if continued else []
     human = scoring.token_windows(tokenizer, scoring.held_out_text("calibration"), config.window)
-    numbers = torch.arange(len(own) + len(human))
-    return torch.cat([own, human]), torch.cat(
-        [numbers[: len(own)], *[numbers[len(own) :]] * config.calibration_repeats]
-    )
+    n_own = sum(map(len, parts))
+    numbers = torch.arange(n_own + len(human))
+    return torch.cat([*parts, human]), torch.cat([numbers[:n_own], *[numbers[n_own:]] * config.calibration_repeats])
 
 
 @contextmanager
@@ -462,7 +487,9 @@ def healing(
     cut = {n: steps.run(f"healing_cut_{n}", partial(pruning.cut, material, "angular", n)) for n in cuts}
     batches = range(config.text_batches)
     written = [t for b in batches for t in steps.run(f"healing_texts_{b}", partial(write, material, config, b))]
-    input_ids, pool = healing_windows(material.tokenizer, written, config)
+    more = range(config.continued_batches)
+    continued = [t for b in more for t in steps.run(f"healing_continued_{b}", partial(go_on, material, config, b))]
+    input_ids, pool = healing_windows(material.tokenizer, written, continued, config)
     answers = _Shared(steps.folder / "healing_answers.pt")
     if not answers.path.exists():
         (steps.folder / "healing_cache.json").unlink(missing_ok=True)
