@@ -42,7 +42,7 @@ def hidden_distillation_loss(
     beta: float = 0.5,
     n_tokens: int | None = None,
     ignore_index: int = IGNORED,
-    chunk_size: int = 64,
+    chunk_size: int = 96,
 ) -> Tensor:
     """`distillation_loss` of ``student_hidden @ student_head.T`` and ``teacher_hidden @ teacher_head.T``, in chunks.
 
