@@ -34,7 +34,7 @@ from greenlab.core.model.training import TrainingConfig, make_optimizer, next_to
 from greenlab.distillation import distillation_loss, distillation_loss_fn, hidden_distillation_loss
 
 ROWS, VOCAB, STUDENT_WIDTH, TEACHER_WIDTH = 512, 49_152, 576, 960
-CHUNK = {"logits": 8, "hidden": 16}
+CHUNK = {"logits": 8, "hidden": 96}
 STUDENTS = {"1/2": (2, 128, 256), "1/4": (1, 128, 256), "1/8": (2, 64, 128)}  # layers, d_model, d_ff; parameters
 LESS_MEMORY, MOST_TIME = 4.0, 1.2
 
@@ -154,10 +154,10 @@ def steps(rounds: int, threads: tuple[int, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run(rounds: int = 5) -> list[pd.DataFrame]:
+def run(rounds: int = 3) -> list[pd.DataFrame]:
     """Return the table of losses and the table of steps, on one thread and on all cores."""
     threads = tuple(sorted({1, available_cores()}))
-    return [losses(rounds, threads), steps(3 * rounds, threads)]
+    return [losses(rounds, threads), steps(5 * rounds, threads)]
 
 
 if __name__ == "__main__":
