@@ -431,6 +431,8 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     add("saved-at-equal-loss-least", 100 * equal.saved_least, "%", f"{note}: the least of the seeds", "modelled")
     add("saved-at-equal-loss-most", 100 * equal.saved_most, "%", f"{note}: the most of the seeds", "modelled")
     add("saved-with-training", 100 * equal.saved_with_training, "%", f"{note}, its training counted too", "modelled")
+    over = 1 - equal.saved_with_training
+    add("with-training-over-alone", over, "x", f"{note}, the teacher's training counted: joules", "modelled")
     add("equal-loss-steps", equal.alone_steps, "steps", "of a lone student to the distilled one's loss", "computed")
     for size in SIZES:
         add(f"token-{size}", 1e3 * token_joules(tables["speed"])[size], "mJ", "a written character", "modelled")
