@@ -195,9 +195,11 @@ def ask(
 
     def read() -> Iterator[Tensor]:
         for ids in input_ids.split(batch_size):
-            yield model(ids, use_cache=False).logits[:, :-1].float()
+            with bfloat16():
+                logits = model(ids, use_cache=False).logits[:, :-1]
+            yield logits.float()
 
-    with _seen({i: layers[i] for i in states}, lambda i, x: states[i].append(x.half())), bfloat16():
+    with _seen({i: layers[i] for i in states}, lambda i, x: states[i].append(x.half())):
         top = top_of(read(), k)
     kept = {i: torch.cat(parts) for i, parts in states.items()}
     if not all(bool(torch.isfinite(x).all()) for x in kept.values()):
