@@ -182,14 +182,8 @@ def top_of(logits: Any, k: int, *, dtype: torch.dtype = torch.float16) -> TopLog
         kept.append(_top(at_least_float32(part.detach()), k, dtype))
     if not kept:
         raise ValueError("logits has no part: give (N, S, V)")
-    with _as_they_are(kept[0][0]):
-        values, ids, rest = (torch.cat([row[i] for row in kept]) for i in range(3))
+    values, ids, rest = (torch.cat([row[i] for row in kept]) for i in range(3))
     return TopLogits(values, ids, rest, vocab_size)
-
-
-def _as_they_are(tensor: Tensor) -> torch.autocast:
-    """No autocast inside the block: on the CPU it refuses float16, in which the cache is kept."""
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _parts(logits: Any) -> Iterable[Any]:
@@ -240,11 +234,10 @@ def top_k_loss(student_logits: Tensor, cached: TopLogits) -> Tensor:
             f"student_logits has the shape {tuple(student_logits.shape)}: give {wanted}, the logits of the same "
             "windows from a student with the same vocabulary"
         )
-    with _as_they_are(student_logits):
-        rows = at_least_float32(student_logits).flatten(0, 1)
-        known = torch.cat([cached.log_probabilities.flatten(0, 1), cached.log_rest.reshape(-1, 1)], 1)
-        log_teacher = known.to(rows.device, rows.dtype).log_softmax(-1)  # rounding to float16 moved the sum away from 1
-        loss = _TopK.apply(rows, log_teacher, cached.token_ids.flatten(0, 1).to(rows.device).long())
+    rows = at_least_float32(student_logits).flatten(0, 1)
+    known = torch.cat([cached.log_probabilities.flatten(0, 1), cached.log_rest.reshape(-1, 1)], 1)
+    log_teacher = known.to(rows.device, rows.dtype).log_softmax(-1)  # rounding to float16 moved the sum away from 1
+    loss = _TopK.apply(rows, log_teacher, cached.token_ids.flatten(0, 1).to(rows.device).long())
     if not bool(torch.isfinite(loss.detach())):
         raise ValueError(
             f"the loss is {loss.item()}: student_logits holds NaN, +inf, or -inf where the teacher sees a chance; look "
