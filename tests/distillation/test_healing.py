@@ -38,6 +38,9 @@ def model():
     return made
 
 
+BFLOAT16 = h.bfloat16
+
+
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """Matrix products in float32, so that the references can be met."""
@@ -248,6 +251,17 @@ def test_the_steps_give_tidy_tables_and_go_on_where_they_were(study, tmp_path, m
     monkeypatch.setattr(h, "ask", None)  # a second run asks nobody
     for name, again in study().items():
         pd.testing.assert_frame_equal(again, tables[name], obj=name)
+
+
+def test_bfloat16_products_give_nearly_the_same(study, monkeypatch):
+    expected = study()
+    monkeypatch.setattr(h, "bfloat16", BFLOAT16)
+    monkeypatch.setattr(studies, "ROOT", studies.ROOT / "bfloat16")
+    found = study()
+    assert found["healing"]["loss"].tolist() == pytest.approx(expected["healing"]["loss"].tolist(), rel=0.02)
+    losses = [tables["healing_history"]["train_loss"].tolist() for tables in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert set(found["step_times"]["step"]) == set(expected["step_times"]["step"])
 
 
 def test_a_lost_cache_is_made_again(study, tmp_path):

@@ -394,26 +394,28 @@ def step_times(
     numbers = torch.arange(config.batch_size)
     ids = given.input_ids[numbers]
 
+    def answer(model: Any, **given_as: Tensor) -> Tensor:
+        with bfloat16():  # around the models alone, as in `train_rest`
+            return model(**given_as, use_cache=False).logits[:, :-1]
+
     def live() -> Tensor:
         with torch.no_grad():
-            teacher = material.model(ids, use_cache=False).logits[:, :-1].float().log_softmax(-1)
-        logits = student(ids, use_cache=False).logits[:, :-1].float().log_softmax(-1)
+            teacher = answer(material.model, input_ids=ids).float().log_softmax(-1)
+        logits = answer(student, input_ids=ids).float().log_softmax(-1)
         return F.kl_div(logits.flatten(0, 1), teacher.flatten(0, 1), log_target=True, reduction="batchmean")
 
     def cached() -> Tensor:
-        return top_k_loss(student(ids, use_cache=False).logits[:, :-1], given.top[numbers])
+        return top_k_loss(answer(student, input_ids=ids), given.top[numbers])
 
     def states_too() -> Tensor:
-        states = given.states[numbers].float()
-        return top_k_loss(rest(inputs_embeds=states, use_cache=False).logits[:, :-1], given.top[numbers])
+        return top_k_loss(answer(rest, inputs_embeds=given.states[numbers].float()), given.top[numbers])
 
     rows = []
     works = {"live teacher": live, "answers cached": cached, "answers and states cached": states_too}
     for turn in range(rounds + 1):
         for name, work in works.items():
             began = time.process_time()
-            with bfloat16():
-                loss = work()
+            loss = work()
             loss.backward()
             if turn:  # the first turn warms up
                 rows.append({"step": name, "round": turn, "cpu_s": time.process_time() - began, "loss": loss.item()})
