@@ -422,7 +422,12 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     add("cached-faster", cached, "x", "CPU time of a healing step with a live teacher over one with all kept")
     for one in _rows(tables["kept_tokens"]):
         note = f"{one['k']:.0f} tokens kept at each position"
-        add(f"kept-cosine-{one['k']:.0f}", one["cosine"], "1", f"cosine of its gradient and the full one's, {note}")
+        add(
+            f"kept-cosine-{one['k']:.0f}",
+            100 * one["cosine"],
+            "%",
+            f"cosine of its gradient and the full one's, {note}",
+        )
         add(f"kept-bytes-{one['k']:.0f}", one["bytes_per_token"], "B/token", f"of the cache, {note}", "computed")
     add("kept-bytes-all", tables["kept_tokens"]["full_bytes_per_token"].iloc[0], "B/token", "all logits", "computed")
     equal = equal_loss(models)
