@@ -47,12 +47,12 @@ def test_every_student_of_the_plan_has_every_seed(tables):
     seeds = models[models["seed"] != students.TEACHER_SEED].groupby("model")["seed"].apply(set)
     assert seeds.map(lambda found: found == set(config.seeds)).all()
     assert {"half, alone", "half, distilled", "eighth, same energy", study.WRITTEN} <= set(seeds.index)
-    # sizes, better teacher, few data, half the rate, sweep, divergences, the teacher's text, its energy
+    # sizes, better teacher, few data, half the rate, sweep, divergences, teacher's text, its energy
     assert len(seeds) == 9 + 1 + 4 + 3 + 8 + 2 + 1 + 1
 
 
 def test_what_the_chapter_says_of_the_gap_holds(tables):
-    """More than 60 % at equal steps; at equal energy more than 30 % on 200 kB, and nothing that is sure on all plays."""
+    """At equal steps most of the gap; at equal energy much of it on 200 kB, and nothing that is sure on all plays."""
     closed = work.gaps(tables["models"]).set_index(["student", "against"])
     assert (closed["closed_min"] <= closed["closed"]).all()
     assert (closed["closed"] <= closed["closed_max"]).all()
