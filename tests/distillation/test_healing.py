@@ -245,6 +245,9 @@ def test_the_steps_give_tidy_tables_and_go_on_where_they_were(study, tmp_path, m
     lost = table["cut_loss"] - table["full_loss"]
     assert table["recovered"].tolist() == pytest.approx(((table["cut_loss"] - table["loss"]) / lost).tolist())
     assert len(tables["healing_history"]) == 4
+    untouched = tables["healing_control"].iloc[0]
+    assert (untouched["healing"], untouched["steps"]) == ("cross-entropy", 2)
+    assert untouched["full_loss"] == table["full_loss"][0] != untouched["loss"]
     assert tables["kept_tokens"]["loss"].is_monotonic_increasing
     assert tables["kept_tokens"]["loss"].iloc[-1] == pytest.approx(tables["kept_tokens"]["full_loss"].iloc[-1])
     assert set(tables["step_times"]["step"]) == {"live teacher", "answers cached", "answers and states cached"}

@@ -40,6 +40,7 @@ from greenlab.layer_pruning import study as pruning
 from greenlab.layer_pruning.study.text import windows, write_text
 
 LOSSES = ("none", "cross-entropy", "teacher")  # none: the closed form alone
+CONTROLS = ("cross-entropy",)  # with the teacher's loss the whole model has nothing to learn: it is the teacher
 PRUNING = pruning.Config()  # chapter 6's settings: its cuts and its evaluation text
 KEPT = (1, 4, 16, 64, 256, 1024)  # numbers of tokens a position that `kept_tokens` compares
 
@@ -336,6 +337,25 @@ def heal(
     }
 
 
+def control(
+    material: pruning.Material, config: HealingConfig, answers: Callable[[], Answers], loss: str
+) -> dict[str, Any]:
+    """Train the whole model in the same way: what the text alone brings, where nothing had been lost.
+
+    A loss that a healed model gets back by learning the style of the text is no healing; this model learns it too.
+    """
+    trained, training = train_rest(material.model, answers(), config, loss, progress=True)
+    scored = pruning.score(material, trained)
+    return {
+        "healing": loss,
+        "steps": len(training.history),
+        "loss": scored["loss"],
+        "accuracy": scored["accuracy"],
+        "first_train_loss": float(training.history["loss"].iloc[0]),
+        "last_train_loss": float(training.history["loss"].iloc[-20:].mean()),
+    }
+
+
 def kept_tokens(material: pruning.Material, config: HealingConfig, input_ids: Tensor) -> list[dict[str, float]]:
     """What the loss and its gradient lose with k, on one batch of the model with the most common cut, in float32.
 
@@ -365,7 +385,7 @@ def kept_tokens(material: pruning.Material, config: HealingConfig, input_ids: Te
                 "loss": loss,
                 "full_loss": full,
                 "rest": float(top.log_rest.double().exp().mean()),
-                "cosine": float(F.cosine_similarity(found, exact, dim=0)),
+                "cosine": float(F.cosine_similarity(found.double(), exact.double(), dim=0)),
                 "bytes_per_token": top.n_bytes / input_ids.numel(),
                 "full_bytes_per_token": 2 * teacher.shape[-1],
             }
@@ -481,7 +501,8 @@ def healing(
         ``healing``: n_removed, healing (none: only cut, or only refitted), refitted, steps, loss [nats per token] and
         accuracy (cloze) of the healed model, full_loss, cut_loss, recovered (share of the lost loss), error_before and
         error_after of the refit. ``healing_history``: n_removed, healing, refitted, step, train_loss.
-        ``healing_samples``: n_removed, healing, text. ``kept_tokens``, ``step_times`` and ``healing_cache``: as their
+        ``healing_control``: healing, steps, loss and accuracy of the whole model trained in the same way, full_loss and
+        full_accuracy without it. ``healing_samples``: n_removed, healing, text. ``kept_tokens``, ``step_times`` and ``healing_cache``: as their
         functions say.
     """
     material = pruning.prepare(pruning_config)
@@ -512,6 +533,9 @@ def healing(
             for i, x in enumerate(history, 1)
         ]
         samples += [{"n_removed": n, "healing": loss, "text": text} for text in found["continuations"]]
+    controls = [
+        steps.run(f"healing_control_{loss}", partial(control, material, config, answers, loss)) for loss in CONTROLS
+    ]
     kept = steps.run("healing_kept", partial(kept_tokens, material, config, input_ids[: config.batch_size]))
     times = steps.run("healing_times", partial(step_times, material, config, answers))
     return {
@@ -519,6 +543,7 @@ def healing(
         "healing_history": pd.DataFrame(losses),
         "healing_samples": pd.DataFrame(samples),
         "healing_cache": pd.DataFrame([cache]),
+        "healing_control": pd.DataFrame(controls).assign(full_loss=full["loss"], full_accuracy=full["accuracy"]),
         "kept_tokens": pd.DataFrame(kept),
         "step_times": pd.DataFrame(times),
     }
