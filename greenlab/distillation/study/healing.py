@@ -502,8 +502,8 @@ def healing(
         accuracy (cloze) of the healed model, full_loss, cut_loss, recovered (share of the lost loss), error_before and
         error_after of the refit. ``healing_history``: n_removed, healing, refitted, step, train_loss.
         ``healing_control``: healing, steps, loss and accuracy of the whole model trained in the same way, full_loss and
-        full_accuracy without it. ``healing_samples``: n_removed, healing, text. ``kept_tokens``, ``step_times`` and ``healing_cache``: as their
-        functions say.
+        full_accuracy without it. ``healing_samples``: n_removed, healing, text. ``kept_tokens``, ``step_times`` and
+        ``healing_cache``: as their functions say.
     """
     material = pruning.prepare(pruning_config)
     full = steps.run("healing_full", lambda: pruning.score(material, material.model))

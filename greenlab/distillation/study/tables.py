@@ -318,6 +318,23 @@ def healed(healing: pd.DataFrame) -> pd.DataFrame:
     return table[["n_removed", "how", "steps", "loss", "recovered", "accuracy"]]
 
 
+def healed_against_control(healing: pd.DataFrame, control: pd.DataFrame) -> float:
+    """Share of the lost loss that the text's own words brought back at six layers, if the whole model learns them too.
+
+    A lesson also teaches what the whole model did not know. The control is the whole model after the same lesson.
+
+    Args:
+        healing: the study's table of that name.
+        control: the study's table healing_control.
+
+    Returns:
+        The share [%].
+    """
+    taught = healing.query("n_removed == 6 and healing == 'cross-entropy' and refitted").iloc[0]
+    whole = float(control.set_index("healing")["loss"]["cross-entropy"])
+    return float(100 * (taught["cut_loss"] - taught["loss"]) / (taught["cut_loss"] - whole))
+
+
 def healing_step(step_times: pd.DataFrame) -> pd.Series:
     """Processor time of a healing step by what is kept, the best of its rounds [s].
 
@@ -415,6 +432,13 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"recovered-{one['n_removed']}-{slug(one['how'])}", one["recovered"], "%", f"{note}; of the lost loss")
         add(f"accuracy-{one['n_removed']}-{slug(one['how'])}", one["accuracy"], "%", f"{note}; cloze items right")
         add(f"loss-{one['n_removed']}-{slug(one['how'])}", one["loss"], "nats/token", note)
+    for one in _rows(tables["healing_control"]):
+        note = "the whole SmolLM2 after the same lesson by the text"
+        add("control-loss", one["loss"], "nats/token", note)
+        add("control-full-loss", one["full_loss"], "nats/token", "the whole SmolLM2")
+        add("control-accuracy", 100 * one["accuracy"], "%", f"{note}: cloze items right")
+    note = "six layers removed: closed form, then the text; of the loss lost against the whole model after that lesson"
+    add("recovered-against-control", healed_against_control(tables["healing"], tables["healing_control"]), "%", note)
     times = healing_step(tables["step_times"]).to_dict()
     for what, cpu_s in times.items():
         add(f"step-{slug(str(what))}", cpu_s, "s", f"CPU time of a healing step, {what}")
