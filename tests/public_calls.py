@@ -17,7 +17,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from greenlab import hardware, layer_pruning, load_shifting, mixture_of_depths, mixture_of_experts, ternary
+from greenlab import (
+    distillation,
+    hardware,
+    layer_pruning,
+    load_shifting,
+    mixture_of_depths,
+    mixture_of_experts,
+    ternary,
+)
 from greenlab.accelerator import Bench
 from greenlab.core import checks, studies
 from greenlab.core.energy import Component, Receipt
@@ -344,6 +352,21 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "mixture_of_experts.routing": lambda _: a(experts(), ids()),
     "mixture_of_experts.token_by_token": lambda _: a(mixture_of_experts.MoE(CONFIG), torch.ones(1, 2, 8)),
     "mixture_of_experts.update_bias": lambda _: a(trained_experts(), 0.001),
+    "distillation.DistillationLoss": lambda _: a(model(), distillation.LossSettings()),
+    "distillation.DistillationLoss.student_flops": lambda _: a(distillation.distillation_loss_fn(model()), model()),
+    "distillation.LossSettings": lambda _: a(),
+    "distillation.TopLogits": lambda _: a(
+        torch.full((2, 3, 2), 0.5).log(), torch.tensor([0, 1], dtype=torch.int32).expand(2, 3, 2).clone(),
+        torch.full((2, 3), -1e4), 12,
+    ),
+    "distillation.top_logits": lambda _: a(model(), ids(), 2),
+    "distillation.distil": lambda _: a(
+        model(), experts(), ids(4, 10).flatten(), training.TrainingConfig(steps=1, batch_size=1, context_length=8),
+        progress=False,
+    ),
+    "distillation.distillation_loss_fn": lambda _: a(model()),
+    "distillation.on_policy_batches": lambda _: a(model(), ids(), 2),
+    "distillation.write_texts": lambda _: a(model(), ids(), 2),
     "core.model.gpt.Attention": lambda _: a(CONFIG),
     "core.model.gpt.SwiGLU": lambda _: a(CONFIG),
     "core.model.gpt.Block": lambda _: a(

@@ -27,6 +27,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "layer_pruning",
     "mixture_of_depths",
     "mixture_of_experts",
+    "distillation",
     "core.facts",
     "core.energy",
     "core.assets",

@@ -28,7 +28,7 @@ from tests.public_functions import Public, bad_values, call, from_doctest, outco
 
 GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
-    "accelerator.Repeat",
+    "accelerator.Repeat", "distillation.BreakEven", "distillation.Distilled",
     "footprint.DatacentreEnergy", "footprint.InferenceFootprint", "footprint.Rebound", "footprint.TrainingFootprint",
     "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "mixture_of_depths.Routing",
     "core.assets.AssetSpec", "core.facts.Claim",
@@ -98,6 +98,11 @@ MEANT = {
     "core.machine.available_memory_bytes": {"cgroup": NO_FILE, "membership": NO_FILE},
     "core.model.decoder.check_input_ids": {"input_ids": {"tensor of negative": "the ids are not looked at"}},
     "core.model.training.TrainingConfig": {"clip_norm": {"inf": "does not clip"}},
+    "distillation.LossSettings": {"ignore_index": {"negative": "no token has it"}},
+    "distillation.distillation_loss": {"ignore_index": {"negative": "no token has it"}},
+    "distillation.distillation_loss_fn": {"ignore_index": {"negative": "no token has it"}},
+    "distillation.hidden_distillation_loss": {"ignore_index": {"negative": "no token has it"}},
+    "distillation.soft_targets": {"logits": {"cube": "any number of axes"}},
     "lab.ledger.record": {"saved_fraction": {"negative": "costs more"}, "quality_after": {"negative": "any score"}},
     "lab.predict": {"low": {"negative": "a quantity below 0"}},
     "lab.reveal": {"truth": {"negative": "a quantity below 0"}},

@@ -92,6 +92,31 @@ def test_layer_pruning_runs_and_its_widget_cuts_the_real_model(chapter):
     page.wait_for_change(twin, before)
 
 
+@chapters("04_distillation")
+def test_distillation_runs_and_its_widgets_answer(chapter):
+    """Heat the real model's distribution; let a student learn for longer and see it pay later; move the twin."""
+    page = chapter
+    name = "04_distillation.ipynb"
+    page.chart(cell_with(name, "see.gradient_chart("))
+    soft = cell_with(name, "see.soft_widget(")
+    before, message = page.fingerprint(soft), page.cell(soft).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(soft, "ArrowRight")
+    page.wait_for_change(soft, before, timeout_s=90)
+    assert message.inner_text() != said
+    assert re.search(r"Temperature \d+(\.\d)?: entropy \d", message.inner_text())
+    keep_picture(page, soft, "chapter_4.png")
+    pays = cell_with(name, "see.break_even_widget(")
+    before, message = page.fingerprint(pays), page.cell(pays).get_by_role("status")
+    page.press_slider(pays, "ArrowRight")
+    page.wait_for_change(pays, before)
+    assert re.search(r"has paid after .* (million|billion) answers", message.inner_text())
+    twin = cell_with(name, "see.break_even_twin(")
+    before = page.fingerprint(twin)
+    page.press_vega_slider(twin, "PageUp")
+    page.wait_for_change(twin, before)
+
+
 @chapters("05_mixture_of_depths")
 def test_mixture_of_depths_runs_and_its_widgets_answer(chapter):
     """Type a text, another ending, move the budget: tiles, point and sentences follow; the twin needs no kernel."""

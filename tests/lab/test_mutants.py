@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from greenlab import footprint, hardware, ternary
+from greenlab import distillation, footprint, hardware, ternary
 from greenlab.core.chapters import CHAPTERS
 from greenlab.core.facts import value
 from greenlab.core.machine import ROOT
@@ -33,6 +33,8 @@ TASKS = {id: task for id, task in solutions().items() if task.checker.__module__
 FEW_BYTES = "rounds to whole bytes, or bytes over a power of two: a billionth of the answer"
 TABLES = "the two tables are 1.5 % of the weights: a tenth of them is lost where the answer is asked to three digits"
 BLOCK = "(68450000000.0 * 1.6 + 2 * 32000 * 8192 * 16)"
+ONE_AXIS = "the logits of one token have one axis: the first is the last"
+TWO_AXES = "the logits have two axes: the second is the last"
 EVEN = "each hour of the run has an intensity, so there is nothing to be strict about"
 EQUIVALENT = {
     (
@@ -75,6 +77,19 @@ EQUIVALENT = {
         "ternary-five-trits",
         "line 3: 3 * number + trit -> 3 * number - trit",
     ): "another right numbering, with the digits 2, 1, 0",
+    ("distillation-loss", "line 1: 1 -> 0"): ONE_AXIS,
+    ("distillation-loss", "line 2: 1 -> 0"): ONE_AXIS,
+    ("distillation-loss", "line 4: 1 -> 0"): ONE_AXIS,
+    ("distillation-find-the-bug", "line 1: -1 -> 1"): TWO_AXES,
+    ("distillation-find-the-bug", "line 2: -1 -> 1"): TWO_AXES,
+    ("distillation-find-the-bug", "line 3: -1 -> 1"): TWO_AXES,
+    ("distillation-find-the-bug", "line 1: 1 -> -1"): TWO_AXES,
+    ("distillation-find-the-bug", "line 2: 1 -> -1"): TWO_AXES,
+    ("distillation-find-the-bug", "line 3: 1 -> -1"): TWO_AXES,
+    (
+        "distillation-find-the-bug",
+        "line 3: (log_p.exp() * (log_p - log_q)).sum(-1) -> log_p.exp() * (log_p - log_q)",
+    ): "the last line sums over all axes",
     ("ternary-memory", f"line 1: {BLOCK} / 8 -> {BLOCK} // 8"): FEW_BYTES,
 }
 
@@ -239,6 +254,25 @@ def test_layer_pruning_references_are_the_package():
         np.testing.assert_allclose(TASKS["layer-pruning-distance"].reference(a, b).numpy(), want, rtol=1e-5)
     half = cost.TransformerShape(40, 8192, 64, 8, 128, 28672, 32000)
     assert TASKS["layer-pruning-memory"].reference == pytest.approx(cost.parameters(half).total / 2e9, rel=1e-4)
+
+
+def test_distillation_references_are_the_package():
+    for student, teacher, label, temperature, alpha in drawn("distillation-loss"):
+        got = TASKS["distillation-loss"].reference(student, teacher, label, temperature, alpha)
+        want = distillation.distillation_loss(
+            student[None], teacher[None], torch.tensor([label]), temperature=temperature, alpha=alpha
+        )
+        assert float(got) == pytest.approx(float(want), rel=1e-10)
+    for student, teacher, counts, temperature in drawn("distillation-find-the-bug"):
+        labels = torch.where(counts, 0, -100)
+        want = distillation.distillation_loss(student, teacher, labels, temperature=temperature, alpha=1.0)
+        got = TASKS["distillation-find-the-bug"].reference(student, teacher, counts, temperature)
+        assert float(got) == pytest.approx(float(want), rel=1e-10)
+    for bill in drawn("distillation-break-even"):
+        assert TASKS["distillation-break-even"].reference(*bill) == distillation.break_even_queries(*bill)
+    for alpha, temperature in drawn("distillation-temperature"):
+        true = TASKS["distillation-temperature"].reference(alpha, temperature)
+        assert true * temperature**2 / (1 - true) == pytest.approx(alpha / (1 - alpha))
 
 
 def test_ternary_references_are_the_package():
