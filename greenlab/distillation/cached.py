@@ -265,7 +265,9 @@ def top_k_loss(student_logits: Tensor, cached: TopLogits) -> Tensor:
         )
     rows = at_least_float32(student_logits).flatten(0, 1)
     known = torch.cat([cached.log_probabilities.flatten(0, 1), cached.log_rest.reshape(-1, 1)], 1)
-    log_teacher = known.detach().to(rows.device, rows.dtype).log_softmax(-1)  # rounding to float16 moved the sum away from 1
+    log_teacher = (
+        known.detach().to(rows.device, rows.dtype).log_softmax(-1)
+    )  # rounding to float16 moved the sum away from 1
     loss = _TopK.apply(rows, log_teacher, cached.token_ids.flatten(0, 1).to(rows.device).long())
     if not bool(torch.isfinite(loss.detach())):
         raise ValueError(

@@ -22,8 +22,11 @@ from greenlab.distillation.loss import (
     chosen_rows,
     counted_rows,
     finite,
+    keep_gradients,
+    kept_gradients,
     loss_and_gradient,
     refuse_second_derivative,
+    sharing_kept_gradients,
 )
 
 FEW_ROWS = 8  # of the many copies that a loss makes; the products with the heads are faster on more rows
@@ -94,8 +97,8 @@ def hidden_distillation_loss(
     shape = torch.Size((*student_hidden.shape[:-1], len(student_head)))
     rows, n_tokens = counted_rows(labels, shape, settings, n_tokens, name="student_hidden")
     teacher = teacher_hidden.detach().flatten(0, -2), teacher_head.detach()
-    states = student_hidden.flatten(0, -2), student_head, *teacher
-    with torch.autocast(student_hidden.device.type, enabled=False):
+    states = student_hidden, student_head, *teacher
+    with torch.autocast(student_hidden.device.type, enabled=False), sharing_kept_gradients():
         return finite(_FromHidden.apply(*states, labels.flatten(), rows, settings, n_tokens, chunk_size))
 
 
@@ -116,10 +119,11 @@ class _FromHidden(torch.autograd.Function):
         chunk_size: int,
     ) -> Tensor:
         """Give the loss, and keep the gradients that are asked for."""
-        of_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
+        of_hidden = hidden.new_zeros(hidden.shape) if ctx.needs_input_grad[0] else None
         of_head = at_least_float32(torch.zeros_like(head)) if ctx.needs_input_grad[1] else None
         wanted = of_hidden is not None or of_head is not None
-        total = at_least_float32(hidden).new_zeros(())
+        hidden, of_rows = hidden.flatten(0, -2), None if of_hidden is None else of_hidden.flatten(0, -2)
+        total = at_least_float32(hidden[:1]).new_zeros(())
         for chosen in rows.split(chunk_size):
             states = chosen_rows(hidden, chosen)
             logits, teacher_logits = states @ head.T, chosen_rows(teacher_hidden, chosen) @ teacher_head.T
@@ -131,20 +135,19 @@ class _FromHidden(torch.autograd.Function):
                 total = total + loss
                 if wanted:
                     logits[few] = of_logits  # the gradient takes the place of the logits
-            if of_hidden is not None:
-                of_hidden[chosen] = logits @ head
+            if of_rows is not None:
+                of_rows[chosen] = logits @ head
             if of_head is not None:
                 of_head.addmm_(at_least_float32(logits).T, at_least_float32(states))  # a sum over all chunks
             del logits, teacher_logits  # else they would live on while the next ones are made
-        ctx.save_for_backward(of_hidden, of_head)
+        keep_gradients(ctx, of_hidden, of_head)
         return total
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the kept gradients times what the loss was multiplied by; new tensors, as they may be asked for again."""
+        """Give the kept gradients; times what the loss was multiplied by, if it was."""
         refuse_second_derivative("the loss from hidden states", "take distillation_loss of the logits")
-        gradients = (g if g is None else g * scale for g in ctx.saved_tensors)
-        return (*gradients, *[None] * 7)
+        return (*kept_gradients(ctx, scale), *[None] * 7)
 
 
 def _check_pair(side: str, hidden: Any, head: Any) -> None:

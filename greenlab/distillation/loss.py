@@ -6,6 +6,7 @@ Shapes: B texts, S tokens of each, V vocabulary; N = B * S rows of logits, or as
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +140,8 @@ def distillation_loss(
         loss = summed_loss(chosen_rows(student, rows), chosen_rows(teacher, rows), flat[rows], settings) / n_tokens
     else:
         chunk_size = checks.integer("chunk_size", chunk_size, low=1, high=LARGEST_SIZE)
-        loss = _InChunks.apply(student, teacher.detach(), flat, rows, settings, n_tokens, chunk_size)
+        with sharing_kept_gradients():
+            loss = _InChunks.apply(student_logits, teacher.detach(), flat, rows, settings, n_tokens, chunk_size)
     return finite(loss)
 
 
@@ -168,7 +170,9 @@ class LossSettings:
             "ignore_index": checks.integer("ignore_index", self.ignore_index, low=-(2**31), high=2**31 - 1),
         }
         if 0 < plain["beta"] < LEAST_BETA:
-            raise ValueError(f"beta={self.beta!r}: give 0, which is the forward KL, or at least {LEAST_BETA:g}, at most 1")
+            raise ValueError(
+                f"beta={self.beta!r}: give 0, which is the forward KL, or at least {LEAST_BETA:g}, at most 1"
+            )
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
@@ -240,27 +244,52 @@ class _InChunks(torch.autograd.Function):
     ) -> Tensor:
         """Give the loss, and keep its gradient."""
         wide = torch.float32 if student.dtype == torch.float16 else student.dtype  # a small gradient is 0 in float16
-        gradient = torch.zeros_like(student, dtype=wide) if ctx.needs_input_grad[0] else None
+        gradient = student.new_zeros(student.shape, dtype=wide) if ctx.needs_input_grad[0] else None
+        student, of_rows = student.flatten(0, -2), None if gradient is None else gradient.flatten(0, -2)
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
             part = chosen_rows(student, chosen), chosen_rows(teacher, chosen), labels[chosen]
-            loss, of_part = loss_and_gradient(*part, settings, n_tokens, gradient is not None)
+            loss, of_part = loss_and_gradient(*part, settings, n_tokens, of_rows is not None)
             total = total + loss
-            if gradient is not None:
-                gradient[chosen] = of_part.to(wide)
+            if of_rows is not None:
+                of_rows[chosen] = of_part.to(wide)
             del part, of_part  # else they would live on while the next ones are made
         if gradient is not None:
-            ctx.save_for_backward(gradient)
+            keep_gradients(ctx, gradient)
         return total
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the kept gradient times what the loss was multiplied by: a new tensor, as the kept one may be asked for
-        again.
-        """
+        """Give the kept gradient; times what the loss was multiplied by, if it was."""
         refuse_second_derivative("the loss with chunk_size", "leave chunk_size out")
-        (gradient,) = ctx.saved_tensors
-        return (gradient * scale, *[None] * 6)
+        return (*kept_gradients(ctx, scale), *[None] * 6)
+
+
+def sharing_kept_gradients() -> AbstractContextManager[None]:
+    """While a loss is made: its backward pass gives the kept gradients themselves, and torch sees that they are kept.
+
+    A copy would double the memory. Without this, torch takes what a backward pass gives for its own: ``grad`` of a leaf
+    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss hides
+    it from torch, so the losses are made of the tensors that they are given.
+    """
+    return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
+
+
+def keep_gradients(ctx: Any, *gradients: Tensor | None) -> None:
+    """Keep gradients for the backward pass, and how often each has been changed in place."""
+    ctx.save_for_backward(*gradients)
+    ctx.versions = [None if g is None else g._version for g in gradients]
+
+
+def kept_gradients(ctx: Any, scale: Tensor) -> list[Tensor | None]:
+    """The kept gradients times the gradient of what came after the loss."""
+    gradients = ctx.saved_tensors
+    if [None if g is None else g._version for g in gradients] != ctx.versions:
+        raise RuntimeError(
+            "a gradient that this loss gave was changed in place, and is needed for another backward pass: change a "
+            "clone of it"
+        )
+    return [g if g is None or scale == 1 else g * scale for g in gradients]
 
 
 def refuse_second_derivative(what: str, remedy: str) -> None:
