@@ -304,11 +304,11 @@ def test_a_second_derivative_is_refused_in_closed_form_and_given_by_the_plain_lo
     leaf = student.requires_grad_()
     assert torch.autograd.gradgradcheck(lambda x: distillation_loss(x, teacher, labels, temperature=2.0), leaf)
     loss = distillation_loss(leaf, teacher, labels, chunk_size=1)
-    with pytest.raises(RuntimeError, match="chunk_size has no second derivative.*leave chunk_size out"):
+    with pytest.raises(RuntimeError, match=r"chunk_size has no second derivative.*leave chunk_size out"):
         torch.autograd.grad(loss, leaf, create_graph=True)
     tensors, labels = states()
     loss = hidden_distillation_loss(tensors[0].requires_grad_(), *tensors[1:], labels)
-    with pytest.raises(RuntimeError, match="hidden states has no second derivative"):
+    with pytest.raises(RuntimeError, match=r"hidden states has no second derivative"):
         torch.autograd.grad(loss, tensors[0], create_graph=True)
 
 
@@ -438,7 +438,7 @@ def test_what_is_done_to_a_gradient_does_not_reach_the_kept_one(way):
         torch.testing.assert_close(leaf.grad, times * first, rtol=1e-6, atol=0)
     (given_out,) = torch.autograd.grad(loss, leaf, retain_graph=True)
     given_out.zero_()
-    with pytest.raises(RuntimeError, match="changed in place.*change a clone"):
+    with pytest.raises(RuntimeError, match=r"changed in place.*change a clone"):
         loss.backward()
 
 
@@ -546,7 +546,7 @@ def test_the_gradient_of_a_bfloat16_head_is_summed_in_float32():
 def test_hidden_states_in_float16_are_refused(wrong):
     tensors, labels = states()
     tensors[wrong] = tensors[wrong].half()
-    with pytest.raises(TypeError, match="is torch.float16, in which small gradients are 0: give bfloat16 or float32"):
+    with pytest.raises(TypeError, match=r"is torch.float16, in which small gradients are 0: give bfloat16 or float32"):
         hidden_distillation_loss(*tensors, labels)
 
 

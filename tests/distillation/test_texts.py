@@ -106,8 +106,8 @@ def test_the_models_own_settings_of_generation_play_no_part():
         assert torch.equal(write_texts(changed, some(rows=8), 10, temperature=temperature), expected)
     assert changed.generation_config is own
     assert own.repetition_penalty == 50.0
+    changed.forward = stopped
     with pytest.raises(RuntimeError, match="stopped"):
-        changed.forward = stopped
         write_texts(changed, some(), 2)
     assert changed.generation_config is own
 
