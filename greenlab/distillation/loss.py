@@ -221,7 +221,7 @@ def _without_infinity(log_p: Tensor, log_q: Tensor, kind: str) -> tuple[Tensor, 
 def loss_and_gradient(
     student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings, n_tokens: int, wanted: bool
 ) -> tuple[Tensor, Any]:
-    """The summed loss over ``n_tokens``, and its gradient by the student's logits, float32 or more; None unless wanted."""
+    """The summed loss over ``n_tokens``, and its gradient by the student's logits in float32 or more, if wanted."""
     logits = at_least_float32(student).detach().requires_grad_(wanted)
     with torch.set_grad_enabled(wanted):
         loss = summed_loss(logits, teacher, labels, settings) / n_tokens
@@ -269,8 +269,8 @@ def sharing_kept_gradients() -> AbstractContextManager[None]:
     """While a loss is made: its backward pass gives the kept gradients themselves, and torch sees that they are kept.
 
     A copy would double the memory. Without this, torch takes what a backward pass gives for its own: ``grad`` of a leaf
-    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss hides
-    it from torch, so the losses are made of the tensors that they are given.
+    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss would
+    hide it from torch, so the losses are made of the very tensors that were given.
     """
     return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
 
