@@ -270,7 +270,7 @@ def sharing_kept_gradients() -> AbstractContextManager[None]:
 
     A copy would double the memory. Without this, torch takes what a backward pass gives for its own: ``grad`` of a leaf
     would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss would
-    hide it from torch, so the losses are made of the very tensors that were given.
+    hide that it is kept, so the losses are made of the very tensors that were given.
     """
     return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
 
