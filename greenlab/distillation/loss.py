@@ -269,8 +269,8 @@ def sharing_kept_gradients() -> AbstractContextManager[None]:
     """While a loss is made: its backward pass gives the kept gradients themselves, and torch sees that they are kept.
 
     A copy would double the memory. Without this, torch takes what a backward pass gives for its own: ``grad`` of a leaf
-    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss would
-    hide that it is kept, so the losses are made of the very tensors that were given.
+    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss
+    would hide that it is kept, so the losses are made of the very tensors that were given.
     """
     return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
 
