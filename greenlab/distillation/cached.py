@@ -19,12 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from greenlab.core import checks
 from greenlab.core.model.gpt import LARGEST_SIZE, at_least_float32
 from greenlab.core.model.training import logits_of, mode
-from greenlab.distillation.loss import check_floats
+from greenlab.distillation.loss import check_floats, refuse_second_derivative
 
 FLOATS = (torch.float16, torch.float32, torch.float64)  # bfloat16 has 3 digits: too few for a log-probability
 
@@ -43,8 +42,8 @@ class TopLogits:
 
     Raises:
         TypeError: if an attribute has the wrong type.
-        ValueError: if the shapes do not fit, a token is not in the vocabulary, or the probabilities of a position do
-            not sum to 1 within 0.02.
+        ValueError: if the shapes do not fit, a token is not in the vocabulary or twice at one position, or the
+            probabilities of a position do not sum to 1 within 0.02.
     """
 
     log_probabilities: Tensor
@@ -71,6 +70,9 @@ class TopLogits:
                 f"token_ids holds ids from {int(self.token_ids.min())} to {int(self.token_ids.max())}: "
                 f"vocab_size={self.vocab_size} allows 0 to {self.vocab_size - 1}"
             )
+        ordered = self.token_ids.sort(-1).values
+        if bool((ordered[..., 1:] == ordered[..., :-1]).any()):
+            raise ValueError("token_ids holds a token twice at one position: give each once, as top_logits does")
         total = self.log_probabilities.double().exp().sum(-1) + self.log_rest.double().exp()
         if not bool(((total - 1).abs() < 0.02).all()):  # NaN is not below either
             raise ValueError("log_probabilities and log_rest do not sum to a probability of 1: use top_logits")
@@ -161,7 +163,7 @@ def top_of(logits: Any, k: int, *, dtype: torch.dtype = torch.float16) -> TopLog
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if ``k`` or a shape is out of range, or the logits hold NaN or infinity.
+        ValueError: if ``k`` or a shape is out of range, parts differ in S or V, or the logits hold NaN or infinity.
 
     >>> top = top_of(torch.tensor([[[0.5, 0.25, 0.125, 0.125]]]).log(), 2)
     >>> top.token_ids.tolist(), [round(p, 2) for p in top.log_probabilities.exp().flatten().tolist()]
@@ -172,18 +174,24 @@ def top_of(logits: Any, k: int, *, dtype: torch.dtype = torch.float16) -> TopLog
     checks.integer("k", k, low=1)
     if dtype not in FLOATS:
         raise TypeError(f"dtype={dtype!r}: give torch.float16, torch.float32 or torch.float64")
-    kept, vocab_size = [], 0
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    wanted: torch.Size | None = None
     for part in _parts(logits):
         check_floats("logits", part)
         if part.ndim != 3 or not part.numel():
             raise ValueError(f"logits has the shape {tuple(part.shape)}: give (N, S, V), each 1 or more")
-        vocab_size = part.shape[-1]
-        checks.integer("k", k, high=vocab_size, remedy="the vocabulary has no more tokens")
+        wanted = wanted or part.shape[1:]
+        if part.shape[1:] != wanted:
+            raise ValueError(
+                f"logits has a part of the shape {tuple(part.shape)} after one of (N, {wanted[0]}, {wanted[1]}): give "
+                "parts of the same S and V"
+            )
+        checks.integer("k", k, high=wanted[1], remedy="the vocabulary has no more tokens")
         kept.append(_top(at_least_float32(part.detach()), k, dtype))
-    if not kept:
+    if wanted is None:
         raise ValueError("logits has no part: give (N, S, V)")
     values, ids, rest = (torch.cat([row[i] for row in kept]) for i in range(3))
-    return TopLogits(values, ids, rest, vocab_size)
+    return TopLogits(values, ids, rest, wanted[1])
 
 
 def _parts(logits: Any) -> Iterable[Any]:
@@ -195,15 +203,35 @@ def _parts(logits: Any) -> Iterable[Any]:
 
 
 def _top(logits: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    values, ids = logits.topk(k, dim=-1)
-    # The logarithm of the rest is summed over the rest itself: 1 minus the others has no digits where the rest is small
-    log_rest = logits.scatter(-1, ids, -math.inf).logsumexp(-1)
-    total = torch.logaddexp(values.logsumexp(-1), log_rest)
-    if not bool(torch.isfinite(total).all()):
+    ids = logits.topk(k, dim=-1).indices
+    classes, _ = _classes(logits.flatten(0, 1), ids.flatten(0, 1))
+    if bool(torch.isnan(classes).any()):
         raise ValueError("logits holds NaN, +inf, or a row of -inf only: look for them in the teacher's weights")
-    lowest = torch.finfo(dtype).min  # a probability of 0 stays finite, so that 0 times its logarithm is 0
-    values = (values - total.unsqueeze(-1)).clamp(min=lowest).to(dtype)
-    return values, ids.int(), (log_rest - total).clamp(min=lowest).to(dtype)
+    wide, lowest = torch.promote_types(classes.dtype, dtype), torch.finfo(dtype).min
+    classes = classes.to(wide).clamp(min=lowest).to(dtype)  # a probability of 0 keeps a finite logarithm
+    classes = classes.view(*ids.shape[:2], k + 1)
+    return classes[..., :k].contiguous(), ids.int(), classes[..., k].contiguous()
+
+
+def _classes(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities `(rows, k + 1)` of the tokens ``ids`` and of all others together, and how these share theirs.
+
+    Teacher and student go through this same arithmetic, so that their difference is exactly 0 where they agree.
+    """
+    top = logits.gather(1, ids)
+    rest = logits.scatter(1, ids, -math.inf)
+    highest, where = rest.max(1, keepdim=True)
+    empty = highest == -math.inf  # no other token is left, or each of them is excluded
+    # The logarithm of the rest is summed over the rest itself: 1 minus the others has no digits where the rest is small
+    if bool(empty.all()):
+        within, log_rest = torch.zeros_like(rest), highest
+    else:
+        within = rest.softmax(1)  # the distribution inside the rest, (rows, V)
+        log_rest = highest - within.gather(1, where).log()  # = logsumexp, without another pass over V
+        if bool(empty.any()):
+            within, log_rest = within.masked_fill(empty, 0.0), torch.where(empty, highest, log_rest)
+    total = torch.logaddexp(top.logsumexp(1, keepdim=True), log_rest)
+    return torch.cat([top, log_rest], 1) - total, within
 
 
 def top_k_loss(student_logits: Tensor, cached: TopLogits) -> Tensor:
@@ -211,7 +239,8 @@ def top_k_loss(student_logits: Tensor, cached: TopLogits) -> Tensor:
 
     Joining the classes of the rest can only lower a KL divergence, so this is never above the KL over the whole
     vocabulary; it is 0 where the student agrees with the teacher, and with k = V it is the whole KL. The gradient
-    reaches every logit: those of the rest are raised or lowered together, in the student's own proportions.
+    reaches every logit: those of the rest are raised or lowered together, in the student's own proportions. There is no
+    second derivative: ``create_graph=True`` raises a RuntimeError.
 
     Args:
         student_logits: `(N, S, V)`, of the same windows.
@@ -236,7 +265,9 @@ def top_k_loss(student_logits: Tensor, cached: TopLogits) -> Tensor:
         )
     rows = at_least_float32(student_logits).flatten(0, 1)
     known = torch.cat([cached.log_probabilities.flatten(0, 1), cached.log_rest.reshape(-1, 1)], 1)
-    log_teacher = known.to(rows.device, rows.dtype).log_softmax(-1)  # rounding to float16 moved the sum away from 1
+    log_teacher = (
+        known.detach().to(rows.device, rows.dtype).log_softmax(-1)
+    )  # rounding to float16 moved the sum away from 1
     loss = _TopK.apply(rows, log_teacher, cached.token_ids.flatten(0, 1).to(rows.device).long())
     if not bool(torch.isfinite(loss.detach())):
         raise ValueError(
@@ -251,24 +282,17 @@ class _TopK(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, log_teacher: Tensor, ids: Tensor) -> Tensor:
-        top = logits.gather(1, ids)
-        rest = logits.scatter(1, ids, -math.inf)
-        highest, where = rest.max(1, keepdim=True)
-        if ids.shape[1] == logits.shape[1]:  # nothing is left: the last class is empty on both sides
-            within, log_rest = torch.zeros_like(rest), torch.full_like(highest, -math.inf)
-        else:
-            within = rest.softmax(1)  # the student's distribution inside the rest
-            log_rest = highest - within.gather(1, where).log()  # = logsumexp, without another pass over V
-        total = torch.logaddexp(top.logsumexp(1, keepdim=True), log_rest)
-        log_student = torch.cat([top, log_rest], 1) - total
-        teacher = log_teacher.exp()
-        ctx.save_for_backward(within, ids, log_student.exp() - teacher)
+        classes, within = _classes(logits, ids)
+        log_student = classes.log_softmax(-1)  # the teacher's are rounded so too
+        teacher, student = log_teacher.exp(), log_student.exp()
+        ctx.save_for_backward(within, ids, student - teacher)
         parts = torch.where(teacher > 0, teacher * (log_teacher - log_student), torch.zeros_like(teacher))
+        parts = (parts - teacher + student).clamp(min=0)  # as in `divergences`: 0 or more but for the last digit
         return parts.sum() / len(logits)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        refuse_second_derivative("top_k_loss", "take distillation_loss of the teacher's logits")
         within, ids, difference = ctx.saved_tensors
         difference = difference * (grad / len(ids))
         change = within * difference[:, -1:]  # what the class "another token" needs, shared inside it

@@ -8,6 +8,8 @@ are exactly 0.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,18 +38,23 @@ def jsd(log_p: Tensor, log_q: Tensor, beta: float) -> Tensor:
     Args:
         log_p: of the teacher.
         log_q: of the student.
-        beta: above 0 and below 1.
+        beta: above 0 and below 1, not below 1e-16: float32 has no room for 1 / beta then.
     """
-    log_ratio = log_q - log_p
-    of_teacher = log_p.exp() * _log_mixed(log_ratio, 1 - beta) / (1 - beta)  # p log(m / p)
-    of_student = log_q.exp() * _log_mixed(-log_ratio, beta) / beta  # q log(m / q)
+    log_ratio, rest = log_q - log_p, 1 - beta
+    of_teacher = log_p.exp() * _log_mixed(log_ratio, rest, beta) / rest  # p log(m / p)
+    of_student = log_q.exp() * _log_mixed(-log_ratio, beta, rest) / beta  # q log(m / q)
     return -(of_teacher + of_student).sum()
 
 
-def _log_mixed(log_ratio: Tensor, share: float) -> Tensor:
-    """log(1 - share + share * exp(log_ratio)), to full precision also for a small share or a small ratio."""
-    usual = torch.log1p(share * torch.expm1(log_ratio.clamp(max=LARGE)))
-    if not log_ratio.numel() or log_ratio.detach().max() <= LARGE:
+def _log_mixed(log_ratio: Tensor, share: float, rest: float) -> Tensor:
+    """log(rest + share * exp(log_ratio)) with rest = 1 - share, to full precision also where one of them is small.
+
+    ``rest`` is given and not computed here: in float32, 1 - share is 0 for a share near 1.
+    """
+    change = share * torch.expm1(log_ratio.clamp(max=LARGE))
+    usual = torch.log1p(change.clamp(min=-0.5))
+    far = (log_ratio > LARGE) | (change < -0.5)  # where exp would overflow, or 1 + change would lose its digits
+    if not bool(far.any()):
         return usual
-    large = log_ratio.clamp(min=LARGE)
-    return torch.where(log_ratio > LARGE, large + torch.log1p((1 - share) * torch.expm1(-large)), usual)
+    in_logarithms = torch.logaddexp(torch.full_like(log_ratio, math.log(rest)), log_ratio + math.log(share))
+    return torch.where(far, in_logarithms, usual)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from greenlab.core import checks
 from greenlab.core.model.gpt import LARGEST_SIZE, at_least_float32
@@ -23,7 +22,11 @@ from greenlab.distillation.loss import (
     chosen_rows,
     counted_rows,
     finite,
+    keep_gradients,
+    kept_gradients,
     loss_and_gradient,
+    refuse_second_derivative,
+    sharing_kept_gradients,
 )
 
 FEW_ROWS = 8  # of the many copies that a loss makes; the products with the heads are faster on more rows
@@ -47,9 +50,12 @@ def hidden_distillation_loss(
     """`distillation_loss` of ``student_hidden @ student_head.T`` and ``teacher_hidden @ teacher_head.T``, in chunks.
 
     The value and the gradients of student states and student head are those of the plain loss. The teacher gets none.
+    Under ``torch.autocast`` the dtypes stay those that are given. There is no second derivative: ``create_graph=True``
+    raises a RuntimeError.
 
     Args:
-        student_hidden: what goes into the student's output head, after the last norm: `(B, S, D)` or `(N, D)`.
+        student_hidden: what goes into the student's output head, after the last norm: `(B, S, D)` or `(N, D)`, in
+            bfloat16, float32 or float64. Float16 is refused: gradients of few tokens are 0 in it.
         student_head: its matrix `(V, D)`, as ``nn.Linear`` holds it; a head with a bias is not meant.
         teacher_hidden: `(B, S, E)` or `(N, E)`.
         teacher_head: `(V, E)`.
@@ -57,7 +63,7 @@ def hidden_distillation_loss(
         temperature: T, from 0.01 to 100.
         alpha: weight of the soft part, from 0 to 1.
         divergence: "forward_kl", "reverse_kl" or "jsd".
-        beta: of the jsd, from 0 to 1.
+        beta: of the jsd, from 0 to 1; if not 0, at least 1e-16.
         n_tokens: what the sum is divided by; None takes the rows that count.
         ignore_index: the label of rows that do not count.
         chunk_size: rows whose logits exist at a time; more are a little faster and take more memory.
@@ -90,8 +96,10 @@ def hidden_distillation_loss(
         )
     shape = torch.Size((*student_hidden.shape[:-1], len(student_head)))
     rows, n_tokens = counted_rows(labels, shape, settings, n_tokens, name="student_hidden")
-    states = student_hidden.flatten(0, -2), student_head, teacher_hidden.flatten(0, -2), teacher_head
-    return finite(_FromHidden.apply(*states, labels.flatten(), rows, settings, n_tokens, chunk_size))
+    teacher = teacher_hidden.detach().flatten(0, -2), teacher_head.detach()
+    states = student_hidden, student_head, *teacher
+    with torch.autocast(student_hidden.device.type, enabled=False), sharing_kept_gradients():
+        return finite(_FromHidden.apply(*states, labels.flatten(), rows, settings, n_tokens, chunk_size))
 
 
 class _FromHidden(torch.autograd.Function):
@@ -111,10 +119,11 @@ class _FromHidden(torch.autograd.Function):
         chunk_size: int,
     ) -> Tensor:
         """Give the loss, and keep the gradients that are asked for."""
-        of_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
-        of_head = torch.zeros_like(head) if ctx.needs_input_grad[1] else None
+        of_hidden = hidden.new_zeros(hidden.shape) if ctx.needs_input_grad[0] else None
+        of_head = at_least_float32(torch.zeros_like(head)) if ctx.needs_input_grad[1] else None
         wanted = of_hidden is not None or of_head is not None
-        total = at_least_float32(hidden).new_zeros(())
+        hidden, of_rows = hidden.flatten(0, -2), None if of_hidden is None else of_hidden.flatten(0, -2)
+        total = at_least_float32(hidden[:1]).new_zeros(())
         for chosen in rows.split(chunk_size):
             states = chosen_rows(hidden, chosen)
             logits, teacher_logits = states @ head.T, chosen_rows(teacher_hidden, chosen) @ teacher_head.T
@@ -126,25 +135,27 @@ class _FromHidden(torch.autograd.Function):
                 total = total + loss
                 if wanted:
                     logits[few] = of_logits  # the gradient takes the place of the logits
-            if of_hidden is not None:
-                of_hidden[chosen] = logits @ head
+            if of_rows is not None:
+                of_rows[chosen] = logits @ head
             if of_head is not None:
-                of_head.addmm_(logits.T, states)
+                of_head.addmm_(at_least_float32(logits).T, at_least_float32(states))  # a sum over all chunks
             del logits, teacher_logits  # else they would live on while the next ones are made
-        ctx.save_for_backward(of_hidden, of_head)
+        keep_gradients(ctx, of_hidden, of_head)
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Give the kept gradients; times what the loss was multiplied by, if it was."""
-        gradients = (g if g is None or scale == 1 else g * scale for g in ctx.saved_tensors)
-        return (*gradients, *[None] * 7)
+        refuse_second_derivative("the loss from hidden states", "take distillation_loss of the logits")
+        return (*kept_gradients(ctx, scale), *[None] * 7)
 
 
 def _check_pair(side: str, hidden: Any, head: Any) -> None:
     check_floats(f"{side}_hidden", hidden)
     check_floats(f"{side}_head", head)
+    for name, tensor in {f"{side}_hidden": hidden, f"{side}_head": head}.items():
+        if tensor.dtype == torch.float16:
+            raise TypeError(f"{name} is torch.float16, in which small gradients are 0: give bfloat16 or float32")
     if hidden.ndim not in (2, 3) or not hidden.numel():
         raise ValueError(f"{side}_hidden has the shape {tuple(hidden.shape)}: give (B, S, D) or (N, D), not empty")
     if head.ndim != 2 or not head.numel() or head.shape[1] != hidden.shape[-1] or head.dtype != hidden.dtype:

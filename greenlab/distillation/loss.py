@@ -6,13 +6,13 @@ Shapes: B texts, S tokens of each, V vocabulary; N = B * S rows of logits, or as
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from greenlab.core import checks
 from greenlab.core.model.gpt import LARGEST_SIZE, at_least_float32
@@ -20,6 +20,7 @@ from greenlab.distillation.divergences import DIVERGENCES, forward_kl, jsd, reve
 
 IGNORED = -100  # the label of a token that is not to be learned, as in torch and transformers
 LEAST_LOG = -1e30  # stands for the logarithm of 0: its exponential is 0, and 0 times it is 0
+LEAST_BETA = 1e-16  # 1 - beta cannot be less either in float64; smaller ones leave the range of float32
 COLDEST, HOTTEST = 0.01, 100.0  # beyond them float32 has no digits left for the differences between logits
 
 
@@ -45,7 +46,7 @@ def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
     check_floats("logits", logits)
     if logits.ndim == 0 or not logits.numel():
         raise ValueError(f"logits has the shape {tuple(logits.shape)}: give (..., V), not empty")
-    _check_temperature(temperature)
+    temperature = _check_temperature(temperature)
     result = (at_least_float32(logits) / temperature).softmax(-1)
     if not torch.isfinite(result).all():
         raise ValueError("logits holds NaN, +inf, or a row of -inf only: each row needs finite logits, or some -inf")
@@ -105,12 +106,14 @@ def distillation_loss(
         temperature: T, from 0.01 to 100, of the soft part; the hard part is always taken at 1.
         alpha: weight of the soft part, from 0 (the teacher is not looked at) to 1.
         divergence: "forward_kl", "reverse_kl" or "jsd" (`divergences`).
-        beta: of the jsd, from 0 (the forward KL) to 1 (the reverse KL).
+        beta: of the jsd, from 0 (the forward KL) to 1 (the reverse KL); if not 0, at least 1e-16.
         n_tokens: what the sum is divided by; None takes the rows that count. Where gradients of several calls are
             accumulated, give the rows of all of them: a mean of means would weigh the tokens of a short text more.
         ignore_index: the label of rows that do not count.
         chunk_size: compute so many rows at a time, the gradient at once with them: the same result with less memory,
-            as no copy of all logits but the gradient is alive; None computes all rows at once.
+            as no copy of all logits but the gradient is alive (kept in float32 for float16, so that the scale of a
+            scaled loss reaches it in time). There is no second derivative then: ``create_graph=True`` raises a
+            RuntimeError. None computes all rows at once.
 
     Returns:
         A scalar, in float32 or float64.
@@ -137,7 +140,8 @@ def distillation_loss(
         loss = summed_loss(chosen_rows(student, rows), chosen_rows(teacher, rows), flat[rows], settings) / n_tokens
     else:
         chunk_size = checks.integer("chunk_size", chunk_size, low=1, high=LARGEST_SIZE)
-        loss = _InChunks.apply(student, teacher, flat, rows, settings, n_tokens, chunk_size)
+        with sharing_kept_gradients():
+            loss = _InChunks.apply(student_logits, teacher.detach(), flat, rows, settings, n_tokens, chunk_size)
     return finite(loss)
 
 
@@ -157,12 +161,20 @@ class LossSettings:
     ignore_index: int = IGNORED
 
     def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
         remedy = "it is the weight of the soft part, and 1 - alpha that of the labels"
-        checks.number("alpha", self.alpha, low=0, high=1, remedy=remedy)
         checks.one_of("divergence", self.divergence, DIVERGENCES)
-        checks.number("beta", self.beta, low=0, high=1)
-        checks.integer("ignore_index", self.ignore_index, low=-(2**31), high=2**31 - 1)
+        plain = {  # Python's own numbers: the arithmetic of a numpy.int8 would overflow
+            "temperature": _check_temperature(self.temperature),
+            "alpha": checks.number("alpha", self.alpha, low=0, high=1, remedy=remedy),
+            "beta": checks.number("beta", self.beta, low=0, high=1),
+            "ignore_index": checks.integer("ignore_index", self.ignore_index, low=-(2**31), high=2**31 - 1),
+        }
+        if 0 < plain["beta"] < LEAST_BETA:
+            raise ValueError(
+                f"beta={self.beta!r}: give 0, which is the forward KL, or at least {LEAST_BETA:g}, at most 1"
+            )
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
 
 def summed_loss(student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings) -> Tensor:
@@ -209,8 +221,8 @@ def _without_infinity(log_p: Tensor, log_q: Tensor, kind: str) -> tuple[Tensor, 
 def loss_and_gradient(
     student: Tensor, teacher: Tensor, labels: Tensor, settings: LossSettings, n_tokens: int, wanted: bool
 ) -> tuple[Tensor, Any]:
-    """The summed loss over ``n_tokens``, and its gradient with respect to the student's logits; None unless wanted."""
-    logits = student.detach().requires_grad_(wanted)
+    """The summed loss over ``n_tokens``, and its gradient by the student's logits in float32 or more, if wanted."""
+    logits = at_least_float32(student).detach().requires_grad_(wanted)
     with torch.set_grad_enabled(wanted):
         loss = summed_loss(logits, teacher, labels, settings) / n_tokens
     return loss.detach(), torch.autograd.grad(loss, logits)[0] if wanted else None
@@ -231,25 +243,59 @@ class _InChunks(torch.autograd.Function):
         chunk_size: int,
     ) -> Tensor:
         """Give the loss, and keep its gradient."""
-        gradient = torch.zeros_like(student) if ctx.needs_input_grad[0] else None
+        wide = torch.float32 if student.dtype == torch.float16 else student.dtype  # a small gradient is 0 in float16
+        gradient = student.new_zeros(student.shape, dtype=wide) if ctx.needs_input_grad[0] else None
+        student, of_rows = student.flatten(0, -2), None if gradient is None else gradient.flatten(0, -2)
         total: Any = 0.0
         for chosen in rows.split(chunk_size):
             part = chosen_rows(student, chosen), chosen_rows(teacher, chosen), labels[chosen]
-            loss, of_part = loss_and_gradient(*part, settings, n_tokens, gradient is not None)
+            loss, of_part = loss_and_gradient(*part, settings, n_tokens, of_rows is not None)
             total = total + loss
-            if gradient is not None:
-                gradient[chosen] = of_part
+            if of_rows is not None:
+                of_rows[chosen] = of_part.to(wide)
             del part, of_part  # else they would live on while the next ones are made
         if gradient is not None:
-            ctx.save_for_backward(gradient)
+            keep_gradients(ctx, gradient)
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Give the kept gradient; times what the loss was multiplied by, if it was."""
-        (gradient,) = ctx.saved_tensors
-        return (gradient if scale == 1 else gradient * scale, *[None] * 6)
+        refuse_second_derivative("the loss with chunk_size", "leave chunk_size out")
+        return (*kept_gradients(ctx, scale), *[None] * 6)
+
+
+def sharing_kept_gradients() -> AbstractContextManager[None]:
+    """While a loss is made: its backward pass gives the kept gradients themselves, and torch sees that they are kept.
+
+    A copy would double the memory. Without this, torch takes what a backward pass gives for its own: ``grad`` of a leaf
+    would be the kept tensor, and ``grad.zero_()`` would spoil a second backward pass. A view between leaf and loss
+    would hide that it is kept, so the losses are made of the very tensors that were given.
+    """
+    return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
+
+
+def keep_gradients(ctx: Any, *gradients: Tensor | None) -> None:
+    """Keep gradients for the backward pass, and how often each has been changed in place."""
+    ctx.save_for_backward(*gradients)
+    ctx.versions = [None if g is None else g._version for g in gradients]
+
+
+def kept_gradients(ctx: Any, scale: Tensor) -> list[Tensor | None]:
+    """The kept gradients times the gradient of what came after the loss."""
+    gradients = ctx.saved_tensors
+    if [None if g is None else g._version for g in gradients] != ctx.versions:
+        raise RuntimeError(
+            "a gradient that this loss gave was changed in place, and is needed for another backward pass: change a "
+            "clone of it"
+        )
+    return [g if g is None or scale == 1 else g * scale for g in gradients]
+
+
+def refuse_second_derivative(what: str, remedy: str) -> None:
+    """Raise in a backward pass that is to be differentiated: a gradient in closed form would count as a constant."""
+    if torch.is_grad_enabled():  # torch does so for create_graph=True only
+        raise RuntimeError(f"{what} has no second derivative: take the gradient without create_graph=True, or {remedy}")
 
 
 def chosen_rows(x: Tensor, rows: Tensor) -> Tensor:
@@ -327,6 +373,6 @@ def check_floats(name: str, logits: Any) -> None:
         raise TypeError(f"{name} is {got}: give a tensor of floats")
 
 
-def _check_temperature(temperature: Any) -> None:
+def _check_temperature(temperature: Any) -> float:
     remedy = "1 leaves the distribution as it is, more makes it flatter"
-    checks.number("temperature", temperature, low=COLDEST, high=HOTTEST, remedy=remedy)
+    return checks.number("temperature", temperature, low=COLDEST, high=HOTTEST, remedy=remedy)

@@ -9,6 +9,7 @@ from the mistakes that it makes itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def write_texts(
     """Let ``teacher`` continue every prompt by ``n_tokens`` tokens, for a student to be trained on.
 
     Kim and Rush take the likeliest sequence, found by a beam search; here each token is drawn, or the likeliest one is
-    taken at temperature 0. A token that ends a text does not end a row: another text begins after it.
+    taken at temperature 0. A token that ends a text does not end a row: another text begins after it. What the model's
+    own ``generation_config`` says (a penalty for repetition, forbidden tokens, beams) plays no part.
 
     Args:
         teacher: a `core.model.gpt.GPT` or a causal language model of transformers.
@@ -56,7 +58,7 @@ def write_texts(
     n_tokens = checks.integer("n_tokens", n_tokens, low=1, high=LARGEST_SIZE)
     _check_room("n_tokens", n_tokens, prompts.shape[1] + n_tokens, teacher)
     batch_size = checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE)
-    _check_temperature(temperature)
+    temperature = _check_temperature(temperature)
     check_seed(seed)
     seeds = _seeds(seed)
     written = [_continue(teacher, rows, n_tokens, temperature, next(seeds)) for rows in prompts.split(batch_size)]
@@ -102,10 +104,10 @@ def on_policy_batches(
     prompt_length = checks.integer("prompt_length", prompt_length, low=1, high=texts.shape[1] - 1, remedy=remedy)
     _check_room("texts", tuple(texts.shape), texts.shape[1], student)
     batch_size = checks.integer("batch_size", batch_size, low=1, high=LARGEST_SIZE)
-    checks.number("on_policy_share", on_policy_share, low=0, high=1)
-    _check_temperature(temperature)
+    share = checks.number("on_policy_share", on_policy_share, low=0, high=1)
+    temperature = _check_temperature(temperature)
     check_seed(seed)
-    return _batches(student, texts, prompt_length, batch_size, on_policy_share, temperature, seed)
+    return _batches(student, texts, prompt_length, batch_size, share, temperature, seed)
 
 
 def _batches(
@@ -137,18 +139,30 @@ def _continue(model: Any, prompts: Tensor, n_tokens: int, temperature: float, se
             return model.generate(prompts, n_tokens, temperature=temperature, seed=seed)
         if not temperature:
             return speed.run_decode(model, prompts, n_tokens)
-        with local_seed(seed):
-            return model.generate(
-                prompts,
-                attention_mask=torch.ones_like(prompts),
-                max_new_tokens=n_tokens,
-                do_sample=True,
-                temperature=float(temperature),
-                top_k=0,
-                top_p=1.0,
-                eos_token_id=None,  # an end of text does not end the row
-                pad_token_id=0,  # never used: all prompts have the same length
-            )
+        with local_seed(seed), _plain_sampling(model, n_tokens, temperature):
+            return model.generate(prompts, attention_mask=torch.ones_like(prompts))
+
+
+@contextmanager
+def _plain_sampling(model: Any, n_tokens: int, temperature: float) -> Iterator[None]:
+    """Give a transformers model other settings for a while: those given to ``generate`` are mixed with its own."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        max_new_tokens=n_tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        use_cache=True,
+        eos_token_id=None,  # an end of text does not end the row
+        pad_token_id=0,  # never used: all prompts have the same length
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _check_model(name: str, model: Any) -> None:
@@ -177,6 +191,6 @@ def _check_room(name: str, value: Any, length: int, model: Any) -> None:
         )
 
 
-def _check_temperature(temperature: Any) -> None:
+def _check_temperature(temperature: Any) -> float:
     remedy = "0 takes the likeliest token, 1 draws from the model's own distribution"
-    checks.number("temperature", temperature, low=0, high=100, remedy=remedy)
+    return checks.number("temperature", temperature, low=0, high=100, remedy=remedy)

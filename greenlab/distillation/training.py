@@ -45,10 +45,10 @@ class DistillationLoss:
     ) -> None:
         self.teacher = checks.instance("teacher", teacher, nn.Module)
         self.settings = checks.instance("settings", settings, LossSettings)
-        for name, size in {"chunk_size": chunk_size, "micro_batch_size": micro_batch_size}.items():
-            if size is not None:
-                checks.integer(name, size, low=1, high=LARGEST_SIZE)
-        self.chunk_size, self.micro_batch_size = chunk_size, micro_batch_size
+        self.chunk_size, self.micro_batch_size = (
+            None if size is None else checks.integer(name, size, low=1, high=LARGEST_SIZE)
+            for name, size in {"chunk_size": chunk_size, "micro_batch_size": micro_batch_size}.items()
+        )
         self._read: dict[str, Counter[int]] = {"teacher": Counter(), "student": Counter()}  # texts by their length
 
     @property
@@ -82,7 +82,9 @@ class DistillationLoss:
         """The loss of a batch: inputs and targets `(B, S)`.
 
         With micro-batches all but the last are sent backward here, so that ``fit``'s own backward pass completes the
-        gradient of the whole batch; the value is that of the whole batch.
+        gradient of the whole batch; the value is that of the whole batch. Call ``backward()`` of exactly this value
+        then: multiplied, added to another loss or given to ``torch.autograd.grad``, its gradient would be wrong, as
+        that of all parts but the last has been added to ``grad`` already.
         """
         size = self.micro_batch_size
         if size is None or not isinstance(inputs, Tensor) or len(inputs) <= size:
@@ -144,8 +146,10 @@ def distillation_loss_fn(
         ignore_index: the label of tokens that do not count.
         chunk_size: of the loss; see `distillation_loss`.
         micro_batch_size: so many texts are read at a time and their gradients accumulated, which gives the gradient of
-            the whole batch with less memory, also where texts differ in the number of tokens that count. None reads
-            the whole batch at once.
+            the whole batch with less memory, also where texts differ in the number of tokens that count. All parts but
+            the last have then gone backward when the loss is given: it is for ``fit``, or for a plain ``backward()``
+            of exactly this value, not for one that is scaled, added to another loss or differentiated otherwise. None
+            reads the whole batch at once.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -229,8 +233,8 @@ def distil(
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if a number is out of range, ``teacher`` is the student itself or knows another vocabulary, ``data``
-            or ``val`` is too short, or the loss stops being finite.
+        ValueError: if a number is out of range, ``teacher`` is the student itself, shares weights that the student
+            trains or knows another vocabulary, ``data`` or ``val`` is too short, or the loss stops being finite.
     """
     checks.instance("student", student, nn.Module)
     loss_fn = distillation_loss_fn(
@@ -244,6 +248,7 @@ def distil(
     )
     if teacher is student:
         raise ValueError("teacher is the student itself, which training changes: give a copy.deepcopy of it")
+    _check_separate(student, teacher)
     sizes = [getattr(getattr(model, "config", None), "vocab_size", None) for model in (student, teacher)]
     if None not in sizes and sizes[0] != sizes[1]:
         raise ValueError(
@@ -270,6 +275,17 @@ def distil(
         teacher_flops=loss_fn.teacher_flops,
         student_flops=loss_fn.student_flops(student),
     )
+
+
+def _check_separate(student: nn.Module, teacher: nn.Module) -> None:
+    """Refuse a teacher that would change as the student learns."""
+    of_teacher = {t.untyped_storage().data_ptr() for t in (*teacher.parameters(), *teacher.buffers()) if t.numel()}
+    for name, weight in student.named_parameters():
+        if weight.requires_grad and weight.numel() and weight.untyped_storage().data_ptr() in of_teacher:
+            raise ValueError(
+                f"teacher shares memory with the weight {name} of the student, which training changes: give a "
+                "copy.deepcopy of the teacher, or freeze that weight"
+            )
 
 
 def _forward_flops(model: nn.Module, read: Counter[int]) -> int | None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenlab.core.model import gpt
 from greenlab.distillation.cached import TopLogits, top_k_loss, top_logits, top_of
@@ -84,9 +85,92 @@ def test_a_student_that_agrees_with_its_teacher_loses_nothing(dtype, least, k):
     assert float(student.grad.abs().max()) < math.sqrt(least)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("k", [1, 4, 16, 17])
+def test_it_loses_exactly_nothing_where_the_cache_keeps_all_digits(k, dtype):
+    teacher = logits(6, n=8).to(dtype)
+    student = teacher.clone().requires_grad_()
+    loss = top_k_loss(student, top_of(teacher, k, dtype=dtype))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert float(student.grad.abs().max()) == 0.0
+
+
+@given(SEEDS, st.integers(1, 17), st.sampled_from([torch.float16, torch.float32]), st.floats(1e-8, 1e-3))
+@settings(max_examples=60, deadline=None)
+def test_no_loss_is_negative_however_near_the_student_is(seed, k, dtype, apart):
+    teacher = logits(seed)
+    student = (teacher + apart * logits(seed + 1)).float()
+    assert float(top_k_loss(student, top_of(teacher, k, dtype=dtype))) >= 0
+
+
 def test_the_gradient_is_that_of_differences_of_the_loss():
     top = top_of(logits(8), 4, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: top_k_loss(x, top), [logits(7).requires_grad_()])
+    assert torch.autograd.gradcheck(lambda x: 3 * top_k_loss(x, top), [logits(7).requires_grad_()])
+
+
+def test_a_second_derivative_is_refused():
+    student = logits(7).requires_grad_()
+    with pytest.raises(RuntimeError, match="top_k_loss has no second derivative"):
+        torch.autograd.grad(top_k_loss(student, top_of(logits(8), 4)), student, create_graph=True)
+
+
+def test_rounding_to_float16_does_not_push_a_row_up_or_down():
+    """Softmax does not feel a constant added to all logits, so the gradient of a row sums to 0."""
+    student = logits(7).requires_grad_()
+    top_k_loss(student, top_of(logits(8), 4)).backward()
+    assert float(student.grad.sum(-1).abs().max()) < 1e-15
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_tokens_that_both_sides_exclude_are_as_if_there_were_none(k, dtype):
+    teacher = torch.tensor([[[2.0, 1.0, 0.0, -math.inf, -math.inf], [0.0, 3.0, 1.0, 2.0, -1.0]]])
+    student = torch.tensor([[[0.0, 1.0, 2.0, -math.inf, -math.inf], [1.0, 2.0, 0.0, 1.0, 3.0]]])
+    leaf = student.clone().requires_grad_()
+    loss = top_k_loss(leaf, top_of(teacher, k, dtype=dtype))
+    loss.backward()
+    finite = torch.where(student == -math.inf, -60.0, student).double().requires_grad_()
+    expected = joined(finite, torch.where(teacher == -math.inf, -60.0, teacher).double(), k)
+    expected.backward()
+    exact = 1e-3 if dtype == torch.float16 else 1e-6
+    torch.testing.assert_close(loss.double(), expected, rtol=exact, atol=0)
+    torch.testing.assert_close(leaf.grad.double(), finite.grad, rtol=exact, atol=exact)
+    if k >= 3:
+        alone = float(top_k_loss(student[:, :1], top_of(teacher[:, :1], k, dtype=dtype)))
+        assert alone == pytest.approx(1.15042, rel=max(exact, 1e-5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_excluded_tokens_keep_the_lowest_number(dtype):
+    top = top_of(torch.tensor([[[1.0, 0.0, -math.inf, -math.inf]]]), 3, dtype=dtype)
+    lowest = torch.finfo(dtype).min
+    assert top.log_probabilities[0, 0, 2].item() == lowest
+    assert top.log_rest.item() == lowest
+    assert top.log_probabilities.dtype == top.log_rest.dtype == dtype
+
+
+def test_float32_logits_can_be_kept_in_float64():
+    teacher = logits(2).float()
+    top, expected = top_of(teacher, 4, dtype=torch.float64), top_of(teacher, 4, dtype=torch.float32)
+    assert torch.equal(top.log_probabilities, expected.log_probabilities.double())
+
+
+def test_a_teacher_in_training_mode_is_asked_in_evaluation_mode():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        teacher = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=12, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                max_position_embeddings=16, attention_dropout=0.5,
+            )
+        ).eval()  # fmt: skip
+    ids = torch.arange(12).view(2, 6)
+    expected = top_logits(teacher, ids, 3)
+    found = top_logits(teacher.train(), ids, 3)
+    assert torch.equal(found.log_probabilities, expected.log_probabilities)
+    assert torch.equal(found.token_ids, expected.token_ids)
+    assert teacher.training
 
 
 def test_the_rest_keeps_its_digits_where_it_is_a_millionth_of_a_millionth():
@@ -167,5 +251,16 @@ def test_what_cannot_be_cached_or_compared_is_refused():
             top[empty]
     with pytest.raises(ValueError, match="probability of 1"):
         TopLogits(top.log_probabilities - 1, top.token_ids, top.log_rest, 17)
+    with pytest.raises(ValueError, match="probability of 1"):
+        TopLogits(top.log_probabilities - 0.05, top.token_ids, top.log_rest, 17)
+    for other in (logits(1, v=16), logits(1, s=2)):
+        with pytest.raises(
+            ValueError, match=r"a part of the shape .* after one of \(N, 3, 17\): give parts of the same"
+        ):
+            top_of([good, other], 4)
+    twice = top.token_ids.clone()
+    twice[1, 2, 3] = twice[1, 2, 0]
+    with pytest.raises(ValueError, match="token_ids holds a token twice"):
+        TopLogits(top.log_probabilities, twice, top.log_rest, 17)
     with pytest.raises(ValueError, match="vocab_size=3"):
         TopLogits(top.log_probabilities, top.token_ids, top.log_rest, 3)

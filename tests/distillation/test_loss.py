@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenlab.distillation import distillation_loss, entropy, hidden_distillation_loss, soft_targets
+from greenlab.distillation import LossSettings, distillation_loss, entropy, hidden_distillation_loss, soft_targets
 
 KINDS = [("forward_kl", 0.5), ("reverse_kl", 0.5), ("jsd", 0.5), ("jsd", 0.1), ("jsd", 0.9), ("jsd", 0.001)]
 TEMPERATURES = [0.5, 1.0, 2.0, 8.0]
@@ -243,6 +243,30 @@ def test_the_family_is_exact_where_one_side_is_certain(beta):
     assert torch.isfinite(gradient).all()
 
 
+BETA_NEAR_0 = {  # of student (25, 0, 1) and teacher (0, 25, 1), computed with 60 digits
+    1e-6: 14.815355655, 1e-7: 17.116724909, 3e-8: 18.318051594, 1e-8: 19.410153852, 1e-12: 24.964831839,
+    1e-16: 24.999996398,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("beta", "expected"), BETA_NEAR_0.items())
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_family_keeps_its_digits_near_its_ends(beta, expected, mirrored, dtype):
+    one, other = torch.tensor([[25.0, 0.0, 1.0]], dtype=dtype), torch.tensor([[0.0, 25.0, 1.0]], dtype=dtype)
+    student, teacher = (other, one) if mirrored else (one, other)
+    value, gradient = value_and_gradient(student, lambda x: soft(x, teacher, "jsd", 1 - beta if mirrored else beta))
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_beta_that_float32_cannot_divide_by_is_refused():
+    student, teacher, _ = made(dtype=torch.float32)
+    for beta in (1e-46, 9e-17):
+        with pytest.raises(ValueError, match=rf"beta={beta}: give 0, which is the forward KL, or at least 1e-16"):
+            soft(student, teacher, "jsd", beta)
+
+
 # --- gradients --------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +287,29 @@ def test_the_teacher_gets_no_gradient():
         distillation_loss(leaf, teacher, labels, chunk_size=chunk_size).backward()
         assert teacher.grad is None
         assert leaf.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_a_teacher_with_a_gradient_and_a_student_without_one_is_a_number(chunk_size):
+    student, teacher, labels = made()
+    assert not distillation_loss(student, teacher.requires_grad_(), labels, chunk_size=chunk_size).requires_grad
+    tensors, labels = states()
+    for tensor in tensors[2:]:
+        tensor.requires_grad_()
+    assert not hidden_distillation_loss(*tensors, labels).requires_grad
+
+
+def test_a_second_derivative_is_refused_in_closed_form_and_given_by_the_plain_loss():
+    student, teacher, labels = made(rows=2, vocab=4)
+    leaf = student.requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: distillation_loss(x, teacher, labels, temperature=2.0), leaf)
+    loss = distillation_loss(leaf, teacher, labels, chunk_size=1)
+    with pytest.raises(RuntimeError, match=r"chunk_size has no second derivative.*leave chunk_size out"):
+        torch.autograd.grad(loss, leaf, create_graph=True)
+    tensors, labels = states()
+    loss = hidden_distillation_loss(tensors[0].requires_grad_(), *tensors[1:], labels)
+    with pytest.raises(RuntimeError, match=r"hidden states has no second derivative"):
+        torch.autograd.grad(loss, tensors[0], create_graph=True)
 
 
 # --- rows that count --------------------------------------------------------------------------------------------
@@ -367,6 +414,47 @@ def test_chunks_can_be_sent_backward_twice_and_be_part_of_a_larger_loss(scale):
     torch.testing.assert_close(leaf.grad, 2 * gradient, rtol=1e-12, atol=1e-14)
 
 
+def one_leaf(way):
+    """A leaf, and a loss of it whose gradient is kept: texts, rows, a head, hidden states."""
+    if way in ("texts", "rows"):
+        student, teacher, labels = made(dtype=torch.float32)
+        shape = (2, 3) if way == "texts" else (6,)
+        leaf = student.view(*shape, -1).requires_grad_()
+        return leaf, distillation_loss(leaf, teacher.view(*shape, -1), labels.view(shape), chunk_size=4)
+    tensors, labels = states(rows=6)
+    tensors[0], tensors[2] = (x.view(2, 3, -1) for x in (tensors[0], tensors[2]))
+    leaf = tensors[way == "head"].requires_grad_()
+    return leaf, hidden_distillation_loss(*tensors, labels.view(2, 3), chunk_size=4)
+
+
+@pytest.mark.parametrize("way", ["texts", "rows", "head", "hidden states"])
+def test_what_is_done_to_a_gradient_does_not_reach_the_kept_one(way):
+    leaf, loss = one_leaf(way)
+    loss.backward(retain_graph=True)
+    first = leaf.grad.clone()
+    leaf.grad.zero_()
+    for times in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(leaf.grad, times * first, rtol=1e-6, atol=0)
+    (given_out,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    given_out.zero_()
+    with pytest.raises(RuntimeError, match=r"changed in place.*change a clone"):
+        loss.backward()
+
+
+def test_a_scaled_loss_of_float16_logits_keeps_small_gradients():
+    """A gradient below 6e-8 is 0 in float16; the scale of the loss must reach it before it is rounded."""
+    student, teacher, labels = made(rows=2, vocab=500, dtype=torch.float32)
+    student, teacher = student.half(), teacher.half()
+    options = {"n_tokens": 100_000, "temperature": 2.0}
+    _, wide = value_and_gradient(student.float(), lambda x: 2**15 * distillation_loss(x, teacher, labels, **options))
+    _, found = value_and_gradient(
+        student, lambda x: 2**15 * distillation_loss(x, teacher, labels, chunk_size=1, **options)
+    )
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), wide, rtol=1e-3, atol=6e-8)
+
+
 def test_chunks_without_a_gradient():
     student, teacher, labels = made()
     loss = distillation_loss(student, teacher, labels, chunk_size=4)
@@ -402,6 +490,64 @@ def test_hidden_states_give_the_value_and_the_gradients_of_the_logits(seed, chun
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-14)
     for mine, other in zip(chunked, plain, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("chunk_size", [2, 96])
+def test_accumulated_hidden_states_equal_one_large_batch(chunk_size):
+    (hidden, head, teacher_hidden, teacher_head), labels = states(rows=9)
+    labels[[1, 4, 5]] = -100
+    plain, mine = head.clone().requires_grad_(), head.clone().requires_grad_()
+    expected = distillation_loss(hidden @ plain.T, teacher_hidden @ teacher_head.T, labels)
+    expected.backward()
+    total = 0.0
+    for part in (slice(0, 2), slice(2, 9)):
+        texts = hidden[part], mine, teacher_hidden[part], teacher_head, labels[part]
+        loss = hidden_distillation_loss(*texts, n_tokens=6, chunk_size=chunk_size)
+        loss.backward()
+        total += loss.item()
+    assert total == pytest.approx(expected.item(), rel=1e-12)
+    torch.testing.assert_close(mine.grad, plain.grad, rtol=1e-10, atol=1e-13)
+
+
+def test_another_label_may_stand_for_padding_of_hidden_states():
+    tensors, labels = states()
+    labels[[1, 5]] = 0
+    masked = torch.where(labels == 0, -100, labels)
+    expected = hidden_distillation_loss(*tensors, masked)
+    assert hidden_distillation_loss(*tensors, labels, ignore_index=0).item() == expected.item()
+
+
+def test_hidden_states_keep_their_dtype_under_autocast():
+    tensors, labels = states(dtype=torch.float32)
+    found = []
+    for enabled in (False, True):
+        leaves = [x.clone().requires_grad_() for x in tensors[:2]]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = hidden_distillation_loss(*leaves, *tensors[2:], labels)
+        loss.backward()
+        found.append((loss.detach(), *(x.grad for x in leaves)))
+    for plain, under_autocast in zip(*found, strict=True):
+        assert torch.equal(plain, under_autocast)
+
+
+def test_the_gradient_of_a_bfloat16_head_is_summed_in_float32():
+    """A sum of 400 equal chunks, 8 bits each, stops growing long before its end."""
+    tensors, _ = states(rows=1, dtype=torch.bfloat16)
+    tensors[0], tensors[2] = (x.repeat(800, 1) for x in (tensors[0], tensors[2]))
+    labels = torch.full((800,), 3)
+    plain, mine = tensors[1].float().requires_grad_(), tensors[1].clone().requires_grad_()
+    distillation_loss(tensors[0].float() @ plain.T, tensors[2].float() @ tensors[3].float().T, labels).backward()
+    hidden_distillation_loss(tensors[0], mine, *tensors[2:], labels, chunk_size=2).backward()
+    assert mine.grad.dtype == torch.bfloat16
+    assert (mine.grad.float() - plain.grad).norm() <= 0.02 * plain.grad.norm()
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
+def test_hidden_states_in_float16_are_refused(wrong):
+    tensors, labels = states()
+    tensors[wrong] = tensors[wrong].half()
+    with pytest.raises(TypeError, match=r"is torch.float16, in which small gradients are 0: give bfloat16 or float32"):
+        hidden_distillation_loss(*tensors, labels)
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
@@ -455,6 +601,27 @@ def test_entropy_rises_with_the_temperature_up_to_that_of_equal_chances():
     assert found == sorted(found)
     assert found[0] < 0.2
     assert found[-1] == pytest.approx(math.log(50), rel=1e-3)
+
+
+def test_soft_targets_of_bfloat16_are_taken_in_float32():
+    _, teacher, _ = made(dtype=torch.bfloat16, vocab=50)
+    found = soft_targets(teacher, 3.0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), soft_targets(teacher.double(), 3.0), rtol=1e-6, atol=0)
+
+
+def test_numbers_of_numpy_do_not_overflow():
+    """100 squared is no numpy.int8, nor is 20 squared."""
+    student, teacher, labels = made()
+    for t in (20, 100):
+        expected = distillation_loss(student, teacher, labels, temperature=float(t), alpha=1.0)
+        found = distillation_loss(student, teacher, labels, temperature=np.int8(t), alpha=np.int8(1))
+        assert found.item() == expected.item()
+    assert torch.equal(soft_targets(teacher, np.int8(20)), soft_targets(teacher, 20.0))
+    settings = LossSettings(np.int8(20), np.float16(0.5), "jsd", np.int8(1), np.int16(-100))
+    for value, kind in ((settings.temperature, float), (settings.alpha, float), (settings.beta, float)):
+        assert type(value) is kind
+    assert type(settings.ignore_index) is int
 
 
 def test_an_excluded_token_has_no_probability():

@@ -93,6 +93,29 @@ def test_an_end_of_text_does_not_end_the_row():
     assert len(set(after.tolist())) > 3
 
 
+def test_the_models_own_settings_of_generation_play_no_part():
+    plain, changed = llama(), llama()
+    settings = {
+        "repetition_penalty": 50.0, "min_p": 0.5, "typical_p": 0.2, "num_beams": 3, "suppress_tokens": [1, 2, 3, 4, 5],
+        "no_repeat_ngram_size": 1, "epsilon_cutoff": 0.05, "bad_words_ids": [[6]], "max_length": 5, "max_time": 1e-9,
+    }  # fmt: skip
+    changed.generation_config.update(**settings)
+    own = changed.generation_config
+    for temperature in (0.0, 0.5, 1.0):
+        expected = write_texts(plain, some(rows=8), 10, temperature=temperature)
+        assert torch.equal(write_texts(changed, some(rows=8), 10, temperature=temperature), expected)
+    assert changed.generation_config is own
+    assert own.repetition_penalty == 50.0
+    changed.forward = stopped
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_texts(changed, some(), 2)
+    assert changed.generation_config is own
+
+
+def stopped(*args, **kwargs):
+    raise RuntimeError("stopped")
+
+
 # --- the student writes -----------------------------------------------------------------------------------------
 
 

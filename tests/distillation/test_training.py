@@ -221,6 +221,29 @@ def test_the_student_cannot_teach_itself(data):
         distil(the_student, the_student, data, RECIPE, progress=False)
 
 
+def test_a_teacher_that_shares_weights_with_the_student_is_refused(data):
+    the_student, the_teacher = student(), student(seed=2)
+    the_teacher.embedding = the_student.embedding
+    before = weights(the_teacher)
+    with pytest.raises(ValueError, match=r"shares memory with the weight embedding\.weight of the student.*deepcopy"):
+        distil(the_student, the_teacher, data, RECIPE, progress=False)
+    assert all(torch.equal(value, before[name]) for name, value in the_teacher.state_dict().items())
+    of_a_part = student(seed=2)
+    of_a_part.norm.weight = torch.nn.Parameter(the_student.embedding.weight.detach()[1])
+    with pytest.raises(ValueError, match=r"embedding\.weight"):
+        distil(the_student, of_a_part, data, RECIPE, progress=False)
+    distil(the_student, copy.deepcopy(the_teacher), data, RECIPE, progress=False)
+
+
+def test_a_frozen_weight_may_be_shared(data):
+    the_student, the_teacher = student(), student(seed=2)
+    the_teacher.embedding = the_student.embedding
+    the_student.embedding.weight.requires_grad_(False)
+    before = weights(the_teacher)
+    distil(the_student, the_teacher, data, RECIPE, progress=False)
+    assert all(torch.equal(value, before[name]) for name, value in the_teacher.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
