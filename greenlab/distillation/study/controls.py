@@ -40,8 +40,8 @@ def add(tables: dict[str, pd.DataFrame], config: students.Config = study.CONFIG)
     names = [recipe.model for recipe in plan]
     receipts = steps.receipts()
     old = {
-        "models": tables["models"].query("model not in @names"),
-        "history": tables["history"].query("model not in @names"),
+        "models": tables["models"][~tables["models"]["model"].isin(names)],
+        "history": tables["history"][~tables["history"]["model"].isin(names)],
         "steps": tables["steps"][~tables["steps"]["step"].isin(receipts["step"])],
     }
     new = {
