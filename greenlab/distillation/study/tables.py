@@ -90,21 +90,21 @@ def gaps(models: pd.DataFrame) -> pd.DataFrame:
 
 
 def gap_finding(table: pd.DataFrame) -> str:
-    """One sentence on `gaps`: the least and the most share at equal steps, and what is left of each at equal energy.
+    """One sentence on `gaps`: the least and the most share at equal steps, and what is left at equal energy.
 
-    A student gains or loses only if each of its seeds does.
+    A student gains or loses only if each of its seeds does; otherwise it has nothing.
 
     Args:
         table: what `gaps` gives.
     """
     sized = table[table["student"].isin(STUDENTS)]
     steps = sized.loc[sized["against"] == EQUAL_STEPS, "closed"]
-    found: dict[str, list[str]] = {}
-    for row in _rows(sized[sized["against"] == EQUAL_ENERGY]):
-        kind = "a gain" if row["closed_min"] > 0 else "a loss" if row["closed_max"] < 0 else "nothing sure"
-        found.setdefault(kind, []).append(row["student"])
-    energy = ", ".join(f"{kind} for the {' and '.join(names)}" for kind, names in found.items())
-    return f"At equal steps {steps.min():.0f} to {steps.max():.0f} % of the gap; at equal energy {energy}"
+    kinds = [
+        "a gain" if row["closed_min"] > 0 else "a loss" if row["closed_max"] < 0 else "nothing"
+        for row in _rows(sized[sized["against"] == EQUAL_ENERGY])
+    ]
+    energy = ", or ".join(dict.fromkeys(kinds))
+    return f"{steps.min():.0f} to {steps.max():.0f} % of the gap at equal steps; at equal energy {energy}"
 
 
 def ahead_at_equal_energy(models: pd.DataFrame) -> pd.DataFrame:

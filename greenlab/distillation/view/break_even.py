@@ -117,8 +117,8 @@ def _total(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> pd
 def _lines(table: pd.DataFrame) -> list[Any]:
     order = alt.Scale(domain=["teacher answers", "student made, then answers"])
     x = alt.X("queries:Q", title="Answers").scale(type="log").axis(format="~s", values=QUERIES)
-    y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-8, 1e6], clamp=True)
-    y = y.axis(format="~g", values=[1e-8, 1e-6, 1e-4, 1e-2, 1, 100, 1e4, 1e6])
+    y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-9, 1e6], clamp=True)
+    y = y.axis(format="~g", values=[1e-9, 1e-6, 1e-3, 1, 1e3, 1e6])
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("who:N", title=None, scale=order))
     return [base.mark_line().encode(strokeDash=alt.StrokeDash("who:N", title=None, scale=order))]
 
