@@ -25,7 +25,8 @@ def add(tables: dict[str, pd.DataFrame], config: students.Config = study.CONFIG)
         tables: of the study, by name; its costs come from the table speed.
         config: of the study.
     """
-    costs = study.Costs(config, tables["speed"].to_dict("records"))
+    speed = [{str(key): value for key, value in row.items()} for row in tables["speed"].to_dict("records")]
+    costs = study.Costs(config, speed)
     steps = studies.Steps(study.CHAPTER, config)
     models: list[pd.DataFrame] = []
     histories: list[pd.DataFrame] = []

@@ -515,7 +515,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"closed-of-means-{slug(one['against'])}", closed, "%", note)
     note = "of the gap between the lone half-size student and its teacher, closed by the teacher's number of steps"
     add("practice-share", 100 * practice(models).share, "%", note)
-    few = table.loc["few, distilled"]
+    few = _rows(table.loc[["few, distilled"]])[0]
     with_training_j = few["energy_j"] + joules(few["teacher_training_s"])
     note = "distillation on 200 kB, its teacher's reading and training counted"
     add("energy-few-with-training", with_training_j, "J", note, few["basis"])
