@@ -47,8 +47,8 @@ def test_every_student_of_the_plan_has_every_seed(tables):
     seeds = models[models["seed"] != students.TEACHER_SEED].groupby("model")["seed"].apply(set)
     assert seeds.map(lambda found: found == set(config.seeds)).all()
     assert {"half, alone", "half, distilled", "eighth, same energy", study.WRITTEN} <= set(seeds.index)
-    # sizes, better teacher, few data, half the rate, sweep, divergences, teacher's text, its energy
-    assert len(seeds) == 9 + 1 + 4 + 3 + 8 + 2 + 1 + 1
+    # sizes, better teacher, few data, half the rate, sweep, divergences, teacher's text, its energy, controls
+    assert len(seeds) == 9 + 1 + 4 + 3 + 8 + 2 + 1 + 1 + 2
 
 
 def test_what_the_chapter_says_of_the_gap_holds(tables):
@@ -62,6 +62,58 @@ def test_what_the_chapter_says_of_the_gap_holds(tables):
     assert closed.loc[("eighth", "equal energy"), "closed_max"] < 0
     fair = work.fair_gap(tables["models"]).set_index("against")["closed"]
     assert fair["equal steps"] >= 60
+
+
+def test_the_finding_on_the_gap_counts_a_gain_or_a_loss_only_where_all_seeds_agree(tables):
+    table = work.gaps(tables["models"])
+    assert work.gap_finding(table) == "47 to 80 % of the gap at equal steps; at equal energy nothing, or a loss"
+    better = table.assign(closed_min=table["closed_min"].where(table["student"] != "half", 1.0))
+    assert work.gap_finding(better).endswith("at equal energy a gain, or a loss")
+
+
+def test_who_is_ahead_at_equal_energy_seed_by_seed(tables):
+    ahead = work.ahead_at_equal_energy(tables["models"]).set_index(["student", "seed"])["ahead"]
+    models = tables["models"].set_index(["model", "seed"])["loss"]
+    assert ahead["half", 1] == pytest.approx(models["half, same energy", 1] - models["half, distilled", 1])
+    assert (ahead["half"] < 0).sum() == 2
+    assert (ahead[["quarter", "eighth"]] < 0).all()
+    assert (ahead["few"] > 0).all()
+
+
+def test_practice_closes_most_of_the_gap(tables, losses):
+    """A lone student with the teacher's number of steps is nearer to the teacher than to one with half of them."""
+    found = work.practice(tables["models"])
+    assert tables["models"].query("model == 'half, teacher\\'s steps'")["steps"].eq(study.CONFIG.teacher_steps).all()
+    want = (losses["half, alone"] - losses["half, teacher's steps"]) / (losses["half, alone"] - losses["teacher"])
+    assert found.share == pytest.approx(want)
+    assert 0.5 < found.share < 1
+    assert found.practised_least <= found.practised <= found.practised_most
+
+
+def test_the_control_on_few_data_has_the_energy_of_the_teachers_training(tables):
+    table = work.by_model(tables["models"]).set_index("model")
+    few, alone = table.loc["few, distilled"], table.loc["few, teacher's energy too"]
+    step_j = alone["energy_j"] / alone["steps"]
+    assert abs(alone["energy_j"] - few["energy_j"] - table.loc["teacher, 200 kB", "energy_j"]) <= 0.51 * step_j
+
+
+def test_account_losses_are_those_of_the_accounts_with_their_ranges(tables):
+    wide = work.accounts(tables["models"]).set_index("account")
+    long = work.account_losses(tables["models"])
+    alone = long[long["training"] == "alone, for as long"].set_index("account")["loss"]
+    assert alone.to_dict() == pytest.approx(wide["alone_loss"].to_dict())
+    assert (long["loss_min"] <= long["loss"]).all()
+    assert (long["loss"] <= long["loss_max"]).all()
+
+
+def test_what_asking_again_costs_by_hand():
+    """An answer saves 4 - 1 J; one in five asked again costs 0.8 J of these 3."""
+    rows = [(work.LARGE, 1, 4.0), (work.SMALL, 1, 1.0)]
+    writing = pd.DataFrame(rows, columns=["model", "batch", "j_per_token"])
+    assert work.asked_again(writing)["lost"].to_list() == pytest.approx([0.8 / 3])
+    assert work.asked_again(writing, 0.0)["lost"].to_list() == [0.0]
+    with pytest.raises(ValueError, match="share"):
+        work.asked_again(writing, 1.5)
 
 
 def test_temperature_one_has_the_lowest_loss_for_every_weight(tables):

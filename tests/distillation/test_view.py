@@ -24,7 +24,6 @@ def tables():
 def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
     models = tables["models"]
     gaps = work.gaps(models).assign(label=lambda t: t["student"] + ", " + t["against"])
-    accounts = work.accounts(models).melt("account", ["loss", "alone_loss"], "training", "loss_")
     writing = work.accelerator_writing().assign(label=lambda t: t["batch"].astype(str))
     z = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     charts = [
@@ -33,7 +32,7 @@ def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
         view.size_chart(work.sizes(models), 1.7, "t"),
         view.gap_chart(gaps, "t"),
         view.sweep_chart(work.sweep(models), "t"),
-        view.account_chart(accounts.rename(columns={"loss_": "loss"}), "t"),
+        view.account_chart(work.account_losses(models), "t"),
         view.training_chart(work.accelerator_training(), "t"),
         view.writing_chart(writing, "t"),
         view.break_even_twin("t"),
@@ -65,7 +64,10 @@ def test_the_break_even_by_hand():
     assert found.low < found.queries < found.high
     hours, watts = facts.value("llama3p1-8b-gpu-hours"), facts.value("h100-sxm5-80gb.tdp_w")
     assert view.teacher_training_j() == pytest.approx(hours * watts * 3600)
+    low, value, high = break_even.teacher_training_range_j()
+    assert low < value == view.teacher_training_j() < high
     counted = view.paid_after(1e9, 64, 300, True)
+    assert counted.low < counted.queries < counted.high
     assert counted.queries == pytest.approx(want + view.teacher_training_j() / saved)
 
 
@@ -95,6 +97,20 @@ def test_the_break_even_widget_holds_at_every_extreme_and_can_reach_its_goal():
     widget.set(log_tokens=9, batch=1, tokens=1000, counts=True)
     assert "reached." in widget.text
     assert "not yet" not in widget.text
+    others = [row for row in sorted(set(work.accelerator_writing()["batch"])) if row > 1]
+    assert others
+    for batch in others:  # the chapter says that only wasteful serving reaches the goal
+        assert view.paid_after(1e9, batch, 1000, True).queries > 1e10
+
+
+def test_every_break_even_of_the_widget_lies_on_its_chart():
+    """From 16 answers after a short lesson to a trillion after a long one with all counted."""
+    shortest, longest = (6, 1, 1000, False), (13, 256, 50, True)
+    found = [view.paid_after(10.0**n, *rest).queries for n, *rest in (shortest, longest)]
+    assert found[0] == pytest.approx(15.8, rel=0.01)
+    assert found[1] > 1e12
+    assert all(break_even._on_chart(queries) for queries in found)
+    assert not break_even._on_chart(math.inf)
 
 
 # Soft targets ---------------------------------------------------------------------------------------------------------

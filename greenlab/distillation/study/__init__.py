@@ -142,6 +142,16 @@ def slower_plan(config: Config, costs: Costs) -> list[Recipe]:
     ]
 
 
+def controls_plan(config: Config, costs: Costs) -> list[Recipe]:
+    """Controls: a lone student with the teacher's practice, and with few data one with its training's energy."""
+    few = Recipe("few, distilled", "half", config.steps, data=FEW, teacher=FEW)
+    both_s = costs.training_s(few) + costs.teacher_s(FEW)
+    return [
+        Recipe("half, teacher's steps", "half", config.teacher_steps),
+        Recipe("few, teacher's energy too", "half", costs.steps_for("half", both_s), data=FEW),
+    ]
+
+
 def equal_scales(rows: pd.DataFrame) -> dict[str, float]:
     """By what the other divergences are multiplied, so that their gradients are as large as the forward KL's.
 
@@ -219,7 +229,7 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     def add(recipe: Recipe, seed: int, found: dict[str, Any]) -> None:
         found = dict(found)
         history.extend({"model": recipe.model, "seed": seed} | row for row in found.pop("history", []))
-        models.append(_row(config, costs, recipe, seed) | found)
+        models.append(planned_row(config, costs, recipe, seed) | found)
 
     for teacher in teachers(config):
         add(teacher, TEACHER_SEED, study.train(teacher, TEACHER_SEED))
@@ -241,6 +251,9 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     for seed in tqdm(config.seeds, desc="as much energy as the teacher's training"):
         recipe = teachers_energy(config, costs)
         add(recipe, seed, study.train(recipe, seed))
+    for recipe in controls_plan(config, costs):
+        for seed in tqdm(config.seeds, desc=recipe.model):
+            add(recipe, seed, study.train(recipe, seed))
     tables = {
         "models": pd.DataFrame(models),
         "history": pd.DataFrame(history),
@@ -256,7 +269,7 @@ def run(config: Config = CONFIG) -> dict[str, pd.DataFrame]:
     return tables | {"figures": figures(tables)}
 
 
-def _row(config: Config, costs: Costs, recipe: Recipe, seed: int) -> dict[str, Any]:
+def planned_row(config: Config, costs: Costs, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What the table says of a training before it has run."""
     cpu_s = costs.training_s(recipe)
     tokens = recipe.steps * config.batch_size * config.context_length

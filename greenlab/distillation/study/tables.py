@@ -25,6 +25,7 @@ PARTS = {  # rows of the accelerator's study: what is shown -> its name there
     "teacher reads": f"{LARGE}: forward pass",
     "student learns with teacher": f"{SMALL} with {LARGE} as teacher: training step",
 }
+ALONE_BY_ACCOUNT = ("half, alone", "half, same energy", "half, teacher's energy too")  # in the order of `accounts`
 COSTS = ["cpu_s", "energy_j", "low_j", "high_j"]
 NATS = "nats/character"
 
@@ -86,6 +87,73 @@ def gaps(models: pd.DataFrame) -> pd.DataFrame:
                 | {"alone": alone.mean(), "distilled": distilled.mean(), "teacher": teacher}
             )
     return pd.DataFrame(rows)
+
+
+def gap_finding(table: pd.DataFrame) -> str:
+    """One sentence on `gaps`: the least and the most share at equal steps, and what is left at equal energy.
+
+    A student gains or loses only if each of its seeds does; otherwise it has nothing.
+
+    Args:
+        table: what `gaps` gives.
+    """
+    sized = table[table["student"].isin(STUDENTS)]
+    steps = sized.loc[sized["against"] == EQUAL_STEPS, "closed"]
+    kinds = [
+        "a gain" if row["closed_min"] > 0 else "a loss" if row["closed_max"] < 0 else "nothing"
+        for row in _rows(sized[sized["against"] == EQUAL_ENERGY])
+    ]
+    energy = ", or ".join(dict.fromkeys(kinds))
+    return f"{steps.min():.0f} to {steps.max():.0f} % of the gap at equal steps; at equal energy {energy}"
+
+
+def ahead_at_equal_energy(models: pd.DataFrame) -> pd.DataFrame:
+    """By how much the distilled student is ahead of the lone one at equal energy, seed by seed.
+
+    Args:
+        models: the study's table of that name.
+
+    Returns:
+        One row a student and seed: student, seed, ahead [nats per character], negative where practice was ahead.
+    """
+    rows = []
+    for student in (*STUDENTS, FEW_STUDENT):
+        ahead = loss_of(models, f"{student}, same energy") - loss_of(models, f"{student}, distilled")
+        rows += [{"student": student, "seed": seed, "ahead": value} for seed, value in ahead.items()]
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Practice:
+    """Which part of the gap between the half-size student and its teacher is practice, and which is size.
+
+    Attributes:
+        alone: loss of the lone student, mean of seeds [nats per character].
+        practised: loss of a lone student with as many steps as the teacher had, mean of seeds.
+        practised_least: the least of its seeds.
+        practised_most: the most of them.
+        teacher: loss of the teacher.
+        share: of the gap that the further steps alone close.
+    """
+
+    alone: float
+    practised: float
+    practised_least: float
+    practised_most: float
+    teacher: float
+    share: float
+
+
+def practice(models: pd.DataFrame) -> Practice:
+    """Compare the half-size student with its teacher once more, when both have had the same number of steps.
+
+    Args:
+        models: the study's table of that name.
+    """
+    alone, practised = loss_of(models, "half, alone").mean(), loss_of(models, "half, teacher's steps")
+    teacher = float(loss_of(models, "teacher").iloc[0])
+    share = (alone - practised.mean()) / (alone - teacher)
+    return Practice(alone, practised.mean(), practised.min(), practised.max(), teacher, share)
 
 
 def fair_gap(models: pd.DataFrame) -> pd.DataFrame:
@@ -195,15 +263,31 @@ def accounts(models: pd.DataFrame) -> pd.DataFrame:
     loss, cpu_s = table["loss"].to_dict(), table["cpu_s"].to_dict()
     training_s = float(table["teacher_training_s"].to_dict()["half, distilled"])
     distilled_s = cpu_s["half, distilled"]
-    pairs = [
-        ("its own steps", cpu_s["half, alone"], "half, alone"),
-        ("and the teacher's reading", distilled_s, "half, same energy"),
-        ("and the teacher's training", distilled_s + training_s, "half, teacher's energy too"),
+    bills = [
+        ("its own steps", cpu_s["half, alone"]),
+        ("and the teacher's reading", distilled_s),
+        ("and the teacher's training", distilled_s + training_s),
     ]
     rows = [
         {"account": account, "cpu_s": seconds, "loss": loss["half, distilled"], "alone_loss": loss[name]}
-        for account, seconds, name in pairs
+        for (account, seconds), name in zip(bills, ALONE_BY_ACCOUNT, strict=True)
     ]
+    return pd.DataFrame(rows)
+
+
+def account_losses(models: pd.DataFrame) -> pd.DataFrame:
+    """The losses of `accounts` with their range over seeds: account, training, loss, loss_min, loss_max.
+
+    Args:
+        models: the study's table of that name.
+    """
+    table = by_model(models).set_index("model")
+    lone = dict(zip(accounts(models)["account"], ALONE_BY_ACCOUNT, strict=True))
+    rows = []
+    for account, name in lone.items():
+        for training, model in (("distilled", "half, distilled"), ("alone, for as long", name)):
+            found = table.loc[model, ["loss", "loss_min", "loss_max"]].to_dict()
+            rows.append({"account": account, "training": training} | found)
     return pd.DataFrame(rows)
 
 
@@ -294,6 +378,28 @@ def accelerator_writing() -> pd.DataFrame:
     words = {"what": "model", "j_per_unit": "j_per_token", "low_j_per_unit": "low", "high_j_per_unit": "high"}
     columns = ["model", "batch", "j_per_token", "low", "high", "basis"]
     return rows.rename(columns=words)[columns].reset_index(drop=True)
+
+
+def asked_again(writing: pd.DataFrame, share: float = 0.2) -> pd.DataFrame:
+    """Which part of a student's saving is lost if a share of its answers is asked of the teacher again.
+
+    The saving of an answer is T - S joules; an answer that is asked again costs T more, so share x T / (T - S) is lost.
+
+    Args:
+        writing: what `accelerator_writing` gives.
+        share: of the answers, from 0 to 1.
+
+    Returns:
+        One row a batch: batch, lost (1 is all of the saving).
+
+    Raises:
+        TypeError: if ``share`` is no number.
+        ValueError: if it is not from 0 to 1.
+    """
+    share = checks.number("share", share, low=0, high=1)
+    joules_ = writing.pivot(index="batch", columns="model", values="j_per_token")
+    lost = share * joules_[LARGE] / (joules_[LARGE] - joules_[SMALL])
+    return lost.rename("lost").reset_index()
 
 
 HEALED = {  # what was done after the cut: healing and refitted of the table -> words
@@ -403,6 +509,19 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"closed-fair-{slug(one['against'])}", one["closed"], "%", note)
     for one in _rows(divergences(models)):
         add(f"scale-{one['divergence']}", one["scale"], "x", "what makes its gradient as large as the forward KL's")
+    for one in _rows(gaps(models).query("student == 'half'")):
+        closed = 100 * gap_closed(one["alone"], one["distilled"], one["teacher"])
+        note = f"half-size student, at {one['against']}, of means of seeds, all at the usual learning rate"
+        add(f"closed-of-means-{slug(one['against'])}", closed, "%", note)
+    note = "of the gap between the lone half-size student and its teacher, closed by the teacher's number of steps"
+    add("practice-share", 100 * practice(models).share, "%", note)
+    few = _rows(table.loc[["few, distilled"]])[0]
+    with_training_j = few["energy_j"] + joules(few["teacher_training_s"])
+    note = "distillation on 200 kB, its teacher's reading and training counted"
+    add("energy-few-with-training", with_training_j, "J", note, few["basis"])
+    for one in _rows(asked_again(accelerator_writing())):
+        note = f"of the saving, if one answer in five is asked again, {one['batch']} at once"
+        add(f"asked-again-batch-{one['batch']}", 100 * one["lost"], "%", note, "computed")
     cpu_s = table["cpu_s"].to_dict()
     for student in STUDENTS:
         slower = cpu_s[f"{student}, distilled"] / cpu_s[f"{student}, alone"]
@@ -419,6 +538,10 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         add(f"gradient-range-{name}", 100 * (hot.max() / hot.min() - 1), "%", "with T^2, T from 4 to 20")
         cold = sizes_["with T²"].loc[1.0] / sizes_["with T²"].loc[20.0]
         add(f"gradient-cold-{name}", cold, "x", f"with T^2, T = 1 over T = 20, {name} student")
+        level = sizes_["with T²"]
+        add(f"gradient-span-{name}", level.max() / level.min(), "x", f"with T^2, most over least, {name} student")
+        fall = sizes_["without"].loc[1.0] / sizes_["without"].loc[20.0]
+        add(f"gradient-fall-20-{name}", fall, "x", f"gradient at T = 1 over T = 20 without T^2, {name} student")
     for one in _rows(policies(tables["policy"])):
         short = slug(one["how"])
         add(f"policy-loss-{short}", one["loss"], NATS, "on the plays, after the further steps, mean of seeds")
@@ -442,13 +565,19 @@ def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     times = healing_step(tables["step_times"]).to_dict()
     for what, cpu_s in times.items():
         add(f"step-{slug(str(what))}", cpu_s, "s", f"CPU time of a healing step, {what}")
+    kept = times["live teacher"] / times["answers cached"]
+    add("answers-faster", kept, "x", "CPU time of a healing step with a live teacher over one with its answers kept")
+    cache = tables["healing_cache"].iloc[0]
+    note = "of the cache, the states of the layers that no step changes"
+    add("state-bytes", cache["state_bytes"] / cache["tokens"], "B/token", note, "computed")
+    add("healing-windows", cache["windows"], "windows", "that the healed model may learn from", "computed")
     cached = times["live teacher"] / times["answers and states cached"]
     add("cached-faster", cached, "x", "CPU time of a healing step with a live teacher over one with all kept")
     for one in _rows(tables["kept_tokens"]):
         note = f"{one['k']:.0f} tokens kept at each position"
         add(
             f"kept-cosine-{one['k']:.0f}",
-            100 * one["cosine"],
+            100 * min(1.0, one["cosine"]),  # computed in float32: nearly equal gradients give a little more than 1
             "%",
             f"cosine of its gradient and the full one's, {note}",
         )

@@ -22,7 +22,7 @@ from greenlab.lab.widgets import Explorer
 
 ANSWER = 300  # tokens
 CHIP = "h100-sxm5-80gb"
-QUERIES = [10.0**exponent for exponent in range(3, 13)]
+QUERIES = [10.0**exponent for exponent in range(14)]
 Triple = tuple[float, float, float]  # low, value, high
 
 
@@ -44,6 +44,16 @@ def _step() -> Triple:
 def teacher_training_j() -> float:
     """Energy of the training of Llama-3.1-8B: published hours at the chip's rated power [J], derived."""
     return float(facts.value("llama3p1-8b-gpu-hours") * facts.value(f"{CHIP}.tdp_w") * 3600)
+
+
+def teacher_training_range_j() -> Triple:
+    """The same with a range: low, value, high [J].
+
+    In the study's training steps the chip drew its rated power to a few percent, so the range is that of the meter in
+    such a step. How much power the chips of the real training drew is not published.
+    """
+    low, value, high = _step()
+    return teacher_training_j() * low / value, teacher_training_j(), teacher_training_j() * high / value
 
 
 def token_j(model: str, batch: int) -> Triple:
@@ -85,10 +95,10 @@ def paid_after(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -
         tokens: of an answer.
         counts_teacher: whether the teacher's own training is on the bill.
     """
-    training = teacher_training_j() if counts_teacher else 0.0
+    training = teacher_training_range_j() if counts_teacher else (0.0, 0.0, 0.0)
     return break_even_range(
         distillation_j(n_tokens), token_j(work.LARGE, batch), token_j(work.SMALL, batch),
-        (tokens, tokens, tokens), (training, training, training),
+        (tokens, tokens, tokens), training,
     )  # fmt: skip
 
 
@@ -107,8 +117,8 @@ def _total(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> pd
 def _lines(table: pd.DataFrame) -> list[Any]:
     order = alt.Scale(domain=["teacher answers", "student made, then answers"])
     x = alt.X("queries:Q", title="Answers").scale(type="log").axis(format="~s", values=QUERIES)
-    y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-6, 1e6], clamp=True)
-    y = y.axis(format="~g", values=[1e-6, 1e-4, 1e-2, 1, 100, 1e4, 1e6])
+    y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-9, 1e6], clamp=True)
+    y = y.axis(format="~g", values=[1e-9, 1e-6, 1e-3, 1, 1e3, 1e6])
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("who:N", title=None, scale=order))
     return [base.mark_line().encode(strokeDash=alt.StrokeDash("who:N", title=None, scale=order))]
 
@@ -123,6 +133,10 @@ def _amount(n: float) -> str:
     return f"{n:.3g}"
 
 
+def _on_chart(queries: float) -> bool:
+    return QUERIES[0] <= queries <= QUERIES[-1]
+
+
 def break_even_widget() -> Explorer:
     """Choose how long the student learns, how many are served at once and what is counted: when does it pay?"""
 
@@ -131,13 +145,17 @@ def break_even_widget() -> Explorer:
         table, found = _total(n, batch, tokens, counts), paid_after(n, batch, tokens, counts)
         here = alt.Chart(pd.DataFrame({"queries": [found.queries]})).mark_rule(color=INK, strokeDash=[3, 3])
         layers = _lines(table)
-        if QUERIES[0] <= found.queries <= QUERIES[-1]:
+        if _on_chart(found.queries):
             layers.append(here.encode(x="queries:Q"))
+        where = f"at {_amount(found.queries)} answers" if _on_chart(found.queries) else "beyond the chart"
+        subtitle = "joules a token MEASURED on one H100"
+        if counts:
+            subtitle += ", the teacher's training DERIVED from its hours at rated power"
         return finish(
-            layers, table, title=f"The student has paid after {_amount(found.queries)} answers", slider=None,
-            width=WIDTH, height=300, subtitle="joules a token MEASURED on one H100; both axes are logarithmic",
+            layers, table, title=f"If it answers as well, the student has paid after {_amount(found.queries)} answers",
+            slider=None, width=WIDTH, height=300, subtitle=f"{subtitle}; both axes are logarithmic",
             description="Energy against the number of answers: the teacher's line starts lower and rises faster; the "
-            f"lines cross at {_amount(found.queries)} answers",
+            f"lines cross {where}",
         )  # fmt: skip
 
     def say(log_tokens: int, batch: int, tokens: int, counts: bool) -> str:
@@ -147,7 +165,8 @@ def break_even_widget() -> Explorer:
         words = f"Learning from {_amount(n)} tokens: {quantity(value, 'J')} ({quantity(low, 'J')} to "
         words += f"{quantity(high, 'J')})"
         if counts:
-            words += f", and {teacher_training_j() / 3.6e9:,.0f} MWh for the teacher's own training"
+            low, value, high = (joules / 3.6e9 for joules in teacher_training_range_j())
+            words += f", and {value:,.0f} MWh ({low:,.0f} to {high:,.0f}) for the teacher's own training, derived"
         saved = tokens * (token_j(work.LARGE, batch)[1] - token_j(work.SMALL, batch)[1])
         return (
             f"{words}.\nEach answer saves {saved:.3g} J if the student is as good, so it has paid after "

@@ -7,7 +7,7 @@ import pandas as pd
 
 from greenlab.core import checks
 from greenlab.distillation.study.mistakes import OURS, PUBLIC
-from greenlab.lab.charts import bars_with_range, dots, heatmap, require_columns
+from greenlab.lab.charts import bars_with_range, heatmap, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import INK, WIDTH
 
@@ -44,7 +44,7 @@ def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         [base.mark_line(), points], table, title=title, slider=None, width=WIDTH, height=300,
         subtitle="at the logits of a trained student, mean of three seeds; both axes are logarithmic",
         description="Size of the gradient of the soft part against temperature: with the factor T squared it stays "
-        "level, without it it falls a hundredfold between 1 and 10",
+        "nearly level, without it it falls more than a hundredfold between 1 and 10",
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def sweep_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return heatmap(
         table, x="temperature", y="alpha", value="loss", title=title, x_title="Temperature T",
         y_title="Weight of the soft part, alpha", value_title="Loss", label_format=".3f", width=400,
-        subtitle="loss on unseen text [nats per character], mean of three seeds; dark is better",
+        subtitle="loss on unseen text [nats per character], mean of three seeds (ranges below); dark is better",
         description="Loss of the half-size student for three temperatures and three weights of the soft part",
     )  # fmt: skip
 
@@ -176,30 +176,54 @@ def account_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the distilled student beside one that trained alone for as long, by what of the bill is counted.
 
     Args:
-        table: one row an account and training: account, training, loss.
+        table: one row an account and training: account, training, loss, loss_min, loss_max.
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    checks.text("title", title)
-    require_columns(table, "account", "training", "loss")
-    order = alt.Scale(domain=list(dict.fromkeys(table["training"])))
-    y = alt.Y("account:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8, labelLimit=260)
-    x = alt.X("loss:Q", title=LOSS_TITLE).scale(zero=False, padding=24)
-    base = alt.Chart(table).encode(x=x, y=y)
-    points = base.mark_point(filled=True, size=120, opacity=1).encode(
-        color=alt.Color("training:N", title=None, scale=order),
-        shape=alt.Shape("training:N", title=None, scale=order),
-        tooltip=["account:N", "training:N", number_tooltip("loss", LOSS_TITLE)],
-    )
-    line = base.mark_line(opacity=0.4, strokeWidth=2).encode(detail="account:N")
-    return finish(
-        [line, points], table, title=title, slider=None, width=WIDTH, height=alt.Step(46),
-        subtitle="to the left is better; each line compares at one bill, mean of three seeds",
+    return _pairs_with_range(
+        table, ("account", "training"), ("loss", "loss_min", "loss_max"), title=title, x_title=LOSS_TITLE,
+        scale=alt.Scale(zero=False, padding=24),
+        subtitle="to the left is better; each pair compares at one bill; lines: the least and the greatest of "
+        "three seeds",
         description="Loss of the distilled student and of a student that trained alone for the same processor time, "
-        "for three ways to count the teacher",
+        "for three ways to count the teacher, with the range of three seeds",
+    )  # fmt: skip
+
+
+def _pairs_with_range(
+    table: pd.DataFrame,
+    labels: tuple[str, str],
+    values: tuple[str, str, str],
+    *,
+    title: str,
+    x_title: str,
+    scale: alt.Scale,
+    subtitle: str,
+    description: str,
+) -> alt.LayerChart:
+    """Draw a point with its range for each label (a row of the chart) and each series, side by side."""
+    checks.text("title", title)
+    require_columns(table, *labels, *values)
+    (label, series), (value, low, high) = labels, values
+    names = list(dict.fromkeys(table[series]))
+    order = alt.Scale(domain=names)
+    y = alt.Y(f"{label}:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8, labelLimit=260)
+    colour = alt.Color(f"{series}:N", title=None, scale=order, legend=alt.Legend(symbolOpacity=1))
+    base = alt.Chart(table).encode(y=y, yOffset=alt.YOffset(f"{series}:N", sort=names), color=colour)
+    ranges = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        x=alt.X(f"{low}:Q", title=x_title, scale=scale), x2=f"{high}:Q"
+    )
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        x=alt.X(f"{value}:Q", title=x_title, scale=scale),
+        shape=alt.Shape(f"{series}:N", title=None, scale=order),
+        tooltip=[f"{label}:N", f"{series}:N", *(number_tooltip(name, name) for name in (value, low, high))],
+    )
+    return finish(
+        [ranges, points], table, title=title, slider=None, width=WIDTH, height=alt.Step(26), subtitle=subtitle,
+        description=description,
     )  # fmt: skip
 
 
@@ -227,16 +251,17 @@ def writing_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw measured joules a written token of the teacher's and of the student's shape, by how many write at once.
 
     Args:
-        table: one row a model and batch: label, model, j_per_token.
+        table: one row a model and batch: label, model, j_per_token, low, high (the meter's range).
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return dots(
-        table, "label", "j_per_token", "model", title=title, x_title="Energy a written token [J]", log_x=True,
-        subtitle="MEASURED on one H100 (the GPU alone), 512 tokens of context",
-        description="Measured energy a token of an 8B and a 1B shape for four batches; the small one takes about a "
-        "fifth everywhere",
+    return _pairs_with_range(
+        table, ("label", "model"), ("j_per_token", "low", "high"), title=title, x_title="Energy a written token [J]",
+        scale=alt.Scale(type="log"),
+        subtitle="MEASURED on one H100 (the GPU alone), 512 tokens of context; lines are the meter's range",
+        description="Measured energy a token of an 8B and a 1B shape for four batches, with the meter's range; the "
+        "small one takes about a fifth everywhere",
     )  # fmt: skip
