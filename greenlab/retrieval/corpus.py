@@ -98,6 +98,7 @@ def plain_text(markdown: str) -> str:
         TypeError: if ``markdown`` is no text.
     """
     text = re.sub(r"\$\$.*?\$\$", " ", checks.text("markdown", markdown), flags=re.S)  # formulas on a line of their own
+    text = re.sub(r"\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\d)", r"\1", text)  # formulas in a line keep their letters
     text = _MARKDOWN_LINK.sub(r"\1", text)
     text = re.sub(r"</?[A-Za-z][^<>]*>|<!--.*?-->", " ", text, flags=re.S)
     text = re.sub(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", text, flags=re.S)
