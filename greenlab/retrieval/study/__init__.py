@@ -1,0 +1,106 @@
+"""Chapter 8's long run: what a search of the book finds, what SmolLM2 makes of it, and what each right answer costs.
+
+``python -m greenlab.retrieval.study`` runs it (restartable) and writes data/studies/retrieval; `load` reads the
+committed tables. The book is searched and the answers are written for real. Joules are modelled from CPU seconds, which
+other programs on the machine do not lengthen as they do a clock's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from greenlab.core import studies
+from greenlab.retrieval.questions import load_questions
+from greenlab.retrieval.study import answers, hostile, search
+from greenlab.retrieval.study.tables import figures
+
+CHAPTER = "retrieval"
+EXAMPLES = (  # questions that the static map shows; none is of the evaluation set
+    "Why do memory chips decide how fast a model writes?",
+    "Does skipping layers make a model forget?",
+    "Is it greener to train at noon?",
+    "How much electricity do data centres use?",
+    "What is a router good for?",
+    "Do ternary weights save energy?",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that the tables depend on, beside the book's own text."""
+
+    passage_tokens: int = 100
+    lengths: tuple[int, ...] = (50, 100, 200)  # of passages, for the search alone
+    passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)
+    spans: tuple[int, ...] = (1, 3, 5)  # passages of which the model chooses a span
+    removed: tuple[int, ...] = (4,)  # layers
+    n_new_tokens: int = 32
+    search_rounds: int = 3
+    chunk: int = 6  # questions of a step
+    n_prefix: int = 12
+    nearest: int = 5
+    examples: tuple[str, ...] = EXAMPLES
+
+
+def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
+    """Run what is not done yet, on one thread, and return the tables.
+
+    Returns:
+        made, ranks, leads, queries, table, answers, prefix, hostile, map, map_questions, map_nearest, steps, figures.
+    """
+    torch.set_num_threads(1)
+    steps, questions = studies.Steps(CHAPTER, config), load_questions()
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def add(table: str, rows: list[dict[str, Any]], **more: Any) -> None:
+        found.setdefault(table, []).extend(more | row for row in rows)
+
+    add("table", [{"cpu_s": steps.run("static_table", search.table_cost)}])
+    sha256 = {}
+    for length in tqdm(config.lengths, desc="searching"):
+        result = steps.run(f"search_{length}", partial(search.search, length, config.search_rounds))
+        for name in ("made", "ranks", "leads", "queries"):
+            add(name, result[name], passage_tokens=length)
+        sha256[length] = result["corpus_sha256"]
+    drawn = steps.run("map", partial(search.book_map, config.passage_tokens, config.examples, config.nearest))
+    for name, rows in (("map", "passages"), ("map_questions", "questions"), ("map_nearest", "nearest")):
+        add(name, drawn[rows])
+    work = partial(
+        answers.answer_questions, passage_tokens=config.passage_tokens, n_new_tokens=config.n_new_tokens,
+        passages=config.passages, spans=config.spans, removed=config.removed,
+    )  # fmt: skip
+    for half in ("held", "tune"):
+        ids = questions.loc[questions["half"] == half, "id"]
+        for number, chunk in enumerate(tqdm(_chunks(ids, config.chunk), desc=f"answering, {half}")):
+            add("answers", steps.run(f"answers_{half}_{number}", partial(work, chunk)))
+        if half == "held":
+            first = tuple(ids[: config.n_prefix])
+            race = partial(answers.prefix_race, first, config.passage_tokens, config.n_new_tokens)
+            add("prefix", steps.run("prefix", race))
+            add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))
+    tables = {name: pd.DataFrame(rows) for name, rows in found.items()} | {"steps": steps.receipts()}
+    explained = {"explained": drawn["explained"], "corpus_sha256": sha256[config.passage_tokens]}
+    tables["book"] = pd.DataFrame([explained])
+    return tables | {"figures": figures(tables)}
+
+
+def _chunks(ids: pd.Series, size: int) -> list[tuple[str, ...]]:
+    return [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+def load(*names: str) -> dict[str, pd.DataFrame]:
+    """Return the committed tables by name, or all of them."""
+    return studies.load(CHAPTER, *names)
+
+
+def main() -> None:
+    """Run the study and write its tables."""
+    config = Config()
+    tables = run(config)
+    studies.save(CHAPTER, config, tables, tables["steps"])

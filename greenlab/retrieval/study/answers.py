@@ -1,0 +1,148 @@
+"""Answers of SmolLM2 to the questions on the book: how many passages, which index, which way, and which layers gone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from greenlab import layer_pruning, retrieval
+from greenlab.core import assets
+from greenlab.layer_pruning import study as pruning_study
+from greenlab.retrieval.metrics import exact_match, hit
+from greenlab.retrieval.questions import load_questions, relevant_passages
+from greenlab.retrieval.study.search import BM25, DENSE, FUSION, STATIC, make_indexes
+
+RIGHT = "right passage"  # in place of an index: a passage that answers is given
+NO_SEARCH = "none"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to answer: index, passages given, method of `retrieval.answer`, layers taken out of SmolLM2."""
+
+    index: str
+    n_passages: int
+    method: str = "write"
+    n_removed: int = 0
+
+
+@lru_cache(maxsize=1)
+def indexes(passage_tokens: int) -> tuple[retrieval.Corpus, dict[str, Any]]:
+    """The corpus and its indexes, made once in a process."""
+    corpus, found, _ = make_indexes(passage_tokens)
+    return corpus, found
+
+
+@lru_cache(maxsize=4)
+def llm(n_removed: int) -> tuple[Any, Any]:
+    """SmolLM2 without the block of layers that chapter 6 found to do least."""
+    if not n_removed:
+        return assets.load_smollm2()
+    model, tokenizer = llm(0)
+    distances = pruning_study.load("distances")["distances"].query("n == @n_removed")
+    start = int(distances.loc[distances["distance"].idxmin(), "start"])
+    return layer_pruning.drop_layers(model, start, n_removed), tokenizer
+
+
+def settings(half: str, passages: tuple[int, ...], spans: tuple[int, ...], removed: tuple[int, ...]) -> list[Setting]:
+    """What is tried on a half of the questions: all on the held one, the main ones on the other.
+
+    Args:
+        half: "held" or "tune".
+        passages: numbers of passages from which the model writes.
+        spans: numbers of passages of which it chooses a span.
+        removed: layers taken out.
+    """
+    none = [Setting(NO_SEARCH, 0)]
+    one = [Setting(index, 1, method) for index in (FUSION, RIGHT) for method in ("write", "extract")]
+    if half == "tune":
+        return none + one
+    more = [Setting(FUSION, n) for n in passages if n > 1]
+    more += [Setting(FUSION, n, "extract") for n in spans if n > 1]
+    others = [Setting(index, 1, method) for index in (BM25, STATIC, DENSE) for method in ("write", "extract")]
+    pruned = [Setting(FUSION, 1, method, n) for n in removed for method in ("write", "extract")]
+    return none + one + more + others + pruned
+
+
+def answer_questions(
+    ids: tuple[str, ...],
+    passage_tokens: int,
+    n_new_tokens: int,
+    passages: tuple[int, ...],
+    spans: tuple[int, ...],
+    removed: tuple[int, ...],
+) -> list[dict[str, Any]]:
+    """Answer some questions in every setting of their half; settings take turns within a question.
+
+    A setting that gives the model the same passages as one before has the same answer: it is not computed again.
+
+    Returns:
+        One row per question and setting: id, half, the setting, text, exact, hit, found (a passage that answers was
+        among those given), cited_right (the passage cited is one that answers), n_input_tokens, n_output_tokens,
+        complete, cpu_s, time_s (both of the answer, without the search).
+    """
+    corpus, by_name = indexes(passage_tokens)
+    table = load_questions().set_index("id")
+    rows: list[dict[str, Any]] = []
+    for name in ids:
+        question, half, golds, evidence = table.loc[name, ["question", "half", "answers", "evidence"]]
+        relevant = relevant_passages(corpus, evidence)
+        done: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for one in settings(half, passages, spans, removed):
+            if one.index == RIGHT:
+                given = [min(relevant)]
+            elif one.n_passages:
+                given = by_name[one.index].search(question, one.n_passages)["passage"].tolist()
+            else:
+                given = []
+            key = (*given, one.method, one.n_removed)
+            if key not in done:
+                done[key] = answer_one(question, [corpus[i] for i in given], one, n_new_tokens)
+            answer = done[key]
+            cited = {given[number - 1] for number in answer["cited"]}
+            row = {"id": name, "half": half, "index": one.index, "n_passages": one.n_passages, "method": one.method}
+            row |= {"n_removed": one.n_removed, "found": bool(relevant & set(given))}
+            row |= {"cited_right": bool(relevant & cited), "exact": exact_match(answer["text"], golds)}
+            row |= {"hit": hit(answer["text"], golds)}
+            rows.append(row | {key: value for key, value in answer.items() if key != "cited"})
+    return rows
+
+
+def answer_one(question: str, passages: list[Any], one: Setting, n_new_tokens: int) -> dict[str, Any]:
+    """One answer with its tokens and its time."""
+    model = llm(one.n_removed)
+    cpu_s, time_s = time.process_time(), time.perf_counter()
+    found = retrieval.answer_from(question, passages, model, method=one.method, n_new_tokens=n_new_tokens)
+    cpu_s, time_s = time.process_time() - cpu_s, time.perf_counter() - time_s
+    return {
+        "text": found.text, "cited": list(found.cited), "n_given": len(found.passages),
+        "n_input_tokens": found.n_input_tokens, "n_output_tokens": found.n_output_tokens,
+        "complete": found.complete, "cpu_s": cpu_s, "time_s": time_s,
+    }  # fmt: skip
+
+
+def prefix_race(ids: tuple[str, ...], passage_tokens: int, n_new_tokens: int) -> list[dict[str, Any]]:
+    """Answer with the instructions read anew, and read once for all questions; the two take turns.
+
+    Returns:
+        Two rows a question: id, reused, text, n_input_tokens, n_reused_tokens, n_output_tokens, cpu_s, time_s.
+    """
+    corpus, by_name = indexes(passage_tokens)
+    table = load_questions().set_index("id")
+    prefix = retrieval.make_prefix(llm(0))
+    rows = []
+    for name in ids:
+        question = table.loc[name, "question"]
+        given = [corpus[i] for i in by_name[FUSION].search(question, 1)["passage"]]
+        for reused in (False, True):
+            cpu_s, time_s = time.process_time(), time.perf_counter()
+            found = retrieval.answer_from(
+                question, given, llm(0), n_new_tokens=n_new_tokens, prefix=prefix if reused else None
+            )
+            cpu_s, time_s = time.process_time() - cpu_s, time.perf_counter() - time_s
+            row = {"id": name, "reused": reused, "text": found.text, "n_input_tokens": found.n_input_tokens}
+            row |= {"n_reused_tokens": found.n_reused_tokens, "n_output_tokens": found.n_output_tokens}
+            rows.append(row | {"cpu_s": cpu_s, "time_s": time_s})
+    return rows
