@@ -42,7 +42,7 @@ def llm(n_removed: int) -> tuple[Any, Any]:
         return assets.load_smollm2()
     model, tokenizer = llm(0)
     distances = pruning_study.load("distances")["distances"].query("n == @n_removed")
-    start = int(distances.loc[distances["distance"].idxmin(), "start"])
+    start = int(distances.sort_values("distance", kind="stable")["start"].iloc[0])
     return layer_pruning.drop_layers(model, start, n_removed), tokenizer
 
 
@@ -84,10 +84,10 @@ def answer_questions(
         complete, cpu_s, time_s (both of the answer, without the search).
     """
     corpus, by_name = indexes(passage_tokens)
-    table = load_questions().set_index("id")
+    table = {row["id"]: row for row in load_questions().to_dict("records")}
     rows: list[dict[str, Any]] = []
     for name in ids:
-        question, half, golds, evidence = table.loc[name, ["question", "half", "answers", "evidence"]]
+        question, half, golds, evidence = (table[name][key] for key in ("question", "half", "answers", "evidence"))
         relevant = relevant_passages(corpus, evidence)
         done: dict[tuple[Any, ...], dict[str, Any]] = {}
         for one in settings(half, passages, spans, removed):
@@ -130,11 +130,11 @@ def prefix_race(ids: tuple[str, ...], passage_tokens: int, n_new_tokens: int) ->
         Two rows a question: id, reused, text, n_input_tokens, n_reused_tokens, n_output_tokens, cpu_s, time_s.
     """
     corpus, by_name = indexes(passage_tokens)
-    table = load_questions().set_index("id")
+    table = {row["id"]: row for row in load_questions().to_dict("records")}
     prefix = retrieval.make_prefix(llm(0))
     rows = []
     for name in ids:
-        question = table.loc[name, "question"]
+        question = table[name]["question"]
         given = [corpus[i] for i in by_name[FUSION].search(question, 1)["passage"]]
         for reused in (False, True):
             cpu_s, time_s = time.process_time(), time.perf_counter()

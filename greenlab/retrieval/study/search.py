@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,18 +84,18 @@ def search(passage_tokens: int, rounds: int) -> dict[str, Any]:
     questions = load_questions()
     ladder = retrieval.Ladder(indexes[BM25], indexes[FUSION])
     ranks, leads, spent = [], [], dict.fromkeys(indexes, 0.0)
-    for row in questions.itertuples():
-        wanted = list(relevant_passages(corpus, row.evidence))
-        leads.append({"id": row.id, "half": row.half, "lead": ladder.lead(row.question)})
+    for row in questions.to_dict("records"):
+        wanted, known = list(relevant_passages(corpus, row["evidence"])), {"id": row["id"], "half": row["half"]}
+        leads.append(known | {"lead": ladder.lead(row["question"])})
         for name, index in indexes.items():
-            order = best(index.scores(row.question), DEPTH)
+            order = best(index.scores(row["question"]), DEPTH)
             at = np.flatnonzero(np.isin(order, wanted))
             rank = int(at[0]) + 1 if len(at) else 0
-            ranks.append({"index": name, "id": row.id, "half": row.half, "rank": rank, "n_relevant": len(wanted)})
+            ranks.append(known | {"index": name, "rank": rank, "n_relevant": len(wanted)})
     for _ in range(rounds):
         for question in questions["question"]:
             for name, index in indexes.items():
-                spent[name] += timed(lambda index=index, question=question: index.search(question, 5))[1]
+                spent[name] += timed(partial(index.search, question, 5))[1]
     n_asked = rounds * len(questions)
     queries = [{"index": name, "cpu_s": spent[name] / n_asked} for name in indexes]
     return {"made": made, "ranks": ranks, "leads": leads, "queries": queries, "corpus_sha256": corpus.sha256}
@@ -125,8 +125,8 @@ def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> di
     for question in examples:
         x, y = plane.place(retrieval.embed([question], minilm()))[0]
         asked.append({"question": question, "x": float(x), "y": float(y)})
-        for row in dense.search(question, nearest).itertuples():
-            found.append({"question": question, "passage": int(row.passage), "rank": row.rank, "score": row.score})
+        for row in dense.search(question, nearest)[["passage", "rank", "score"]].to_dict("records"):
+            found.append({"question": question} | row)
     return {"passages": passages, "questions": asked, "nearest": found, "explained": plane.explained}
 
 

@@ -149,8 +149,8 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
 
 def searched(tables: dict[str, pd.DataFrame], half: str, passage_tokens: int) -> pd.DataFrame:
     """`scores` with the cost of the search in it."""
-    at = tables["queries"].query("passage_tokens == @passage_tokens")
-    return scores(tables["answers"], half, at.set_index("index")["cpu_s"].to_dict())
+    at = tables["queries"].query(f"passage_tokens == {passage_tokens}")
+    return scores(tables["answers"], half, {row["index"]: row["cpu_s"] for row in _rows(at)})
 
 
 def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write", n_removed: int = 0) -> pd.Series:
@@ -248,10 +248,10 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 100) -> pd.Da
     for r in _rows(query_costs(tables["queries"], tables["leads"], margin, passage_tokens)):
         rows.append((f"query-{slug(r['index'])}", 1e3 * r["energy_j"], "mJ", "modelled", "one search"))
         rows.append((f"query-time-{slug(r['index'])}", 1e3 * r["cpu_s"], "ms", "measured", "CPU time of one search"))
-    for r in _rows(tables["made"].query("passage_tokens == @passage_tokens")):
+    for r in _rows(tables["made"].query(f"passage_tokens == {passage_tokens}")):
         rows.append((f"made-{slug(r['what'])}", r["cpu_s"], "s", "measured", "CPU time, the whole book"))
         rows.append((f"made-j-{slug(r['what'])}", joules(r["cpu_s"])["energy_j"], "J", "modelled", "the whole book"))
-    rows.append(("passages", tables["made"].query("passage_tokens == @passage_tokens")["n_passages"].iloc[0],
+    rows.append(("passages", tables["made"].query(f"passage_tokens == {passage_tokens}")["n_passages"].iloc[0],
                  "passages", "measured", "of the book"))  # fmt: skip
     rows.append(("made-table", tables["table"]["cpu_s"].iloc[0], "s", "measured", "CPU time, static vectors, once"))
     for half in ("held", "tune"):

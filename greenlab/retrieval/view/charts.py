@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -36,7 +38,7 @@ def rungs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
                number_tooltip("high", "high"), number_tooltip("mj", "mJ a search")]  # fmt: skip
     points = base.mark_point(filled=True, size=110, color=BLUE, opacity=1).encode(y=y, tooltip=tooltip)
     words = base.encode(y=y, text="index:N")
-    place = {"align": "left", "dx": 9, "dy": -8}
+    place: dict[str, Any] = {"align": "left", "dx": 9, "dy": -8}
     return finish(
         [ranges, points, words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(**place)], table,
         title=title, slider=None, width=WIDTH, height=320,

@@ -131,14 +131,14 @@ def context_cost(model: str, n_context_tokens: int, n_answer_tokens: int, batch:
     for name in ("energy_j", "time_s"):  # a prompt of fewer tokens than the shortest one reads all weights as well
         reading[name] = more_read * float(np.interp(n_prompt, prompts["tokens"], prompts[name]))
     longer = {  # what a cache of this length adds, at batch 8
-        name: float(np.interp(middle, by_context.index, by_context[name]) - by_context.loc[USUAL_CONTEXT, name])
+        name: float(np.interp(middle, by_context.index, by_context[name]) - by_context[name][USUAL_CONTEXT])
         for name in ("j_per_unit", "step_s")
     }
     writing = {
         "flops": write,
-        "energy_j": more_write * n_answer_tokens * (by_batch.loc[batch, "j_per_unit"] + longer["j_per_unit"]),
+        "energy_j": more_write * n_answer_tokens * (float(by_batch["j_per_unit"][batch]) + longer["j_per_unit"]),
         "time_s": more_write * n_answer_tokens
-        * (by_batch.loc[batch, "step_s"] + batch / USUAL_BATCH * longer["step_s"]),
+        * (float(by_batch["step_s"][batch]) + batch / USUAL_BATCH * longer["step_s"]),
     }  # fmt: skip
     cache_b = float(kv_cache_bytes(shape, n_prompt + n_answer_tokens, batch, BYTES))
     return Cost(n_prompt, reading, writing, cache_b, float(BYTES * parameters(shape).total))

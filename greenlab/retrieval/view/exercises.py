@@ -1,4 +1,4 @@
-"""Chapter 8's exercises: BM25 on three passages, recall, joules for each right answer, and pooling that counts padding."""
+"""Chapter 8's exercises: BM25 on three passages, recall, joules of a right answer, pooling that counts padding."""
 
 from __future__ import annotations
 
