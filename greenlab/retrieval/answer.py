@@ -120,8 +120,8 @@ def answer(
     checks.instance("index", index, Index, remedy="an index such as BM25Index(corpus)")
     n_passages = checks.integer("n_passages", n_passages, low=0, high=MOST_CITED)
     checked_query_as("question", question)
-    found = index.search(question, n_passages)["passage"] if n_passages else []
-    passages = [index.corpus[int(number)] for number in found]
+    found = [int(number) for number in index.search(question, n_passages)["passage"]] if n_passages else []
+    passages = [index.corpus[number] for number in found]
     return answer_from(
         question, passages, llm, method=method, n_new_tokens=n_new_tokens, template=template,
         context_length=context_length, prefix=prefix,
@@ -185,7 +185,7 @@ def extract(
 
 
 def one_line(text: str) -> str:
-    """What a model wrote as one line, without numbers in brackets: those are set by the program.
+    r"""What a model wrote as one line, without numbers in brackets: those are set by the program.
 
     >>> one_line(" 485 TWh [3]\\n")
     '485 TWh'

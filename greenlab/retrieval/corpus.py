@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
 from greenlab.core import checks
@@ -24,7 +25,7 @@ from greenlab.core.machine import ROOT
 from greenlab.core.names import unknown
 from greenlab.retrieval.facts_text import TABLES, fact_name, fact_text
 
-PASSAGE_TOKENS, OVERLAP = 100, 0
+PASSAGE_TOKENS, OVERLAP = 140, 0
 OWN_CHAPTER = "retrieval"  # left out by default: a change of its text would change its own results
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)[\"'”’)*_]*\s+(?=[\"'“‘(\[*_]*[A-Z0-9])")
@@ -365,6 +366,33 @@ class Corpus:
         if not found:
             raise ValueError("chapters is empty and facts=False: nothing is left to search")
         return cls(tuple(found))
+
+
+UNITS = ("sentence", "passage")
+
+
+def units_of(corpus: Corpus, unit: str) -> tuple[list[str], np.ndarray]:
+    r"""What is turned into vectors: each sentence behind its title, or each passage whole.
+
+    A vector of a hundred words is a mean of many things. One sentence of them may answer a question, so a passage is
+    as good as its best sentence.
+
+    Returns:
+        The texts, and where those of each passage start, ``(n_passages,)``.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if ``unit`` is neither ``"sentence"`` nor ``"passage"``.
+
+    >>> units_of(Corpus.from_texts({"a": "# Tea\\nBoil it. Wait.", "b": "Pour."}), "sentence")
+    (['Tea: Boil it.', 'Tea: Wait.', 'Pour.'], array([0, 2]))
+    """
+    checks.instance("corpus", corpus, Corpus, remedy="Corpus.from_book() or Corpus.from_texts(...)")
+    if checks.one_of("unit", unit, UNITS) == "passage":
+        return [one.with_title for one in corpus], np.arange(len(corpus))
+    parts = [[f"{one.title}: {part}" if one.title else part for part in sentences(one.text)] for one in corpus]
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    return [text for part in parts for text in part], starts
 
 
 def _sizes(passage_tokens: int, overlap: int) -> tuple[int, int]:

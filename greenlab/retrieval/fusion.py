@@ -1,4 +1,4 @@
-"""Several indexes as one: their ranks added up (reciprocal rank fusion), or the dear one asked only where needed."""
+"""Several indexes as one: their ranks or scores added up, or the dear one asked only where the cheap one is unsure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ DEPTH = 100  # ranks of each index that count
 
 
 class Fusion(Index):
-    """Reciprocal rank fusion: the score of a passage is the sum of 1 / (k + rank) over the indexes.
+    """Two or more indexes that vote.
 
-    Scores of different indexes cannot be added, as each has a unit of its own; ranks can (Cormack, Clarke and Büttcher,
-    SIGIR 2009, sec. 2). A passage counts for an index only if it is among its first ``depth`` and its score is above 0.
+    Scores of different indexes cannot be added, as each has a unit of its own. Ranks can: reciprocal rank fusion gives
+    each passage the sum of 1 / (k + rank) (Cormack, Clarke and Büttcher, SIGIR 2009, sec. 2). A passage counts for an
+    index only if it is among its first ``depth`` and its score is above 0. Ranks forget how sure an index was; by
+    scores, each index's are first brought to mean 0 and standard deviation 1 over the corpus, and then added.
 
     Args:
         indexes: two or more over one corpus.
-        k: how little the first ranks stand out, 0 to 10,000.
-        depth: ranks of each index that count, 1 to 1,000.
+        by: ``"rank"`` (reciprocal rank fusion) or ``"score"`` (standardised scores).
+        k: how little the first ranks stand out, 0 to 10,000; by rank only.
+        depth: ranks of each index that count, 1 to 1,000; by rank only.
         weights: how much each index counts; None for equally much.
 
     Raises:
@@ -31,10 +34,17 @@ class Fusion(Index):
     """
 
     def __init__(
-        self, indexes: Sequence[Index], *, k: float = K, depth: int = DEPTH, weights: Sequence[float] | None = None
+        self,
+        indexes: Sequence[Index],
+        *,
+        by: str = "rank",
+        k: float = K,
+        depth: int = DEPTH,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.indexes = tuple(_of_one_corpus("indexes", checks.several("indexes", indexes)))
         super().__init__(self.indexes[0].corpus)
+        self.by = checks.one_of("by", by, ("rank", "score"))
         self.k = checks.number("k", k, low=0, high=10_000)
         self.depth = checks.integer("depth", depth, low=1, high=1000)
         given = np.ones(len(self.indexes)) if weights is None else checks.numbers("weights", weights, above=0, ndim=1)
@@ -43,7 +53,7 @@ class Fusion(Index):
         self.weights = given
 
     def scores(self, query: str) -> np.ndarray:
-        """Sum of 1 / (k + rank) of each passage, ``(n_passages,)``.
+        """Weighted sum of 1 / (k + rank), or of standardised scores, of each passage, ``(n_passages,)``.
 
         Raises:
             TypeError: if ``query`` is no text.
@@ -53,6 +63,10 @@ class Fusion(Index):
         total = np.zeros(len(self.corpus))
         for index, weight in zip(self.indexes, self.weights, strict=True):
             scores = index.scores(query)
+            if self.by == "score":
+                spread = float(scores.std())
+                total += weight * (scores - scores.mean()) / (spread if spread > 0 else 1.0)
+                continue
             first = best(scores, self.depth)
             first = first[scores[first] > 0]
             total[first] += weight / (self.k + np.arange(1, len(first) + 1))

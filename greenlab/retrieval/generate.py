@@ -67,7 +67,8 @@ class Prefix:
         if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
             raise TypeError(f"model={model!r:.80} is {type(model).__name__}: give a causal model of transformers")
         held = checks.several("ids", ids, remedy="token ids, such as build_prompt(...).head")
-        high = int(model.config.vocab_size) - 1
+        config: Any = model.config
+        high = int(config.vocab_size) - 1
         self.ids = [checks.integer("ids", one, low=0, high=high, remedy="the model's vocabulary") for one in held]
         if not self.ids:
             raise ValueError("ids is empty: give at least one token")

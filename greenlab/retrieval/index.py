@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
 import pandas as pd
 
@@ -29,7 +27,7 @@ def checked_query(query: str) -> str:
     return query
 
 
-class Index(ABC):
+class Index:
     """Finds passages of a corpus. An index of another kind needs ``scores`` only.
 
     Args:
@@ -42,9 +40,13 @@ class Index(ABC):
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = checks.instance("corpus", corpus, Corpus, remedy="Corpus.from_book() or Corpus.from_texts(...)")
 
-    @abstractmethod
     def scores(self, query: str) -> np.ndarray:
-        """How well each passage fits a question, ``(n_passages,)``; more is better, the unit is the index's own."""
+        """How well each passage fits a question, ``(n_passages,)``; more is better, the unit is the index's own.
+
+        Raises:
+            NotImplementedError: where a kind of index does not say how it scores.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scores: give a BM25Index, a StaticIndex, a DenseIndex")
 
     def search(self, query: str, n: int = 5) -> pd.DataFrame:
         """Return the best passages, the best first; of equals the one that comes first in the corpus.

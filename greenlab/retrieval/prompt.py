@@ -62,7 +62,7 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
 
 
 def neutralise(text: str, tokenizer: Any) -> str:
-    """Return a passage's text as data: one line, no special token, no citation, no name of a role.
+    r"""Return a passage's text as data: one line, no special token, no citation, no name of a role.
 
     >>> class NoSpecialTokens:
     ...     all_special_ids, get_added_vocab = [], lambda self: {}

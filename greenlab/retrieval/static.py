@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from greenlab.core import checks
 from greenlab.core.assets.definitions import as_path
 from greenlab.retrieval.cache import cache_folder, written
-from greenlab.retrieval.corpus import Corpus
+from greenlab.retrieval.corpus import Corpus, units_of
 from greenlab.retrieval.embedder import check_embedder, embedder_sha256, mean_pooling, unit_length
 from greenlab.retrieval.index import Index, checked_query
 
@@ -107,8 +107,8 @@ def principal_components(vectors: np.ndarray, n: int) -> np.ndarray:
         TypeError: if an argument is of another type.
         ValueError: if a value is not finite or a number out of range.
 
-    >>> principal_components(np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]), 1).round(3).tolist()
-    [[-1.414], [0.0], [1.414]]
+    >>> principal_components(np.array([[0.0, 3.0], [1.0, 3.0], [2.0, 3.0]]), 1).round(1).tolist()
+    [[-1.0], [0.0], [1.0]]
     """
     values = checks.numbers("vectors", vectors, ndim=2, remedy="one row a token")
     n = checks.integer("n", n, low=1, high=values.shape[1])
@@ -176,15 +176,19 @@ class StaticIndex(Index):
     Args:
         corpus: the passages; title and text are embedded.
         table: from `make_static_table`.
+        unit: ``"sentence"``: one vector a sentence, and a passage scores as its best sentence; ``"passage"``: one
+            vector a passage.
 
     Raises:
         TypeError: if an argument is of another type.
+        ValueError: if ``unit`` is another word.
     """
 
-    def __init__(self, corpus: Corpus, table: StaticTable) -> None:
+    def __init__(self, corpus: Corpus, table: StaticTable, *, unit: str = "sentence") -> None:
         super().__init__(corpus)
         self.table = checks.instance("table", table, StaticTable, remedy="make_static_table(minilm)")
-        self.vectors = table.embed([one.with_title for one in corpus])
+        texts, self.starts = units_of(corpus, unit)
+        self.vectors = table.embed(texts)
 
     def scores(self, query: str) -> np.ndarray:
         """Cosine of each passage with the question, ``(n_passages,)``.
@@ -193,4 +197,4 @@ class StaticIndex(Index):
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
-        return self.vectors @ self.table.embed([checked_query(query)])[0]
+        return np.maximum.reduceat(self.vectors @ self.table.embed([checked_query(query)])[0], self.starts)
