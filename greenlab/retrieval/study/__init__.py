@@ -35,8 +35,8 @@ EXAMPLES = (  # questions that the static map shows; none is of the evaluation s
 class Config:
     """Everything that the tables depend on, beside the book's own text."""
 
-    passage_tokens: int = 100
-    lengths: tuple[int, ...] = (50, 100, 200)  # of passages, for the search alone
+    passage_tokens: int = 140
+    lengths: tuple[int, ...] = (70, 140, 280)  # of passages, for the search alone
     passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)
     spans: tuple[int, ...] = (1, 3, 5)  # passages of which the model chooses a span
     removed: tuple[int, ...] = (4,)  # layers

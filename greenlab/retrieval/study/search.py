@@ -15,8 +15,8 @@ from greenlab.retrieval.index import Index, best
 from greenlab.retrieval.questions import load_questions, relevant_passages
 
 BM25, STATIC, DENSE = "BM25", "static", "MiniLM"
-CHEAP_FUSION, FUSION, ALL = "BM25 + static", "BM25 + MiniLM", "all three"
-INDEXES = (BM25, STATIC, DENSE, CHEAP_FUSION, FUSION, ALL)
+CHEAP_FUSION, FUSION, ALL, BY_RANK = "BM25 + static", "BM25 + MiniLM", "all three", "BM25 + MiniLM, by rank"
+INDEXES = (BM25, STATIC, DENSE, CHEAP_FUSION, FUSION, ALL, BY_RANK)
 DEPTH = 100  # ranks that are looked at
 T = TypeVar("T")
 
@@ -35,14 +35,15 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def fusions(bm25: Index, static: Index, dense: Index) -> dict[str, Index]:
-    """The six ways to search, by name, from the three indexes."""
+    """The ways to search, by name, from the three indexes; fusions add standardised scores, one of them ranks."""
     return {
         BM25: bm25,
         STATIC: static,
         DENSE: dense,
-        CHEAP_FUSION: retrieval.Fusion([bm25, static]),
-        FUSION: retrieval.Fusion([bm25, dense]),
-        ALL: retrieval.Fusion([bm25, static, dense]),
+        CHEAP_FUSION: retrieval.Fusion([bm25, static], by="score"),
+        FUSION: retrieval.Fusion([bm25, dense], by="score"),
+        ALL: retrieval.Fusion([bm25, static, dense], by="score"),
+        BY_RANK: retrieval.Fusion([bm25, dense]),
     }
 
 
@@ -107,7 +108,7 @@ def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> di
     Args:
         passage_tokens: words and punctuation marks in a passage, at most.
         examples: the questions that are drawn.
-        nearest: passages that are marked for each of them, by the cosine of all 384 numbers.
+        nearest: passages that are marked for each of them, by the cosine of all 384 numbers of their best sentence.
 
     Returns:
         ``passages`` (x, y, kind, title), ``questions`` (question, x, y), ``nearest`` (question, passage, rank, score)
@@ -115,8 +116,9 @@ def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> di
     """
     corpus = retrieval.Corpus.from_book(passage_tokens=passage_tokens)
     dense = retrieval.DenseIndex(corpus, minilm())
-    plane = Plane(dense.vectors)
-    places = plane.place(dense.vectors)
+    vectors = passage_vectors(dense)
+    plane = Plane(vectors)
+    places = plane.place(vectors)
     passages = [
         {"x": round(float(x), 4), "y": round(float(y), 4), "kind": kind_of(one), "title": one.title[:80]}
         for (x, y), one in zip(places, corpus, strict=True)
@@ -128,6 +130,12 @@ def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> di
         for row in dense.search(question, nearest)[["passage", "rank", "score"]].to_dict("records"):
             found.append({"question": question} | row)
     return {"passages": passages, "questions": asked, "nearest": found, "explained": plane.explained}
+
+
+def passage_vectors(dense: retrieval.DenseIndex) -> np.ndarray:
+    """One vector a passage, the mean of its sentences', `(n_passages, d)`."""
+    counts = np.diff([*dense.starts, len(dense.vectors)])
+    return np.add.reduceat(np.asarray(dense.vectors), dense.starts) / counts[:, None]
 
 
 class Plane:

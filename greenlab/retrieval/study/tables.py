@@ -232,7 +232,7 @@ def break_even(training_j: float, without_j: float, with_j: float) -> float:
     return training_j / (with_j - without_j)
 
 
-def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 100) -> pd.DataFrame:
+def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.DataFrame:
     """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
     rows: list[tuple[str, float, str, str, str]] = []
     margin = choose_margin(tables["ranks"], tables["leads"], passage_tokens)

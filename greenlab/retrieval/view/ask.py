@@ -18,7 +18,7 @@ from greenlab.core import checks
 from greenlab.lab.charts import bars_with_range
 from greenlab.lab.receipts import duration, quantity
 from greenlab.lab.widgets import Explorer
-from greenlab.retrieval.study.search import Plane, kind_of
+from greenlab.retrieval.study.search import Plane, kind_of, passage_vectors
 from greenlab.retrieval.study.tables import joules
 from greenlab.retrieval.view.charts import map_chart
 
@@ -169,8 +169,9 @@ def map_widget(index: retrieval.DenseIndex, question: str = QUESTION, nearest: i
     if not re.search(r"\w", question):
         raise ValueError(f"question={question!r} has no word in it: give one")
     nearest = checks.integer("nearest", nearest, low=1, high=20)
-    plane = Plane(index.vectors)
-    spots = pd.DataFrame(plane.place(index.vectors), columns=["x", "y"]).round(3)
+    vectors = passage_vectors(index)
+    plane = Plane(vectors)
+    spots = pd.DataFrame(plane.place(vectors), columns=["x", "y"]).round(3)
     spots["kind"] = [kind_of(one) for one in index.corpus]
 
     @lru_cache(maxsize=64)
