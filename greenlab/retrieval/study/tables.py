@@ -20,6 +20,7 @@ LADDER = "ladder"  # BM25 first, BM25 + MiniLM where it is not sure
 KS = (1, 3, 5)
 MARGINS = tuple(round(0.05 * step, 2) for step in range(21))  # candidates, of which the tune half chooses
 SETTING = ["index", "n_passages", "method", "n_removed"]
+HIT, EXACT = "the answer stands in it", "it is the answer, word for word"
 WORDS = {"write": "writes freely", "extract": "chooses a span"}
 
 
@@ -174,7 +175,7 @@ def by_passages(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = table[table["index"].isin([FUSION, "none"]) & (table["n_removed"] == 0)]
     parts = []
-    for measure, words in (("hit", "the answer is in it"), ("exact", "it is the answer, word for word")):
+    for measure, words in (("hit", HIT), ("exact", EXACT)):
         part = rows[["n_passages", "method", "index"]].assign(
             measure=words, percent=rows[measure], low=rows[f"{measure}_low"], high=rows[f"{measure}_high"]
         )

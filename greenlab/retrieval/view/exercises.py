@@ -14,18 +14,15 @@ PASSAGES = (("memory", "is", "slow"), ("memory", "costs", "memory", "and", "joul
 WORDS = ("memory", "joules", "token", "layer", "grid", "router", "weight", "cache")
 
 
-def _bm25(query, passages, k1=1.5, b=0.75):  # type: ignore[no-untyped-def]
+def _bm25(query, passages, k1, b):  # type: ignore[no-untyped-def]
     n = len(passages)
     mean_length = sum(len(passage) for passage in passages) / n
+    df = {word: sum(word in passage for passage in passages) for word in query}
+    idf = {word: math.log(1 + (n - df[word] + 0.5) / (df[word] + 0.5)) for word in query}
     scores = []
     for passage in passages:
-        score = 0.0
-        for word in query:
-            df = sum(word in other for other in passages)
-            idf = math.log(1 + (n - df + 0.5) / (df + 0.5))
-            tf = passage.count(word)
-            score += idf * tf / (tf + k1 * (1 - b + b * len(passage) / mean_length))
-        scores.append(score)
+        held_back = k1 * (1 - b + b * len(passage) / mean_length)
+        scores.append(sum(idf[word] * passage.count(word) / (passage.count(word) + held_back) for word in query))
     return scores
 
 
@@ -46,7 +43,7 @@ def _three_passages(random: Random) -> tuple[list[str], list[list[str]], float, 
 def _(answer: Any) -> str | None:
     """A rare word counts more, a repeated one less and less, a long passage is held back."""
     passages = [list(passage) for passage in PASSAGES]
-    got, want = answer(["memory"], passages, 1.5, 0.75), _bm25(["memory"], passages)
+    got, want = answer(["memory"], passages, 1.5, 0.75), _bm25(["memory"], passages, 1.5, 0.75)
     if not isinstance(got, list) or len(got) != 3:
         return "give a list with one score for each of the three passages"
     got = [float(score) for score in got]
@@ -56,7 +53,7 @@ def _(answer: Any) -> str | None:
         return "two times the word is not twice the score: divide tf by tf + k1 (...)"
     if abs(got[0] / 2.5 - want[0]) < 1e-6:
         return "that has the factor k1 + 1 of older papers above the line; Lucene leaves it out, as it changes no rank"
-    flat = _bm25(["memory"], [passage[:3] for passage in passages])
+    flat = _bm25(["memory"], [passage[:3] for passage in passages], 1.5, 0.75)
     if abs(got[0] - flat[0]) < 1e-6:
         return "the length of the passage is missing: 1 - b + b * length / mean length, under the line"
     plain = math.log((3 - 2 + 0.5) / (2 + 0.5))
@@ -69,7 +66,7 @@ def _(answer: Any) -> str | None:
 
 
 def _recall(found, relevant, k):  # type: ignore[no-untyped-def]
-    hits = [bool(set(numbers[:k]) & set(wanted)) for numbers, wanted in zip(found, relevant, strict=True)]
+    hits = [any(number in relevant[i] for number in numbers[:k]) for i, numbers in enumerate(found)]
     return sum(hits) / len(hits)
 
 
@@ -139,12 +136,13 @@ def _(answer: Any) -> str | None:
 
 
 def _mean_pooling(hidden, mask):  # type: ignore[no-untyped-def]
-    tokens = hidden * mask.unsqueeze(-1)
-    return tokens.sum(1) / mask.sum(1, keepdim=True)
+    weight = mask.unsqueeze(-1)
+    return (hidden * weight).sum(1) / weight.sum(1)
 
 
 def _mean_pooling_with_bug(hidden, mask):  # type: ignore[no-untyped-def]
-    return hidden.sum(1) / mask.sum(1, keepdim=True)
+    weight = mask.unsqueeze(-1)
+    return hidden.sum(1) / weight.sum(1)
 
 
 def _padded(random: Random) -> tuple[torch.Tensor, torch.Tensor]:
