@@ -36,14 +36,14 @@ class Config:
     """Everything that the tables depend on, beside the book's own text."""
 
     passage_tokens: int = 140
-    lengths: tuple[int, ...] = (70, 140, 280)  # of passages, for the search alone
+    lengths: tuple[int, ...] = (70, 280, 140)  # of passages, for the search alone
     passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)
     spans: tuple[int, ...] = (1, 3, 5)  # passages of which the model chooses a span
     removed: tuple[int, ...] = (4,)  # layers
     n_new_tokens: int = 32
     search_rounds: int = 3
     chunk: int = 6  # questions of a step
-    n_prefix: int = 12
+    n_prefix: int = 8
     nearest: int = 5
     examples: tuple[str, ...] = EXAMPLES
 

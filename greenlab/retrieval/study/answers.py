@@ -28,9 +28,8 @@ class Setting:
     n_removed: int = 0
 
 
-@lru_cache(maxsize=1)
 def indexes(passage_tokens: int) -> tuple[retrieval.Corpus, dict[str, Any]]:
-    """The corpus and its indexes, made once in a process."""
+    """The corpus and its indexes."""
     corpus, found, _ = make_indexes(passage_tokens)
     return corpus, found
 
@@ -55,13 +54,13 @@ def settings(half: str, passages: tuple[int, ...], spans: tuple[int, ...], remov
         spans: numbers of passages of which it chooses a span.
         removed: layers taken out.
     """
-    none = [Setting(NO_SEARCH, 0)]
-    one = [Setting(index, 1, method) for index in (FUSION, RIGHT) for method in ("write", "extract")]
+    one = [Setting(FUSION, 1, method) for method in ("write", "extract")]
     if half == "tune":
-        return none + one
+        return one
+    none = [Setting(NO_SEARCH, 0)]
     more = [Setting(FUSION, n) for n in passages if n > 1]
     more += [Setting(FUSION, n, "extract") for n in spans if n > 1]
-    others = [Setting(index, 1, method) for index in (BM25, STATIC, DENSE) for method in ("write", "extract")]
+    others = [Setting(index, 1, method) for index in (RIGHT, BM25, STATIC, DENSE) for method in ("write", "extract")]
     pruned = [Setting(FUSION, 1, method, n) for n in removed for method in ("write", "extract")]
     return none + one + more + others + pruned
 

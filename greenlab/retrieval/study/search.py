@@ -47,8 +47,9 @@ def fusions(bm25: Index, static: Index, dense: Index) -> dict[str, Index]:
     }
 
 
+@lru_cache(maxsize=1)
 def make_indexes(passage_tokens: int) -> tuple[retrieval.Corpus, dict[str, Index], list[dict[str, Any]]]:
-    """Split the book and make all indexes.
+    """Split the book and make all indexes; those made last are kept.
 
     Returns:
         The corpus, the indexes by name, and one row for each thing made: what, cpu_s, n_passages, n_words.
@@ -114,8 +115,9 @@ def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> di
         ``passages`` (x, y, kind, title), ``questions`` (question, x, y), ``nearest`` (question, passage, rank, score)
         and ``explained``, the share of the variance that the plane holds.
     """
-    corpus = retrieval.Corpus.from_book(passage_tokens=passage_tokens)
-    dense = retrieval.DenseIndex(corpus, minilm())
+    corpus, indexes, _ = make_indexes(passage_tokens)
+    dense = indexes[DENSE]
+    assert isinstance(dense, retrieval.DenseIndex)
     vectors = passage_vectors(dense)
     plane = Plane(vectors)
     places = plane.place(vectors)
