@@ -166,7 +166,7 @@ def test_a_model_without_a_chat_template_gets_a_plain_prompt_or_a_clear_error(co
         ({"n_passages": 0, "method": "extract"}, ValueError, "passages is empty"),
         ({"method": "guess"}, ValueError, "no method 'guess'"),
         ({"template": "llama"}, ValueError, "no template 'llama'"),
-        ({"context_length": 200}, ValueError, "do not fit the context of 200"),
+        ({"context_length": 300}, ValueError, "do not fit the context of 300"),
         ({"n_new_tokens": 0}, ValueError, "n_new_tokens=0"),
         ({"index": [1]}, TypeError, "index=[1]"),
         ({"prefix": 3}, TypeError, "prefix=3"),
@@ -179,8 +179,8 @@ def test_what_cannot_be_answered_is_refused_by_name(corpus, given, error, messag
 
 
 def test_a_passage_beyond_the_context_is_refused():
-    with pytest.raises(ValueError, match=r"passages: the first one has \d+ tokens and the context of 800"):
-        answer_from(QUESTION, [Passage("word " * 300, "a")], llm(), context_length=800)
+    with pytest.raises(ValueError, match=r"passages: the first one has \d+ tokens and the context of 4096"):
+        answer_from(QUESTION, [Passage("word " * 900, "a")], llm())
 
 
 def test_there_are_thirty_hostile_passages_of_several_kinds():

@@ -58,7 +58,8 @@ def test_a_heading_stays_with_its_passages_and_none_reaches_over_one():
 
 
 def test_tables_lists_code_and_formulas():
-    text = "Before\n\n| a | b |\n|---|---|\n| time | 3 s |\n\n- one\n- two\n\n```python\nsecret()\n```\n\n$$x = y$$\nAfter $k$ and 65 $/MWh."
+    text = "Before\n\n| a | b |\n|---|---|\n| time | 3 s |\n\n- one\n- two\n\n"
+    text += "```python\nsecret()\n```\n\n$$x = y$$\nAfter $k$ and 65 $/MWh."
     (only,) = Corpus.from_texts({"t": text})
     assert only.text == "Before. a: b. time: 3 s. one. two. After k and 65 $/MWh."
 

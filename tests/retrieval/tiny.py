@@ -37,7 +37,7 @@ def encoder(seed: int = 0) -> tuple[Any, Any]:
 
 
 @lru_cache
-def llm(chat: bool = True, seed: int = 0, context: int = 2048) -> tuple[Any, Any]:
+def llm(chat: bool = True, seed: int = 0, context: int = 4096) -> tuple[Any, Any]:
     """Llama of two layers, a token a byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
