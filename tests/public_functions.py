@@ -33,6 +33,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "core.grid",
     "lab",
     "load_shifting",
+    "retrieval",
     "accelerator",
     "lab.charts",
 )

@@ -34,7 +34,7 @@ RESULTS = (
     "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",
     "core.model.cost.ParameterCount", "core.model.training.TrainingResult", "lab.exercises.Exercise",
-    "lab.ledger.Entry", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
+    "lab.ledger.Entry", "retrieval.Answer", "retrieval.Prompt", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
 )  # fmt: skip
 INSIDE = (
     "ternary.BitLinear.forward", "mixture_of_depths.MoDBlock.forward", "mixture_of_depths.MoDBlock.enter",

@@ -187,7 +187,7 @@ def extract(
 def one_line(text: str) -> str:
     r"""What a model wrote as one line, without numbers in brackets: those are set by the program.
 
-    >>> one_line(" 485 TWh [3]\\n")
+    >>> one_line(" 485 TWh [3]\n")
     '485 TWh'
     """
     return " ".join(re.sub(r"\[\s*\d[\d\s,;-]*\]?", " ", text).split())

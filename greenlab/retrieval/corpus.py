@@ -28,7 +28,8 @@ from greenlab.retrieval.facts_text import TABLES, fact_name, fact_text
 PASSAGE_TOKENS, OVERLAP = 140, 0
 OWN_CHAPTER = "retrieval"  # left out by default: a change of its text would change its own results
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)[\"'”’)*_]*\s+(?=[\"'“‘(\[*_]*[A-Z0-9])")
+_SENTENCE_END = re.compile(r"[.!?]([\"'”’)*_]*)\s+(?=[\"'“‘(\[*_]*[A-Z0-9])")
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|al|eq|sec|fig|cf|vs|approx|no|p)|(?<!\d )\b[A-Z])\.$")
 _MARKDOWN_LINK = re.compile(r"!?\[([^\]]*)\]\(<?[^()\s]*(?:\([^()]*\)[^()\s]*)*>?(?:\s+\"[^\"]*\")?\)")
 
 
@@ -86,7 +87,12 @@ def sentences(text: str) -> list[str]:
     Raises:
         TypeError: if ``text`` is no text.
     """
-    return [part for part in _SENTENCE_END.split(" ".join(checks.text("text", text).split())) if part]
+    words, found, start = " ".join(checks.text("text", text).split()), [], 0
+    for end in _SENTENCE_END.finditer(words):
+        if not _ABBREVIATION.search(words, start, end.start() + 1):
+            found.append(words[start : end.end(1)])
+            start = end.end()
+    return [*found, words[start:]] if words[start:] else found
 
 
 def plain_text(markdown: str) -> str:
@@ -384,7 +390,7 @@ def units_of(corpus: Corpus, unit: str) -> tuple[list[str], np.ndarray]:
         TypeError: if an argument is of another type.
         ValueError: if ``unit`` is neither ``"sentence"`` nor ``"passage"``.
 
-    >>> units_of(Corpus.from_texts({"a": "# Tea\\nBoil it. Wait.", "b": "Pour."}), "sentence")
+    >>> units_of(Corpus.from_texts({"a": "# Tea\nBoil it. Wait.", "b": "Pour."}), "sentence")
     (['Tea: Boil it.', 'Tea: Wait.', 'Pour.'], array([0, 2]))
     """
     checks.instance("corpus", corpus, Corpus, remedy="Corpus.from_book() or Corpus.from_texts(...)")

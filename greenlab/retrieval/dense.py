@@ -20,7 +20,7 @@ class DenseIndex(Index):
     """Finds passages by the cosine of an encoder's vectors.
 
     Args:
-        corpus: the passages; title and text are embedded. What is longer than the encoder's window is read in windows, so
+        corpus: the passages; title and text are embedded. What is longer than the window is read in windows, so
             that nothing is cut off.
         minilm: the encoder and its tokenizer, as `greenlab.core.assets.load_minilm` returns them.
         file: a file (``.npy``) for the vectors. If it is there, it is memory-mapped, after a check that it was made

@@ -70,13 +70,13 @@ def mean_pooling(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def embed(texts: Sequence[str], minilm: tuple[Any, Any], *, window: int = WINDOW) -> np.ndarray:
+def embed(texts: Sequence[str], minilm: tuple[Any, Any], *, window: int | None = None) -> np.ndarray:
     """Turn texts into vectors of length one; texts of about equal length share a batch, so that little is padded.
 
     Args:
         texts: what to embed, each with at least one word.
         minilm: the encoder and its tokenizer.
-        window: tokens that are read at a time, 8 to the model's limit.
+        window: tokens that are read at a time, 8 to the model's limit; None for 256, or that limit if it is less.
 
     Returns:
         float32 `(n_texts, d)`, the rows in the order of ``texts``.
@@ -92,7 +92,8 @@ def embed(texts: Sequence[str], minilm: tuple[Any, Any], *, window: int = WINDOW
             raise ValueError("texts holds an empty text: give texts with at least one word")
     if not texts:
         raise ValueError("texts is empty: give at least one text")
-    window = checks.integer("window", window, low=8, high=int(model.config.max_position_embeddings))
+    limit = int(model.config.max_position_embeddings)
+    window = min(WINDOW, limit) if window is None else checks.integer("window", window, low=8, high=limit)
     ids = tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
     room = window - 2  # for [CLS] and [SEP]
     pieces = [(row, part[start : start + room]) for row, part in enumerate(ids) for start in range(0, len(part), room)]

@@ -20,6 +20,7 @@ from greenlab.retrieval.prompt import neutralise, token_ids
 
 MOST_WORDS = 10  # in a span
 WIDTH = 8  # beams
+LENGTH_POWER = 1.0
 END = -1  # in the tree of spans: an answer may end here
 _OPENING, _CLOSING = "([{\"'“‘«", ")]}\"'”’»,.;:!?"
 Tree = dict[int, Any]
@@ -61,7 +62,13 @@ def span_tree(texts: Sequence[str], tokenizer: Any, most_words: int = MOST_WORDS
 
 @torch.inference_mode()
 def choose_span(
-    reading: Reading, passages: Sequence[Passage], tokenizer: Any, n_new_tokens: int, *, width: int = WIDTH
+    reading: Reading,
+    passages: Sequence[Passage],
+    tokenizer: Any,
+    n_new_tokens: int,
+    *,
+    width: int = WIDTH,
+    length_power: float = LENGTH_POWER,
 ) -> tuple[str, int]:
     """Return the span that the model finds likeliest, and how many tokens it scored.
 
@@ -71,6 +78,8 @@ def choose_span(
         tokenizer: of the model.
         n_new_tokens: the longest span [tokens].
         width: how many beginnings are followed at once.
+        length_power: the score is divided by (tokens + 1) to this power: 0 is the likelihood itself, which prefers
+            short spans, 1 the mean over the tokens (Wu et al., arXiv:1609.08144, eq. 14, have a power as well).
     """
     tree = span_tree([neutralise(one.text, tokenizer) for one in passages], tokenizer)
     ends = _end_ids(reading.model, tokenizer)
@@ -95,12 +104,14 @@ def choose_span(
             for token, child in node.items():
                 if token == END:
                     total = score + float(log_probabilities[row, ends].logsumexp(0))
+                    total /= (len(written) + 1) ** length_power
                     if total > best_score:
                         best_score, best_span = total, child
                 else:
                     following.append((score + float(log_probabilities[row, token]), [*written, token], child, row))
         following = sorted(following, key=lambda beam: -beam[0])[:width]
-        following = [beam for beam in following if beam[0] > best_score]  # a longer span is never likelier
+        if length_power == 0:  # without it a longer span is never likelier
+            following = [beam for beam in following if beam[0] > best_score]
         if not following:
             break
         state.cache.reorder_cache(torch.tensor([row for *_, row in following]).to(reading.model.device))
