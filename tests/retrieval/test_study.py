@@ -73,7 +73,7 @@ def test_recall_counts_ranks_up_to_k_and_nothing_that_was_not_found():
 def answered(**columns):
     row = {
         "id": "a", "half": "held", "index": FUSION, "n_passages": 1, "method": "write", "n_removed": 0, "found": True,
-        "cited_right": True, "exact": False, "hit": False, "n_input_tokens": 100, "n_output_tokens": 10, "cpu_s": 2.0,
+        "cited_right": True, "exact": False, "hit": False, "n_input_tokens": 100, "n_reused_tokens": 40, "n_output_tokens": 10, "cpu_s": 2.0,
     }  # fmt: skip
     return row | columns
 
@@ -161,6 +161,16 @@ def test_the_plane_is_that_of_the_covariance_matrix():
 def test_passages_are_prose_or_facts():
     assert search.kind_of(retrieval.Passage("x", "data/facts/models.csv")) == "row of a fact table"
     assert search.kind_of(retrieval.Passage("x", "notebooks/02_hardware.ipynb")) == "prose of a chapter"
+
+
+@pytest.mark.assets
+def test_a_bare_answer_is_that_of_the_package():
+    question, llm = "What is the capital of France?", answers.llm(0)
+    got = answers.bare_answer(question, llm, answers.prefix(0, False), 8)
+    want = retrieval.answer_from(question, [], llm, n_new_tokens=8)
+    assert (got.text, got.n_input_tokens, got.n_output_tokens) == (want.text, want.n_input_tokens, want.n_output_tokens)
+    assert got.n_reused_tokens == len(answers.prefix(0, False).ids) > 0
+    assert want.n_reused_tokens == 0
 
 
 def test_the_same_passages_are_not_answered_twice(monkeypatch):

@@ -38,7 +38,7 @@ class Config:
     passage_tokens: int = 140
     lengths: tuple[int, ...] = (70, 280, 140)  # of passages, for the search alone
     passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)
-    spans: tuple[int, ...] = (1, 3, 5)  # passages of which the model chooses a span
+    spans: tuple[int, ...] = (1, 3)  # passages of which the model chooses a span
     removed: tuple[int, ...] = (4,)  # layers
     n_new_tokens: int = 32
     search_rounds: int = 3

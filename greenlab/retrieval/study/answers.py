@@ -10,7 +10,10 @@ from typing import Any
 from greenlab import layer_pruning, retrieval
 from greenlab.core import assets
 from greenlab.layer_pruning import study as pruning_study
+from greenlab.retrieval.answer import one_line
+from greenlab.retrieval.generate import start_reading, write_line
 from greenlab.retrieval.metrics import exact_match, hit
+from greenlab.retrieval.prompt import frame_of, special_ids
 from greenlab.retrieval.questions import load_questions, relevant_passages
 from greenlab.retrieval.study.search import BM25, DENSE, FUSION, STATIC, make_indexes
 
@@ -109,17 +112,38 @@ def answer_questions(
     return rows
 
 
+@lru_cache(maxsize=8)
+def prefix(n_removed: int, with_passages: bool) -> retrieval.Prefix:
+    """The instructions, read once for all questions, with or without passages to come."""
+    model, tokenizer = llm(n_removed)
+    return retrieval.Prefix(model, frame_of(tokenizer, "auto", with_passages=with_passages)[0])
+
+
 def answer_one(question: str, passages: list[Any], one: Setting, n_new_tokens: int) -> dict[str, Any]:
-    """One answer with its tokens and its time."""
-    model = llm(one.n_removed)
+    """One answer with its tokens and its time; the instructions were read before."""
+    model, known = llm(one.n_removed), prefix(one.n_removed, bool(passages))
     cpu_s, time_s = time.process_time(), time.perf_counter()
-    found = retrieval.answer_from(question, passages, model, method=one.method, n_new_tokens=n_new_tokens)
+    if passages:
+        found = retrieval.answer_from(
+            question, passages, model, method=one.method, n_new_tokens=n_new_tokens, prefix=known
+        )
+    else:
+        found = bare_answer(question, model, known, n_new_tokens)
     cpu_s, time_s = time.process_time() - cpu_s, time.perf_counter() - time_s
     return {
         "text": found.text, "cited": list(found.cited), "n_given": len(found.passages),
-        "n_input_tokens": found.n_input_tokens, "n_output_tokens": found.n_output_tokens,
-        "complete": found.complete, "cpu_s": cpu_s, "time_s": time_s,
+        "n_input_tokens": found.n_input_tokens, "n_reused_tokens": found.n_reused_tokens,
+        "n_output_tokens": found.n_output_tokens, "complete": found.complete, "cpu_s": cpu_s, "time_s": time_s,
     }  # fmt: skip
+
+
+def bare_answer(question: str, model: tuple[Any, Any], known: retrieval.Prefix, n_new_tokens: int) -> retrieval.Answer:
+    """What `retrieval.answer_from` writes without passages, with the instructions read before."""
+    prompt = retrieval.build_prompt(question, [], model, n_new_tokens=n_new_tokens)
+    reading = start_reading(model[0], prompt.ids, known)
+    written, complete = write_line(reading, model[1], n_new_tokens, special_ids(model[1]))
+    text = one_line(model[1].decode(written))
+    return retrieval.Answer(text, (), (), 0, len(prompt.ids), len(known.ids), len(written), complete)
 
 
 def prefix_race(ids: tuple[str, ...], passage_tokens: int, n_new_tokens: int) -> list[dict[str, Any]]:
@@ -130,15 +154,14 @@ def prefix_race(ids: tuple[str, ...], passage_tokens: int, n_new_tokens: int) ->
     """
     corpus, by_name = indexes(passage_tokens)
     table = {row["id"]: row for row in load_questions().to_dict("records")}
-    prefix = retrieval.make_prefix(llm(0))
-    rows = []
+    known, rows = prefix(0, True), []
     for name in ids:
         question = table[name]["question"]
         given = [corpus[i] for i in by_name[FUSION].search(question, 1)["passage"]]
         for reused in (False, True):
             cpu_s, time_s = time.process_time(), time.perf_counter()
             found = retrieval.answer_from(
-                question, given, llm(0), n_new_tokens=n_new_tokens, prefix=prefix if reused else None
+                question, given, llm(0), n_new_tokens=n_new_tokens, prefix=known if reused else None
             )
             cpu_s, time_s = time.process_time() - cpu_s, time.perf_counter() - time_s
             row = {"id": name, "reused": reused, "text": found.text, "n_input_tokens": found.n_input_tokens}

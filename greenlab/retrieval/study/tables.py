@@ -127,7 +127,7 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
 
     Returns:
         One row per setting: the columns of `SETTING`, n, exact and hit [%] with exact_low, exact_high, hit_low,
-        hit_high (Wilson, 95 %), found [%], cited_right [%], n_input_tokens, n_output_tokens, cpu_s, energy_j, low_j,
+        hit_high (Wilson, 95 %), found [%], cited_right [%], n_input_tokens, n_reused_tokens, n_read_tokens (the ones left), n_output_tokens, cpu_s, energy_j, low_j,
         high_j (means of an answer, its search included), j_per_hit, j_per_exact (all joules over the right answers;
         infinite if there is none) and basis.
     """
@@ -139,7 +139,8 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
             of = share(part[name])
             row |= {name: 100 * of["share"], f"{name}_low": 100 * of["low"], f"{name}_high": 100 * of["high"]}
         row |= {name: 100 * part[name].mean() for name in ("found", "cited_right")}
-        row |= {name: part[name].mean() for name in ("n_input_tokens", "n_output_tokens")}
+        row |= {name: part[name].mean() for name in ("n_input_tokens", "n_reused_tokens", "n_output_tokens")}
+        row["n_read_tokens"] = row["n_input_tokens"] - row["n_reused_tokens"]
         row["cpu_s"] = part["cpu_s"].mean() + (queries or {}).get(row["index"], 0.0)
         row |= joules(row["cpu_s"])
         row["j_per_hit"] = joules_per_correct(row["energy_j"] * len(part), int(part["hit"].sum()))
@@ -292,7 +293,7 @@ def _of_setting(r: dict[Any, Any], tag: str) -> list[tuple[str, float, str, str,
             rows.append(
                 (f"j-per-{measure}-{name}", r[f"j_per_{measure}"], "J", "modelled", "all joules, right answers")
             )
-    rows.append((f"input-{name}", r["n_input_tokens"], "tokens", "measured", "of the prompt, mean"))
+    rows.append((f"read-{name}", r["n_read_tokens"], "tokens", "measured", "passages and question, mean"))
     rows.append((f"output-{name}", r["n_output_tokens"], "tokens", "measured", "written or scored, mean"))
     return rows
 

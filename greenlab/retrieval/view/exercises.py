@@ -128,10 +128,7 @@ def _(answer: Any) -> str | None:
         return "that is the mean of all answers; divide by the number of right ones"
     if abs(got - 6.0) > 1e-9:
         return f"12 J and two right answers of three are 6 J each, yours gives {got:.4g}"
-    try:
-        none = float(answer([3.0, 5.0], [False, False]))
-    except ZeroDivisionError:
-        return "no right answer divides by zero: give math.inf, as no amount of joules has bought one"
+    none = float(answer([3.0, 5.0], [False, False]))
     return None if none == math.inf else f"without a right answer give math.inf, yours gives {none:.4g}"
 
 
