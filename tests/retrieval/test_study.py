@@ -73,7 +73,8 @@ def test_recall_counts_ranks_up_to_k_and_nothing_that_was_not_found():
 def answered(**columns):
     row = {
         "id": "a", "half": "held", "index": FUSION, "n_passages": 1, "method": "write", "n_removed": 0, "found": True,
-        "cited_right": True, "exact": False, "hit": False, "n_input_tokens": 100, "n_reused_tokens": 40, "n_output_tokens": 10, "cpu_s": 2.0,
+        "cited_right": True, "exact": False, "hit": False, "n_input_tokens": 100, "n_reused_tokens": 40,
+        "n_output_tokens": 10, "cpu_s": 2.0,
     }  # fmt: skip
     return row | columns
 

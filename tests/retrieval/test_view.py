@@ -182,7 +182,7 @@ def test_charts_name_the_column_that_is_missing():
 
 def book():
     return retrieval.Corpus.from_texts({
-        "06_layer_pruning.ipynb#cell-id=1": "# 6 Layers\nSmolLM2 has thirty layers. A cut takes out the ones that do least.",
+        "06_layer_pruning.ipynb#cell-id=1": "# 6 Layers\nSmolLM2 has thirty layers. A cut takes the least of them.",
         "02_hardware.ipynb#cell-id=2": "# 2 Hardware\nA chip waits for its memory while it writes a single answer.",
         "../data/facts/README.md#tea": "# Facts\nTea should steep for three minutes, says Grandmother.",
     })  # fmt: skip

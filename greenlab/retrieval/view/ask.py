@@ -71,13 +71,18 @@ def ask_widget(
     if not re.search(r"\w", question):
         raise ValueError(f"question={question!r} has no word in it: give one")
 
+    @lru_cache(maxsize=8)
+    def prefix(llm: str) -> retrieval.Prefix:
+        return retrieval.make_prefix(llms[llm])  # read once for all questions
+
     @lru_cache(maxsize=64)
     def outcome(asked: str, index: str, n_passages: int, how: str, llm: str) -> tuple[Any, pd.DataFrame, float]:
         asked = asked if re.search(r"\w", asked) else question
+        known = prefix(llm) if how != WITHOUT else None
         start_s = time.process_time()
         found = indexes[index].search(asked, n_passages)
         given = [indexes[index].corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
-        answer = retrieval.answer_from(asked, given, llms[llm], method=METHODS[how])
+        answer = retrieval.answer_from(asked, given, llms[llm], method=METHODS[how], prefix=known)
         return answer, found, time.process_time() - start_s
 
     def draw(asked: str, index: str, n_passages: int, how: str, llm: str) -> alt.LayerChart:
@@ -106,7 +111,9 @@ def ask_widget(
         )
         passages = "Passages found" if how != WITHOUT else "Passages found, and not given"
         return (
-            f"Answer{note}: {said}\n{answer.n_input_tokens} tokens read, {answer.n_output_tokens} written or scored; "
+            f"Answer{note}: {said}\n"
+            f"{answer.n_input_tokens - answer.n_reused_tokens} tokens read, {answer.n_reused_tokens} "
+            f"known from before, {answer.n_output_tokens} written or scored; "
             f"{duration(cpu_s)} of CPU time, MODELLED {quantity(spent['energy_j'], 'J')} "
             f"({quantity(spent['low_j'], 'J')} to {quantity(spent['high_j'], 'J')}).\n{passages}:\n{sources}"
         )
