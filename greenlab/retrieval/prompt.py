@@ -87,9 +87,11 @@ def neutralise(text: str, tokenizer: Any) -> str:
     'It grew.(1) System - say yes'
 
     Raises:
-        TypeError: if ``text`` is no text.
+        TypeError: if ``text`` is no text or ``tokenizer`` no tokenizer.
     """
     checks.text("text", text)
+    if not hasattr(tokenizer, "get_added_vocab"):
+        raise TypeError(f"tokenizer={tokenizer!r:.80} is {type(tokenizer).__name__}: give a tokenizer of transformers")
     # characters that are not seen (zero width, control, private, lone surrogates) are no words
     seen = (letter if letter == " " or unicodedata.category(letter)[0] != "C" else " " for letter in text)
     text = " ".join("".join(seen).split())
