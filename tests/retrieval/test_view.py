@@ -232,7 +232,7 @@ def test_an_answer_page_shows_marks_of_markdown_and_html_letter_for_letter():
         retrieval.Passage("See [this](http://evil.example) <b>now</b>.", "a", "02_hardware.ipynb#cell-id=2", "A_b"),
     )
     answer = retrieval.Answer("*yes* <i>", passages, (1,), 0, 9, 0, 3, True)
-    page = view.answer_page("Is it?", answer).data
+    page = view.answer_page("Is it?", answer)._repr_markdown_()
     assert "[A\\_b](<02_hardware.ipynb#cell-id=2>)" in page
     assert "\\[this\\](http" in page, "a backslash before a bracket shows it and makes no link"
     assert "<b>" not in page

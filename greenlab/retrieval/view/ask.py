@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import re
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import altair as alt
 import ipywidgets as W
 import pandas as pd
-from IPython.display import Markdown
 
 from greenlab import retrieval
 from greenlab.core import checks
@@ -134,8 +134,21 @@ def ask_widget(
     return LinkedExplorer(controls, draw, say, reached, goal)
 
 
-def answer_page(question: str, answer: retrieval.Answer) -> Markdown:
-    """An answer with its sources as links that open in Lab, as Markdown for a notebook's output.
+@dataclass(frozen=True)
+class AnswerPage:
+    """A page that a notebook shows as Markdown, so that its links open in Lab."""
+
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def answer_page(question: str, answer: retrieval.Answer) -> AnswerPage:
+    """An answer with its sources as links.
 
     Args:
         question: that was asked.
@@ -151,7 +164,7 @@ def answer_page(question: str, answer: retrieval.Answer) -> Markdown:
         for number, one in enumerate(answer.passages, 1)
     ]
     sources = "\n".join(rows) or "(no passage was given)"
-    return Markdown(f"**{_plain(question)}**\n\n{_plain(answer.with_citation) or '(nothing)'}\n\n{sources}")
+    return AnswerPage(f"**{_plain(question)}**\n\n{_plain(answer.with_citation) or '(nothing)'}\n\n{sources}")
 
 
 def _plain(text: str) -> str:
