@@ -127,7 +127,7 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
 
     Returns:
         One row per setting: the columns of `SETTING`, n, exact and hit [%] with exact_low, exact_high, hit_low,
-        hit_high (Wilson, 95 %), found [%], cited_right [%], n_input_tokens, n_reused_tokens, n_read_tokens (those left),
+        hit_high (Wilson, 95 %), found and cited_right [%], n_input_tokens, n_reused_tokens, n_read_tokens (those left),
         n_output_tokens, cpu_s, energy_j, low_j,
         high_j (means of an answer, its search included), j_per_hit, j_per_exact (all joules over the right answers;
         infinite if there is none) and basis.
