@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pandas as pd
 
 from greenlab.core import checks
@@ -34,6 +36,11 @@ def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+@lru_cache(maxsize=4)
+def _plain_texts(corpus: Corpus) -> list[str]:
+    return [_plain(one.text) for one in corpus]
+
+
 def relevant_passages(corpus: Corpus, evidence: tuple[str, ...]) -> frozenset[int]:
     """Numbers of the passages that hold one of the phrases; capitals and line breaks do not count.
 
@@ -53,5 +60,4 @@ def relevant_passages(corpus: Corpus, evidence: tuple[str, ...]) -> frozenset[in
     phrases = [_plain(checks.text("evidence", one)) for one in checks.several("evidence", evidence)]
     if not phrases or not all(phrases):
         raise ValueError("evidence is empty, or holds an empty phrase: give at least one phrase of the text")
-    texts = [_plain(one.text) for one in corpus]
-    return frozenset(i for i, text in enumerate(texts) if any(phrase in text for phrase in phrases))
+    return frozenset(i for i, text in enumerate(_plain_texts(corpus)) if any(phrase in text for phrase in phrases))

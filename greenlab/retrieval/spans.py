@@ -20,7 +20,7 @@ from greenlab.retrieval.prompt import neutralise, token_ids
 
 MOST_WORDS = 10  # in a span
 WIDTH = 8  # beams
-LENGTH_POWER = 1.0
+LENGTH_POWER = 0.5  # between the likelihood, which prefers one word, and its mean, which prefers whole sentences
 END = -1  # in the tree of spans: an answer may end here
 _OPENING, _CLOSING = "([{\"'“‘«", ")]}\"'”’»,.;:!?"
 Tree = dict[int, Any]
