@@ -81,15 +81,15 @@ def answered(**columns):
 
 def test_joules_of_a_right_answer_include_wrong_answers_and_the_search():
     """Two answers of 2 s and 4 s and a search of 1 s each: (3 + 5) s x 6.5 W = 52 J for one hit."""
-    rows = pd.DataFrame([answered(hit=True), answered(id="b", cpu_s=4.0), answered(id="t", half="tune", cpu_s=99.0)])
-    found = tables.pick(tables.scores(rows, "held", {FUSION: 1.0}), FUSION, 1)
+    rows = pd.DataFrame([answered(hit=True), answered(id="b", cpu_s=4.0)])
+    found = tables.pick(tables.scores(rows, {FUSION: 1.0}), FUSION, 1)
     assert found["energy_j"] == pytest.approx(26.0)
     assert found["j_per_hit"] == pytest.approx(52.0)
     assert found["j_per_exact"] == np.inf
     assert (found["hit"], found["exact"], found["n"]) == (50.0, 0.0, 2)
     assert found["low_j"] < found["energy_j"] < found["high_j"]
     with pytest.raises(ValueError, match="0 rows of this setting"):
-        tables.pick(tables.scores(rows, "held"), BM25, 1)
+        tables.pick(tables.scores(rows), BM25, 1)
 
 
 def test_what_a_prefix_saves_is_a_median_of_ratios():
@@ -125,13 +125,11 @@ def test_a_training_is_paid_back_only_if_passages_cost_something():
         tables.break_even(-1.0, 4.0, 5.0)
 
 
-def test_every_setting_is_tried_once_and_the_other_half_gets_the_main_ones():
-    held = answers.settings("held", (0, 1, 2, 8), (1, 3), (4,))
-    tune = answers.settings("tune", (0, 1, 2, 8), (1, 3), (4,))
-    assert len(set(held)) == len(held)
-    assert set(tune) < set(held)
-    assert [one.n_passages for one in held if one.index == FUSION and one.method == "write"] == [1, 2, 8, 1]
-    assert {one.n_removed for one in held} == {0, 4}
+def test_every_setting_is_tried_once():
+    found = answers.settings((0, 1, 2, 8), (1, 3), (4,))
+    assert len(set(found)) == len(found) == 13
+    assert [one.n_passages for one in found if one.method == "write" and not one.n_removed][:4] == [0, 1, 2, 8]
+    assert {one.n_removed for one in found} == {0, 4}
 
 
 def test_thirty_hostile_passages_are_all_different_and_none_is_right_by_chance():
@@ -188,7 +186,7 @@ def test_the_same_passages_are_not_answered_twice(monkeypatch):
     monkeypatch.setattr(answers, "answer_one", answer_one)
     monkeypatch.setattr(answers, "indexes", lambda tokens: (corpus, dict.fromkeys(search.INDEXES, index)))
     rows = answers.answer_questions((question["id"],), 100, 8, (0, 1, 2), (1,), (4,))
-    assert len(rows) == len(answers.settings("held", (0, 1, 2), (1,), (4,)))
+    assert len(rows) == len(answers.settings((0, 1, 2), (1,), (4,)))
     assert len(asked) == len(set(asked)) == 5, (
         "none, and one passage: written or chosen, by the whole model or a cut one"
     )
@@ -213,15 +211,11 @@ def test_the_committed_scores_are_those_of_the_committed_texts(committed):
     assert (rows["exact"] <= rows["hit"]).all(), "what is the answer holds the answer"
 
 
-def test_both_halves_were_asked_whole_and_every_figure_follows_from_the_tables(committed):
-    rows = committed["answers"]
-    config = study.Config()
-    for half in ("held", "tune"):
-        ids = set(load_questions(half)["id"])
-        wanted = len(answers.settings(half, config.passages, config.spans, config.removed))
-        found = rows[rows["half"] == half].groupby("id").size()
-        assert set(found.index) == ids
-        assert set(found) == {wanted}
+def test_every_question_held_back_was_asked_and_every_figure_follows_from_the_tables(committed):
+    rows, config = committed["answers"], study.Config()
+    found = rows.groupby("id").size()
+    assert set(found.index) == set(load_questions("held")["id"])
+    assert set(found) == {len(answers.settings(config.passages, config.spans, config.removed))}
     again = tables.figures(committed).set_index("name")["value"]
     kept = committed["figures"].set_index("name")["value"]
     assert set(again.index) == set(kept.index)

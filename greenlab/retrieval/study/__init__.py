@@ -75,15 +75,12 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         answers.answer_questions, passage_tokens=config.passage_tokens, n_new_tokens=config.n_new_tokens,
         passages=config.passages, spans=config.spans, removed=config.removed,
     )  # fmt: skip
-    for half in ("held", "tune"):
-        ids = questions.loc[questions["half"] == half, "id"]
-        for number, chunk in enumerate(tqdm(_chunks(ids, config.chunk), desc=f"answering, {half}")):
-            add("answers", steps.run(f"answers_{half}_{number}", partial(work, chunk)))
-        if half == "held":
-            first = tuple(ids[: config.n_prefix])
-            race = partial(answers.prefix_race, first, config.passage_tokens, config.n_new_tokens)
-            add("prefix", steps.run("prefix", race))
-            add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))
+    ids = questions.loc[questions["half"] == "held", "id"]
+    for number, chunk in enumerate(tqdm(_chunks(ids, config.chunk), desc="answering")):
+        add("answers", steps.run(f"answers_{number}", partial(work, chunk)))
+    race = partial(answers.prefix_race, tuple(ids[: config.n_prefix]), config.passage_tokens, config.n_new_tokens)
+    add("prefix", steps.run("prefix", race))
+    add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))
     tables = {name: pd.DataFrame(rows) for name, rows in found.items()} | {"steps": steps.receipts()}
     explained = {"explained": drawn["explained"], "corpus_sha256": sha256[config.passage_tokens]}
     tables["book"] = pd.DataFrame([explained])

@@ -48,24 +48,20 @@ def llm(n_removed: int) -> tuple[Any, Any]:
     return layer_pruning.drop_layers(model, start, n_removed), tokenizer
 
 
-def settings(half: str, passages: tuple[int, ...], spans: tuple[int, ...], removed: tuple[int, ...]) -> list[Setting]:
-    """What is tried on a half of the questions: all on the held one, the main ones on the other.
+def settings(passages: tuple[int, ...], spans: tuple[int, ...], removed: tuple[int, ...]) -> list[Setting]:
+    """What is tried on each question.
 
     Args:
-        half: "held" or "tune".
         passages: numbers of passages from which the model writes.
         spans: numbers of passages of which it chooses a span.
         removed: layers taken out.
     """
-    one = [Setting(FUSION, 1, method) for method in ("write", "extract")]
-    if half == "tune":
-        return one
-    none = [Setting(NO_SEARCH, 0)]
-    more = [Setting(FUSION, n) for n in passages if n > 1]
-    more += [Setting(FUSION, n, "extract") for n in spans if n > 1]
-    others = [Setting(index, 1, method) for index in (RIGHT, BM25, STATIC, DENSE) for method in ("write", "extract")]
+    written = [Setting(FUSION if n else NO_SEARCH, n) for n in passages]
+    chosen = [Setting(FUSION, n, "extract") for n in spans]
+    right = [Setting(RIGHT, 1, method) for method in ("write", "extract")]
+    others = [Setting(index, 1) for index in (BM25, STATIC, DENSE)]
     pruned = [Setting(FUSION, 1, method, n) for n in removed for method in ("write", "extract")]
-    return none + one + more + others + pruned
+    return written + chosen + right + others + pruned
 
 
 def answer_questions(
@@ -76,7 +72,7 @@ def answer_questions(
     spans: tuple[int, ...],
     removed: tuple[int, ...],
 ) -> list[dict[str, Any]]:
-    """Answer some questions in every setting of their half; settings take turns within a question.
+    """Answer some questions in every setting; settings take turns within a question.
 
     A setting that gives the model the same passages as one before has the same answer: it is not computed again.
 
@@ -92,7 +88,7 @@ def answer_questions(
         question, half, golds, evidence = (table[name][key] for key in ("question", "half", "answers", "evidence"))
         relevant = relevant_passages(corpus, evidence)
         done: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for one in settings(half, passages, spans, removed):
+        for one in settings(passages, spans, removed):
             if one.index == RIGHT:
                 given = [min(relevant)]
             elif one.n_passages:

@@ -117,12 +117,11 @@ def rungs(tables: dict[str, pd.DataFrame], passage_tokens: int, k: int = 1) -> p
     return table.assign(**percent, mj=1e3 * table["energy_j"])
 
 
-def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = None) -> pd.DataFrame:
+def scores(answers: pd.DataFrame, queries: dict[str, float] | None = None) -> pd.DataFrame:
     """How often each setting answers right, what it reads and writes, and joules for each right answer.
 
     Args:
-        answers: the study's table.
-        half: "held" or "tune".
+        answers: the study's table; its questions are those held back.
         queries: CPU seconds of one search by index; an index that is missing costs nothing.
 
     Returns:
@@ -132,9 +131,8 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
         high_j (means of an answer, its search included), j_per_hit, j_per_exact (all joules over the right answers;
         infinite if there is none) and basis.
     """
-    checks.one_of("half", half, ("held", "tune"))
     rows = []
-    for setting, part in answers[answers["half"] == half].groupby(SETTING, sort=False):
+    for setting, part in answers.groupby(SETTING, sort=False):
         row: dict[str, Any] = dict(zip(SETTING, setting, strict=True)) | {"n": len(part)}
         for name in ("exact", "hit"):
             of = share(part[name])
@@ -150,10 +148,10 @@ def scores(answers: pd.DataFrame, half: str, queries: dict[str, float] | None = 
     return pd.DataFrame(rows)
 
 
-def searched(tables: dict[str, pd.DataFrame], half: str, passage_tokens: int) -> pd.DataFrame:
+def searched(tables: dict[str, pd.DataFrame], passage_tokens: int) -> pd.DataFrame:
     """`scores` with the cost of the search in it."""
     at = tables["queries"].query(f"passage_tokens == {passage_tokens}")
-    return scores(tables["answers"], half, {row["index"]: row["cpu_s"] for row in _rows(at)})
+    return scores(tables["answers"], {row["index"]: row["cpu_s"] for row in _rows(at)})
 
 
 def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write", n_removed: int = 0) -> pd.Series:
@@ -257,9 +255,8 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     rows.append(("passages", tables["made"].query(f"passage_tokens == {passage_tokens}")["n_passages"].iloc[0],
                  "passages", "measured", "of the book"))  # fmt: skip
     rows.append(("made-table", tables["table"]["cpu_s"].iloc[0], "s", "measured", "CPU time, static vectors, once"))
-    for half in ("held", "tune"):
-        for r in _rows(searched(tables, half, passage_tokens)):
-            rows += _of_setting(r, "" if half == "held" else "-tune")
+    for r in _rows(searched(tables, passage_tokens)):
+        rows += _of_setting(r)
     prefix = prefix_figures(tables["prefix"])
     rows.append(("prefix-same", 100 * prefix["same"], "%", "measured", "of the answers are the same"))
     rows.append(("prefix-tokens", prefix["reused"], "tokens", "measured", "of the instructions, read once"))
@@ -279,9 +276,9 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
 
 
-def _of_setting(r: dict[Any, Any], tag: str) -> list[tuple[str, float, str, str, str]]:
+def _of_setting(r: dict[Any, Any]) -> list[tuple[str, float, str, str, str]]:
     name = f"{slug(r['index'])}-{r['n_passages']}-{r['method']}"
-    name += (f"-without-{r['n_removed']}" if r["n_removed"] else "") + tag
+    name += f"-without-{r['n_removed']}" if r["n_removed"] else ""
     rows = [
         (f"{measure}-{name}", r[measure], "%", "measured",
          f"{r['n']} questions; 95 % interval {r[f'{measure}_low']:.0f} to {r[f'{measure}_high']:.0f} %")
