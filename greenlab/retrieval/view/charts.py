@@ -37,10 +37,14 @@ def rungs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     tooltip = ["index:N", number_tooltip("share", "found [%]"), number_tooltip("low", "low"),
                number_tooltip("high", "high"), number_tooltip("mj", "mJ a search")]  # fmt: skip
     points = base.mark_point(filled=True, size=110, color=BLUE, opacity=1).encode(y=y, tooltip=tooltip)
-    words = base.encode(y=y, text="index:N")
-    place: dict[str, Any] = {"align": "left", "dx": 9, "dy": -8}
+    labels: list[Any] = []
+    half = float(table["mj"].min() * table["mj"].max()) ** 0.5
+    for side, where in (("left", "<"), ("right", ">=")):  # the words stay inside the plot
+        words = base.transform_filter(f"datum.mj {where} {half:.6g}").encode(y=y, text="index:N")
+        place: dict[str, Any] = {"align": side, "dx": 9 if side == "left" else -9, "dy": -8}
+        labels += [words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(**place)]
     return finish(
-        [ranges, points, words.mark_text(stroke="white", strokeWidth=4, **place), words.mark_text(**place)], table,
+        [ranges, *labels, points], table,
         title=title, slider=None, width=WIDTH, height=320,
         subtitle=[f"MEASURED: {int(table['n'].iloc[0])} questions held back; lines: 95 % intervals.",
                   "MODELLED: joules of a search, from CPU seconds"],

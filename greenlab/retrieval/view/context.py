@@ -192,7 +192,8 @@ def context_twin(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return lines(
         table, "tokens", "times", color="what", title=title, zero=True,
         slider=Slider("doublings", "Texts at once, as a power of two", 0),
-        subtitle="an answer of 300 tokens of the 8B model; FLOPs counted, joules MEASURED on one H100, lines between",
+        subtitle=["an answer of 300 tokens, written by the 8B model for a batch that the slider chooses;",
+                  "FLOPs counted, joules MEASURED on one H100, straight lines in between"],
         x_title="Retrieved tokens in the prompt", y_title="Times the answer without passages",
         description="FLOPs and joules of an answer of 300 tokens against the retrieved tokens that are read before "
         "it, as multiples of the answer without them; a slider chooses how many texts are written at once",
