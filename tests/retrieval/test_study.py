@@ -126,10 +126,18 @@ def test_a_training_is_paid_back_only_if_passages_cost_something():
 
 
 def test_every_setting_is_tried_once():
-    found = answers.settings((0, 1, 2, 8), (1, 3), (4,))
-    assert len(set(found)) == len(found) == 13
-    assert [one.n_passages for one in found if one.method == "write" and not one.n_removed][:4] == [0, 1, 2, 8]
-    assert {one.n_removed for one in found} == {0, 4}
+    found = answers.settings((0, 1, 2, 8), ("static",), (4,))
+    assert len(set(found)) == len(found) == 9
+    assert [one.n_passages for one in found][:4] == [0, 1, 2, 8]
+    assert set(answers.settings((0, 1))) < set(found)
+
+
+def test_the_plan_asks_every_question_once_and_all_of_every_second_one():
+    ids = [f"q{i}" for i in range(11)]
+    found = study.plan(ids, study.Config())
+    assert sorted(one for _, chunk, _ in found for one in chunk) == sorted(ids)
+    assert [one for _, chunk, more in found if more for one in chunk] == ids[::2]
+    assert len({name for name, _, _ in found}) == len(found)
 
 
 def test_thirty_hostile_passages_are_all_different_and_none_is_right_by_chance():
@@ -185,8 +193,8 @@ def test_the_same_passages_are_not_answered_twice(monkeypatch):
 
     monkeypatch.setattr(answers, "answer_one", answer_one)
     monkeypatch.setattr(answers, "indexes", lambda tokens: (corpus, dict.fromkeys(search.INDEXES, index)))
-    rows = answers.answer_questions((question["id"],), 100, 8, (0, 1, 2), (1,), (4,))
-    assert len(rows) == len(answers.settings((0, 1, 2), (1,), (4,)))
+    rows = answers.answer_questions((question["id"],), 100, 8, (0, 1, 2), (BM25,), (4,))
+    assert len(rows) == len(answers.settings((0, 1, 2), (BM25,), (4,)))
     assert len(asked) == len(set(asked)) == 5, (
         "none, and one passage: written or chosen, by the whole model or a cut one"
     )
@@ -214,8 +222,11 @@ def test_the_committed_scores_are_those_of_the_committed_texts(committed):
 def test_every_question_held_back_was_asked_and_every_figure_follows_from_the_tables(committed):
     rows, config = committed["answers"], study.Config()
     found = rows.groupby("id").size()
-    assert set(found.index) == set(load_questions("held")["id"])
-    assert set(found) == {len(answers.settings(config.passages, config.spans, config.removed))}
+    ids = load_questions("held")["id"].tolist()
+    every = len(answers.settings(config.passages))
+    more = len(answers.settings(config.passages + config.more_passages, config.others, config.removed))
+    wanted = {one: more if all_of_it else every for _, chunk, all_of_it in study.plan(ids, config) for one in chunk}
+    assert found.to_dict() == wanted
     again = tables.figures(committed).set_index("name")["value"]
     kept = committed["figures"].set_index("name")["value"]
     assert set(again.index) == set(kept.index)

@@ -37,12 +37,13 @@ class Config:
 
     passage_tokens: int = 140
     lengths: tuple[int, ...] = (70, 280, 140)  # of passages, for the search alone
-    passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)
-    spans: tuple[int, ...] = (1, 3)  # passages of which the model chooses a span
+    passages: tuple[int, ...] = (0, 1, 3)  # in the prompt, for every question held back
+    more_passages: tuple[int, ...] = (2, 5, 8)  # for every second one, as are the two lines below
+    others: tuple[str, ...] = (search.BM25, search.STATIC, search.DENSE)  # indexes
     removed: tuple[int, ...] = (4,)  # layers
     n_new_tokens: int = 32
     search_rounds: int = 3
-    chunk: int = 6  # questions of a step
+    chunk: int = 4  # questions of a step
     n_prefix: int = 8
     nearest: int = 5
     examples: tuple[str, ...] = EXAMPLES
@@ -71,13 +72,13 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     drawn = steps.run("map", partial(search.book_map, config.passage_tokens, config.examples, config.nearest))
     for name, rows in (("map", "passages"), ("map_questions", "questions"), ("map_nearest", "nearest")):
         add(name, drawn[rows])
-    work = partial(
-        answers.answer_questions, passage_tokens=config.passage_tokens, n_new_tokens=config.n_new_tokens,
-        passages=config.passages, spans=config.spans, removed=config.removed,
-    )  # fmt: skip
-    ids = questions.loc[questions["half"] == "held", "id"]
-    for number, chunk in enumerate(tqdm(_chunks(ids, config.chunk), desc="answering")):
-        add("answers", steps.run(f"answers_{number}", partial(work, chunk)))
+    ids = questions.loc[questions["half"] == "held", "id"].tolist()
+    for name, chunk, more in tqdm(plan(ids, config), desc="answering"):
+        work = partial(
+            answers.answer_questions, chunk, config.passage_tokens, config.n_new_tokens,
+            config.passages + config.more_passages * more, config.others * more, config.removed * more,
+        )  # fmt: skip
+        add("answers", steps.run(name, work))
     race = partial(answers.prefix_race, tuple(ids[: config.n_prefix]), config.passage_tokens, config.n_new_tokens)
     add("prefix", steps.run("prefix", race))
     add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))
@@ -87,8 +88,14 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     return tables | {"figures": figures(tables)}
 
 
-def _chunks(ids: pd.Series, size: int) -> list[tuple[str, ...]]:
-    return [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
+def plan(ids: list[str], config: Config) -> list[tuple[str, tuple[str, ...], bool]]:
+    """The steps of answering: their names, their questions, and whether all settings are tried on them."""
+    steps = []
+    for more, of in ((True, ids[::2]), (False, ids[1::2])):
+        for start in range(0, len(of), config.chunk):
+            name = f"answers_{'all' if more else 'main'}_{start // config.chunk}"
+            steps.append((name, tuple(of[start : start + config.chunk]), more))
+    return steps
 
 
 def load(*names: str) -> dict[str, pd.DataFrame]:

@@ -15,7 +15,7 @@ from greenlab.retrieval.generate import start_reading, write_line
 from greenlab.retrieval.metrics import exact_match, hit
 from greenlab.retrieval.prompt import frame_of, special_ids
 from greenlab.retrieval.questions import load_questions, relevant_passages
-from greenlab.retrieval.study.search import BM25, DENSE, FUSION, STATIC, make_indexes
+from greenlab.retrieval.study.search import FUSION, make_indexes
 
 RIGHT = "right passage"  # in place of an index: a passage that answers is given
 NO_SEARCH = "none"
@@ -48,20 +48,18 @@ def llm(n_removed: int) -> tuple[Any, Any]:
     return layer_pruning.drop_layers(model, start, n_removed), tokenizer
 
 
-def settings(passages: tuple[int, ...], spans: tuple[int, ...], removed: tuple[int, ...]) -> list[Setting]:
-    """What is tried on each question.
+def settings(passages: tuple[int, ...], others: tuple[str, ...] = (), removed: tuple[int, ...] = ()) -> list[Setting]:
+    """What is tried on a question.
 
     Args:
         passages: numbers of passages from which the model writes.
-        spans: numbers of passages of which it chooses a span.
+        others: further indexes, asked for one passage.
         removed: layers taken out.
     """
     written = [Setting(FUSION if n else NO_SEARCH, n) for n in passages]
-    chosen = [Setting(FUSION, n, "extract") for n in spans]
-    right = [Setting(RIGHT, 1, method) for method in ("write", "extract")]
-    others = [Setting(index, 1) for index in (BM25, STATIC, DENSE)]
-    pruned = [Setting(FUSION, 1, method, n) for n in removed for method in ("write", "extract")]
-    return written + chosen + right + others + pruned
+    chosen = [Setting(index, 1, "extract") for index in (FUSION, RIGHT)]
+    more = [Setting(index, 1) for index in (RIGHT, *others)]
+    return written + chosen + more + [Setting(FUSION, 1, n_removed=n) for n in removed]
 
 
 def answer_questions(
@@ -69,8 +67,8 @@ def answer_questions(
     passage_tokens: int,
     n_new_tokens: int,
     passages: tuple[int, ...],
-    spans: tuple[int, ...],
-    removed: tuple[int, ...],
+    others: tuple[str, ...] = (),
+    removed: tuple[int, ...] = (),
 ) -> list[dict[str, Any]]:
     """Answer some questions in every setting; settings take turns within a question.
 
@@ -88,7 +86,7 @@ def answer_questions(
         question, half, golds, evidence = (table[name][key] for key in ("question", "half", "answers", "evidence"))
         relevant = relevant_passages(corpus, evidence)
         done: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for one in settings(passages, spans, removed):
+        for one in settings(passages, others, removed):
             if one.index == RIGHT:
                 given = [min(relevant)]
             elif one.n_passages:
