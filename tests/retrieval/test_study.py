@@ -92,6 +92,29 @@ def test_joules_of_a_right_answer_include_wrong_answers_and_the_search():
         tables.pick(tables.scores(rows), BM25, 1)
 
 
+def test_every_setting_answers_the_same_questions_where_that_is_asked():
+    """Question b was asked without a passage only, so it does not count beside the setting with one."""
+    rows = [answered(), answered(index="none", n_passages=0, hit=True), answered(id="b", index="none", n_passages=0)]
+    queries = pd.DataFrame({"passage_tokens": [140], "index": [FUSION], "cpu_s": [1.0]})
+    given = {"answers": pd.DataFrame(rows), "queries": queries}
+    every, some = (tables.searched(given, 140, every=flag) for flag in (True, False))
+    assert every["n"].tolist() == [1, 1]
+    assert tables.pick(some, "none", 0)["n"] == 2
+    assert tables.pick(every, "none", 0)["hit"] == 100.0
+    assert tables.pick(every, FUSION, 1)["cpu_s"] == 3.0
+
+
+def test_both_ways_to_answer_stand_beside_each_other():
+    rows = [answered(index=index, method=method, exact=method == "extract")
+            for index in (FUSION, answers.RIGHT) for method in ("write", "extract")]  # fmt: skip
+    found = tables.ways(tables.scores(pd.DataFrame(rows)), answers.RIGHT, "exact")
+    assert found["percent"].tolist() == [0.0, 100.0, 0.0, 100.0]
+    assert found["label"].iloc[1] == "chooses a span, the passage found"
+    long = tables.by_passages(tables.scores(pd.DataFrame(rows)))
+    assert set(long["measure"]) == {tables.HIT, tables.EXACT}
+    assert len(long) == 2
+
+
 def test_what_a_prefix_saves_is_a_median_of_ratios():
     rows = [
         {"id": i, "reused": reused, "text": "x", "cpu_s": 1 - 0.1 * i * reused, "n_reused_tokens": 40 * reused,

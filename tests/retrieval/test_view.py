@@ -146,15 +146,17 @@ ASKED = pd.DataFrame({"question": ["q?"], "x": [0.5], "y": [0.5]})
 RINGS = pd.DataFrame({"score": [0.7], "x": [1.0], "y": [0.0], "title": ["b"]})
 NEAR = pd.DataFrame({"question": ["q?"], "passage": [1], "score": [0.7]})
 LONG = pd.DataFrame(
-    {"n_passages": [0, 1], "way": "writes freely", "percent": [0.0, 50.0], "low": [0.0, 40.0], "high": [7.0, 60.0],
-     "measure": "it is the answer"}
+    {"n_passages": [0, 1], "measure": "it is the answer", "percent": [0.0, 50.0], "low": [0.0, 40.0],
+     "high": [7.0, 60.0], "n": 27}
 )  # fmt: skip
+WAYS = pd.DataFrame({"label": ["a", "b"], "percent": [1.0, 2.0], "low": [0.0, 1.0], "high": [2.0, 3.0], "n": 53})
 CHARTS = {
     "rungs": lambda: view.rungs_chart(RUNGS, "t"),
     "lengths": lambda: view.lengths_chart(
         pd.DataFrame({"passage_tokens": [70, 140], "index": "BM25", "percent": [60.0, 70], "low": [50.0, 60],
                       "high": [70.0, 80]}), "t"),
     "passages": lambda: view.passages_chart(LONG, "t"),
+    "ways": lambda: view.ways_chart(WAYS, "t"),
     "joules": lambda: view.joules_chart(
         pd.DataFrame({"label": ["1"], "j_per_hit": [9.0], "low": [8.0], "high": [10.0]}), "t"),
     "hostile": lambda: view.hostile_chart(pd.DataFrame({"kind": ["a lie"], "n_astray": [3]}), "t"),

@@ -148,10 +148,20 @@ def scores(answers: pd.DataFrame, queries: dict[str, float] | None = None) -> pd
     return pd.DataFrame(rows)
 
 
-def searched(tables: dict[str, pd.DataFrame], passage_tokens: int) -> pd.DataFrame:
-    """`scores` with the cost of the search in it."""
+def searched(tables: dict[str, pd.DataFrame], passage_tokens: int, *, every: bool = False) -> pd.DataFrame:
+    """`scores` with the cost of the search in it.
+
+    Args:
+        tables: the study's.
+        passage_tokens: words and punctuation marks in a passage, at most.
+        every: only of the questions on which every setting was tried, so that all settings answer the same ones.
+    """
     at = tables["queries"].query(f"passage_tokens == {passage_tokens}")
-    return scores(tables["answers"], {row["index"]: row["cpu_s"] for row in _rows(at)})
+    answers = tables["answers"]
+    if every:
+        tried = answers.groupby("id")["id"].transform("size")
+        answers = answers[tried == tried.max()]
+    return scores(answers, {row["index"]: row["cpu_s"] for row in _rows(at)})
 
 
 def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write", n_removed: int = 0) -> pd.Series:
@@ -168,20 +178,36 @@ def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write"
 
 
 def by_passages(table: pd.DataFrame) -> pd.DataFrame:
-    """Right answers against the number of passages, in long form: n_passages, way, measure, percent, low, high.
+    """Right answers, freely written, against the number of passages: n_passages, measure, percent, low, high, n.
 
     Args:
         table: as `scores` gives it.
     """
-    rows = table[table["index"].isin([FUSION, "none"]) & (table["n_removed"] == 0)]
-    parts = []
-    for measure, words in (("hit", HIT), ("exact", EXACT)):
-        part = rows[["n_passages", "method", "index"]].assign(
-            measure=words, percent=rows[measure], low=rows[f"{measure}_low"], high=rows[f"{measure}_high"]
+    rows = table[table["index"].isin([FUSION, "none"]) & (table["n_removed"] == 0) & (table["method"] == "write")]
+    parts = [
+        rows[["n_passages", "n"]].assign(
+            measure=words, percent=rows[name], low=rows[f"{name}_low"], high=rows[f"{name}_high"]
         )
-        parts.append(part)
-    long = pd.concat(parts, ignore_index=True)
-    return long.assign(way=long["method"].map(WORDS)).sort_values(["measure", "way", "n_passages"])
+        for name, words in (("hit", HIT), ("exact", EXACT))
+    ]
+    return pd.concat(parts, ignore_index=True).sort_values(["measure", "n_passages"])
+
+
+def ways(table: pd.DataFrame, right: str, measure: str) -> pd.DataFrame:
+    """Writing freely beside choosing a span, with the passage found and with the right one: label, percent, low, high.
+
+    Args:
+        table: as `scores` gives it.
+        right: how the table names the right passage.
+        measure: "exact" or "hit".
+    """
+    rows = []
+    for index, passage in ((FUSION, "the passage found"), (right, "the right passage")):
+        for method, words in WORDS.items():
+            row = pick(table, index, 1, method)
+            found = {"label": f"{words}, {passage}", "percent": row[measure], "n": row["n"]}
+            rows.append(found | {"low": row[f"{measure}_low"], "high": row[f"{measure}_high"]})
+    return pd.DataFrame(rows)
 
 
 def prefix_figures(prefix: pd.DataFrame) -> dict[str, float]:
@@ -255,8 +281,9 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     rows.append(("passages", tables["made"].query(f"passage_tokens == {passage_tokens}")["n_passages"].iloc[0],
                  "passages", "measured", "of the book"))  # fmt: skip
     rows.append(("made-table", tables["table"]["cpu_s"].iloc[0], "s", "measured", "CPU time, static vectors, once"))
-    for r in _rows(searched(tables, passage_tokens)):
-        rows += _of_setting(r)
+    for every in (False, True):
+        for r in _rows(searched(tables, passage_tokens, every=every)):
+            rows += _of_setting(r, "-every" if every else "")
     prefix = prefix_figures(tables["prefix"])
     rows.append(("prefix-same", 100 * prefix["same"], "%", "measured", "of the answers are the same"))
     rows.append(("prefix-tokens", prefix["reused"], "tokens", "measured", "of the instructions, read once"))
@@ -276,7 +303,7 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     return pd.DataFrame(rows, columns=["name", "value", "unit", "basis", "note"])
 
 
-def _of_setting(r: dict[Any, Any]) -> list[tuple[str, float, str, str, str]]:
+def _of_setting(r: dict[Any, Any], tag: str) -> list[tuple[str, float, str, str, str]]:
     name = f"{slug(r['index'])}-{r['n_passages']}-{r['method']}"
     name += f"-without-{r['n_removed']}" if r["n_removed"] else ""
     rows = [

@@ -73,24 +73,44 @@ def lengths_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def passages_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the share of right answers against the number of passages, a line for each way to answer.
+    """Draw the share of right answers against the number of passages: hits, and exact matches.
 
     Args:
-        table: one measure of `tables.by_passages`: n_passages, way, percent, low, high, measure.
+        table: as `tables.by_passages` gives it: n_passages, measure, percent, low, high, n.
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    require_columns(table, "n_passages", "way", "percent", "low", "high", "measure")
-    words = table["measure"].iloc[0]
+    require_columns(table, "n_passages", "measure", "percent", "low", "high", "n")
     return lines(
-        table, "n_passages", "percent", color="way", title=title, band=("low", "high"), zero=True,
-        subtitle=f"MEASURED: SmolLM2-135M, 53 questions held back, right if {words}; bands: 95 % intervals",
+        table, "n_passages", "percent", color="measure", title=title, band=("low", "high"), zero=True,
+        subtitle=f"MEASURED: SmolLM2-135M writes freely, {int(table['n'].iloc[0])} questions; bands: 95 % intervals",
         x_title="Passages in the prompt", y_title="Right answers [%]",
-        description=f"Share of right answers ({words}) against the number of passages in the prompt, when the model "
-        "writes freely and when it chooses a span of the passages",
+        description="Share of right answers against the number of passages in the prompt: answers that hold the right "
+        "one, and answers that are the right one word for word",
+    )  # fmt: skip
+
+
+def ways_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw the exact matches of writing freely and of choosing a span.
+
+    Args:
+        table: as `tables.ways` gives it: label, percent, low, high, n.
+        title: of the chart.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if a column is missing.
+    """
+    require_columns(table, "label", "percent", "low", "high", "n")
+    return bars_with_range(
+        table, "label", "percent", band=("low", "high"), title=title, value_format=".0f",
+        x_title="Exact matches [%]",
+        subtitle=f"MEASURED: SmolLM2-135M, one passage, {int(table['n'].iloc[0])} questions; lines: 95 % intervals",
+        description="Share of exact matches when the model writes freely and when it chooses a span of the passage, "
+        "with the passage that was found and with one that answers",
     )  # fmt: skip
 
 
