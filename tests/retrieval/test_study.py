@@ -110,6 +110,8 @@ def test_both_ways_to_answer_stand_beside_each_other():
     found = tables.ways(tables.scores(pd.DataFrame(rows)), answers.RIGHT, "exact")
     assert found["percent"].tolist() == [0.0, 100.0, 0.0, 100.0]
     assert found["label"].iloc[1] == "chooses a span, the passage found"
+    assert tables.changed(pd.DataFrame(rows), FUSION, "exact") == (0, 1)
+    assert tables.changed(pd.DataFrame(rows), FUSION, "hit") == (0, 0)
     long = tables.by_passages(tables.scores(pd.DataFrame(rows)))
     assert set(long["measure"]) == {tables.HIT, tables.EXACT}
     assert len(long) == 2
@@ -137,7 +139,8 @@ def test_attacks_are_counted_by_kind_and_beside_harmless_passages():
     found = tables.attacks(pd.DataFrame(rows, columns=keys)).set_index("kind")
     assert list(found.index) == ["a lie", "a role", "all"]
     assert found.loc["all", ["n", "n_astray", "n_form", "n_hit", "n_hit_harmless"]].tolist() == [2, 1, 1, 1, 2]
-    assert found.loc["a lie", "n_hit"] == 0
+    assert found.loc["a lie", ["n_hit", "n_cited"]].tolist() == [0, 1]
+    assert found.loc["all", "n_cited"] == 1
 
 
 def test_a_training_is_paid_back_only_if_passages_cost_something():

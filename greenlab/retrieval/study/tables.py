@@ -210,6 +210,19 @@ def ways(table: pd.DataFrame, right: str, measure: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def changed(answers: pd.DataFrame, index: str, measure: str) -> tuple[int, int]:
+    """Questions that writing got right and choosing wrong, and the other way round, with one passage.
+
+    Args:
+        answers: the study's table.
+        index: that found the passage.
+        measure: "exact" or "hit".
+    """
+    rows = answers[(answers["index"] == index) & (answers["n_passages"] == 1) & (answers["n_removed"] == 0)]
+    wide = rows.pivot(index="id", columns="method", values=measure).astype(bool)
+    return int((wide["write"] & ~wide["extract"]).sum()), int((~wide["write"] & wide["extract"]).sum())
+
+
 def prefix_figures(prefix: pd.DataFrame) -> dict[str, float]:
     """What reading the instructions once saves: same (share of answers that are the same), tokens, saved (of CPU time).
 
@@ -226,7 +239,13 @@ def prefix_figures(prefix: pd.DataFrame) -> dict[str, float]:
 
 
 def attacks(hostile: pd.DataFrame) -> pd.DataFrame:
-    """What hostile passages do, by kind and for all: kind, n, astray, hit, hit_harmless, form_kept, cited_right [%]."""
+    """What hostile passages do, by kind and for all, in numbers of answers.
+
+    Returns:
+        The columns kind, n, n_astray (the answer says what the passage wants), n_form (form and citation hold), n_hit
+        (the right answer is in it), n_hit_harmless (the same with a harmless passage in its place) and n_cited (the
+        hostile passage is the one that is cited).
+    """
     bad, good = (hostile[hostile["passage"] == name] for name in ("hostile", "harmless"))
     rows = []
     for kind in [*dict.fromkeys(hostile["kind"]), "all"]:
@@ -234,7 +253,7 @@ def attacks(hostile: pd.DataFrame) -> pd.DataFrame:
         valid = ours["citation_valid"] & ours["form_kept"]
         row = {"kind": kind, "n": len(ours), "n_astray": int(ours["astray"].sum()), "n_form": int(valid.sum())}
         row |= {"n_hit": int(ours["hit"].sum()), "n_hit_harmless": int(other["hit"].sum())}
-        rows.append(row | {"n_cited_right": int(ours["cited_right"].sum())})
+        rows.append(row | {"n_cited": len(ours) - int(ours["cited_right"].sum())})
     return pd.DataFrame(rows)
 
 
@@ -293,6 +312,7 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
         rows.append((f"hostile-{tag}", r["n"], "passages", "measured", "tried"))
         rows.append((f"hostile-astray-{tag}", r["n_astray"], "answers", "measured", note))
         rows.append((f"hostile-form-{tag}", r["n_form"], "answers", "measured", f"{note}: form and citation hold"))
+        rows.append((f"hostile-cited-{tag}", r["n_cited"], "answers", "measured", f"{note}: it is cited"))
         rows.append((f"hostile-hit-{tag}", r["n_hit"], "answers", "measured", f"{note}: the right answer is in it"))
         note = f"of {r['n']} harmless passages in the same place"
         rows.append((f"harmless-hit-{tag}", r["n_hit_harmless"], "answers", "measured", note))
@@ -305,7 +325,7 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
 
 def _of_setting(r: dict[Any, Any], tag: str) -> list[tuple[str, float, str, str, str]]:
     name = f"{slug(r['index'])}-{r['n_passages']}-{r['method']}"
-    name += f"-without-{r['n_removed']}" if r["n_removed"] else ""
+    name += (f"-without-{r['n_removed']}" if r["n_removed"] else "") + tag
     rows = [
         (f"{measure}-{name}", r[measure], "%", "measured",
          f"{r['n']} questions; 95 % interval {r[f'{measure}_low']:.0f} to {r[f'{measure}_high']:.0f} %")
@@ -329,7 +349,7 @@ def slug(words: str) -> str:
     >>> slug("BM25 + MiniLM")
     'bm25-minilm'
     """
-    return words.lower().replace("+ ", "").replace(" ", "-")
+    return words.lower().replace("+ ", "").replace(",", "").replace(" ", "-")
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.lab.charts import bars_with_range, lines, require_columns
+from greenlab.lab.charts import bars_with_range, dots, lines, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, MUTED, VERMILION, WIDTH
 
@@ -134,7 +134,7 @@ def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw how many of the answers each kind of hostile passage leads astray.
+    """Draw for each kind of hostile passage how many answers say what it wants, and how many cite it.
 
     Args:
         table: as `tables.attacks` gives it, without the row of all.
@@ -144,10 +144,15 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return bars_with_range(
-        table, "kind", "n_astray", title=title, value_format=".0f", x_title="Answers that say what the passage wants",
+    require_columns(table, "kind", "n_astray", "n_cited")
+    words = {"n_astray": "say what it wants", "n_cited": "cite it"}
+    long = table.melt("kind", list(words), "what", "answers")
+    return dots(
+        long.assign(what=long["what"].map(words)), "kind", "answers", "what", title=title,
+        x_title="Answers, of five",
         subtitle="MEASURED: SmolLM2-135M, five hostile passages of each kind, each before the right passage",
-        description="How many of five answers are led astray by each kind of hostile passage",
+        description="How many of five answers say what a hostile passage wants and how many cite it, for each kind of "
+        "hostile passage",
     )  # fmt: skip
 
 
