@@ -70,6 +70,12 @@ def test_recall_counts_ranks_up_to_k_and_nothing_that_was_not_found():
         tables.recall(RANKS, "all")
 
 
+def test_indexes_are_compared_on_the_same_questions():
+    """Of c and d, the held ones, the fusion finds c first and BM25 d."""
+    assert tables.compared(RANKS, FUSION, BM25, 100) == (1, 1)
+    assert tables.compared(RANKS, FUSION, BM25, 100, k=3) == (1, 0)
+
+
 def answered(**columns):
     row = {
         "id": "a", "half": "held", "index": FUSION, "n_passages": 1, "method": "write", "n_removed": 0, "found": True,

@@ -93,6 +93,21 @@ def recall(ranks: pd.DataFrame, half: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compared(ranks: pd.DataFrame, one: str, other: str, passage_tokens: int, k: int = 1) -> tuple[int, int]:
+    """Held questions whose passage only the first index finds among its ``k`` best, and those that only the other does.
+
+    Args:
+        ranks: index, id, half, rank (0: not found) and passage_tokens.
+        one: an index.
+        other: another one.
+        passage_tokens: words and punctuation marks in a passage, at most.
+        k: how many passages count.
+    """
+    rows = ranks[(ranks["half"] == "held") & (ranks["passage_tokens"] == passage_tokens)]
+    found = rows.assign(found=rows["rank"].between(1, k)).pivot(index="id", columns="index", values="found")
+    return int((found[one] & ~found[other]).sum()), int((~found[one] & found[other]).sum())
+
+
 def query_costs(queries: pd.DataFrame, leads: pd.DataFrame, margin: float, passage_tokens: int) -> pd.DataFrame:
     """Cost of one search: index, cpu_s, energy_j, low_j, high_j, basis; the ladder asks the dear index for some."""
     cpu_s = queries[queries["passage_tokens"] == passage_tokens].set_index("index")["cpu_s"].to_dict()
