@@ -166,7 +166,7 @@ def test_retrieval_runs_and_its_widgets_answer(chapter):
     """Type a question: it lands on the map, and the book answers with links; the bill of context and the twins move."""
     name = "08_retrieval.ipynb"
     page = chapter
-    for text in ("see.rungs_chart(", "see.lengths_chart(", "see.passages_chart(hits", "see.joules_chart(",
+    for text in ("see.rungs_chart(", "see.lengths_chart(", "see.passages_chart(", "see.joules_chart(",
                  "see.hostile_chart("):  # fmt: skip
         page.chart(cell_with(name, text))
         keep_picture(page, cell_with(name, text), f"chapter_8_{re.split('[.(]', text)[1]}.png")
@@ -194,7 +194,7 @@ def test_retrieval_runs_and_its_widgets_answer(chapter):
     keep_picture(page, bill, "chapter_8.png")
     twin = cell_with(name, "see.map_twin(")
     before = page.fingerprint(twin)
-    page.cell(twin).locator(".vega-bind select").select_option("Does skipping layers make a model forget?")
+    page.cell(twin).locator(".vega-bind select").select_option("Does skipping layers make a …")
     page.wait_for_change(twin, before)
     keep_picture(page, twin, "chapter_8_twin.png")
     twin = cell_with(name, "see.context_twin(")

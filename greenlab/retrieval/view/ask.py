@@ -20,14 +20,13 @@ from greenlab.lab.receipts import duration, quantity
 from greenlab.lab.widgets import Explorer
 from greenlab.retrieval.study.search import Plane, kind_of, passage_vectors
 from greenlab.retrieval.study.tables import joules
-from greenlab.retrieval.view.charts import map_chart
+from greenlab.retrieval.view.charts import map_chart, short
 
 QUESTION = "What limits the speed at which a model writes?"
 WRITES, CHOOSES, WITHOUT = "write freely", "choose a span", "without the book"
 METHODS = {WRITES: "write", CHOOSES: "extract", WITHOUT: "write"}
 _LINK = re.compile(r"\b[\w.-]+\.ipynb#cell-id=[\w%.-]+|\.\./data/facts/README\.md#[\w.-]+")
 _MARKS = re.compile(r"([\\`*_{}\[\]<>$|])")
-MOST_TITLE = 60
 
 
 class LinkedExplorer(Explorer):
@@ -35,17 +34,6 @@ class LinkedExplorer(Explorer):
 
     def _show(self, text: str, body: str) -> None:
         super()._show(text, _LINK.sub(lambda found: f'<a href="{found[0]}" target="_blank">{found[0]}</a>', body))
-
-
-def short(words: str, most: int = MOST_TITLE) -> str:
-    """Words, cut at a space so that they fit a line.
-
-    >>> short("one two three", 9)
-    'one two …'
-    """
-    if len(words) <= most:
-        return words
-    return f"{words[: most - 1].rpartition(' ')[0] or words[: most - 1]} …"
 
 
 def ask_widget(

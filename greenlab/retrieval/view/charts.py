@@ -13,7 +13,19 @@ from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, MUTED, VERMILION, WIDTH
 
 FACTS, PROSE = "row of a fact table", "prose of a chapter"
+MOST_TITLE, MOST_CHOICE = 60, 30  # letters of a title, and of a choice in a menu
 DECADES = [10.0**power for power in range(-2, 4)]
+
+
+def short(words: str, most: int = MOST_TITLE) -> str:
+    """Words, cut at a space so that they fit a line.
+
+    >>> short("one two three", 9)
+    'one two …'
+    """
+    if len(words) <= most:
+        return words
+    return f"{words[: most - 1].rpartition(' ')[0] or words[: most - 1]} …"
 
 
 def rungs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -221,7 +233,10 @@ def map_twin(passages: pd.DataFrame, questions: pd.DataFrame, nearest: pd.DataFr
     x, y, dots = _plane(spots)
     rows = nearest.join(passages[["x", "y", "title"]], on="passage")[["question", "x", "y", "title", "score"]].round(3)
     names = list(questions["question"])
-    pick = alt.param(name="asked", value=names[0], bind=alt.binding_select(options=names, name="Question: "))
+    choices = [short(name, MOST_CHOICE) for name in names]  # a longer one would be wider than a narrow window
+    pick = alt.param(
+        name="asked", value=names[0], bind=alt.binding_select(options=names, labels=choices, name="Question: ")
+    )
     near = alt.Chart(rows).transform_filter("datum.question == asked").encode(x=x, y=y)
     rings = near.mark_point(size=130, strokeWidth=2.5, filled=False, color=VERMILION, opacity=1).encode(
         tooltip=["title:N", alt.Tooltip("score:Q", format=".2f", title="cosine")]
