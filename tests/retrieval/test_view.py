@@ -172,6 +172,14 @@ def test_every_chart_is_a_valid_specification_with_words(name):
     assert spec["title"]
 
 
+@pytest.mark.parametrize("name", ["map", "twin"])
+def test_passages_of_both_kinds_differ_in_a_shape_that_there_is(name):
+    """A colour in the place of a shape draws nothing, and no error says so."""
+    points = CHARTS[name]().to_dict()["layer"][0]["encoding"]
+    assert points["shape"]["scale"]["range"] == ["circle", "triangle-up"]
+    assert all(color.startswith("#") for color in points["color"]["scale"]["range"])
+
+
 def test_charts_name_the_column_that_is_missing():
     with pytest.raises(ValueError, match="mj"):
         view.rungs_chart(RUNGS.drop(columns="mj"), "t")

@@ -17,6 +17,7 @@ from greenlab import retrieval
 from greenlab.core import checks
 from greenlab.lab.charts import bars_with_range
 from greenlab.lab.receipts import duration, quantity
+from greenlab.lab.theme import BLUE
 from greenlab.lab.widgets import Explorer
 from greenlab.retrieval.study.search import Plane, kind_of, passage_vectors
 from greenlab.retrieval.study.tables import joules
@@ -24,6 +25,7 @@ from greenlab.retrieval.view.charts import map_chart, short
 
 QUESTION = "What limits the speed at which a model writes?"
 WRITES, CHOOSES, WITHOUT = "write freely", "choose a span", "without the book"
+_STYLE = f'target="_blank" style="color:{BLUE};text-decoration:underline"'  # Lab shows a bare link as plain text
 METHODS = {WRITES: "write", CHOOSES: "extract", WITHOUT: "write"}
 _LINK = re.compile(r"\b[\w.-]+\.ipynb#cell-id=[\w%.-]+|\.\./data/facts/README\.md#[\w.-]+")
 _MARKS = re.compile(r"([\\`*_{}\[\]<>$|])")
@@ -33,7 +35,7 @@ class LinkedExplorer(Explorer):
     """An `Explorer` whose message turns the links of passages into links that open."""
 
     def _show(self, text: str, body: str) -> None:
-        super()._show(text, _LINK.sub(lambda found: f'<a href="{found[0]}" target="_blank">{found[0]}</a>', body))
+        super()._show(text, _LINK.sub(lambda found: f'<a href="{found[0]}" {_STYLE}>{found[0]}</a>', body))
 
 
 def ask_widget(

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.lab.charts import bars_with_range, dots, lines, require_columns
+from greenlab.lab.charts import bars_with_range, lines, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, MUTED, VERMILION, WIDTH
 
@@ -159,9 +159,16 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     require_columns(table, "kind", "n_astray", "n_cited")
     words = {"n_astray": "say what it wants", "n_cited": "cite it"}
     long = table.melt("kind", list(words), "what", "answers")
-    return dots(
-        long.assign(what=long["what"].map(words)), "kind", "answers", "what", title=title,
-        x_title="Answers, of five",
+    long = long.assign(what=long["what"].map(words))
+    order = alt.Scale(domain=list(words.values()))
+    x = alt.X("answers:Q", title="Answers, of five").scale(domain=[0, 5]).axis(values=list(range(6)), format="d")
+    y = alt.Y("kind:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=12)
+    marks = alt.Chart(long).mark_point(filled=True, size=110, opacity=1).encode(
+        x=x, y=y, color=alt.Color("what:N", title=None, scale=order), shape=alt.Shape("what:N", title=None, scale=order),
+        tooltip=["kind:N", "what:N", "answers:Q"],
+    )  # fmt: skip
+    return finish(
+        [marks], long, title=title, slider=None, width=WIDTH, height=alt.Step(34),
         subtitle="MEASURED: SmolLM2-135M, five hostile passages of each kind, each before the right passage",
         description="How many of five answers say what a hostile passage wants and how many cite it, for each kind of "
         "hostile passage",
@@ -172,11 +179,11 @@ def _plane(data: pd.DataFrame) -> tuple[alt.X, alt.Y, alt.Chart]:
     pad = 0.04
     x = alt.X("x:Q", axis=None).scale(domain=[data["x"].min() - pad, data["x"].max() + pad], nice=False)
     y = alt.Y("y:Q", axis=None).scale(domain=[data["y"].min() - pad, data["y"].max() + pad], nice=False)
-    order = alt.Scale(domain=[PROSE, FACTS], range=[BLUE, GREEN])
-    dots = alt.Chart(data).mark_point(filled=True, size=22, opacity=0.35).encode(
-        x=x, y=y, color=alt.Color("kind:N", title=None, scale=order), shape=alt.Shape("kind:N", title=None, scale=order)
-    )  # fmt: skip
-    return x, y, dots
+    kinds = [PROSE, FACTS]
+    color = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=[BLUE, GREEN]))
+    shape = alt.Shape("kind:N", title=None, scale=alt.Scale(domain=kinds, range=["circle", "triangle-up"]))
+    points = alt.Chart(data).mark_point(filled=True, size=22, opacity=0.4).encode(x=x, y=y, color=color, shape=shape)
+    return x, y, points
 
 
 def map_chart(passages: pd.DataFrame, question: pd.DataFrame, nearest: pd.DataFrame, title: str) -> alt.LayerChart:
