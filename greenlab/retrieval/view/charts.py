@@ -164,7 +164,8 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("answers:Q", title="Answers, of five").scale(domain=[0, 5]).axis(values=list(range(6)), format="d")
     y = alt.Y("kind:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=12)
     marks = alt.Chart(long).mark_point(filled=True, size=110, opacity=1).encode(
-        x=x, y=y, color=alt.Color("what:N", title=None, scale=order), shape=alt.Shape("what:N", title=None, scale=order),
+        x=x, y=y, color=alt.Color("what:N", title=None, scale=order),
+        shape=alt.Shape("what:N", title=None, scale=order),
         tooltip=["kind:N", "what:N", "answers:Q"],
     )  # fmt: skip
     return finish(
