@@ -24,6 +24,7 @@ from greenlab import (
     load_shifting,
     mixture_of_depths,
     mixture_of_experts,
+    retrieval,
     ternary,
 )
 from greenlab.accelerator import Bench
@@ -33,6 +34,7 @@ from greenlab.core.grid.traces import Traces
 from greenlab.core.model import gpt, training
 from greenlab.core.model.cost import TransformerShape
 from greenlab.lab import charts, exercises
+from tests.retrieval import tiny
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -132,6 +134,24 @@ def packed() -> ternary.PackedTernary:
 
 def bit_linear() -> ternary.BitLinear:
     return ternary.BitLinear(8, 4)
+
+
+def corpus() -> retrieval.Corpus:
+    return retrieval.Corpus.from_texts({"tea": "Boil the water. Wait.", "coal": "Coal is dirty."})
+
+
+def index() -> retrieval.BM25Index:
+    return retrieval.BM25Index(corpus())
+
+
+def static_table() -> retrieval.StaticTable:
+    _, tokenizer = tiny.encoder()
+    return retrieval.StaticTable(np.ones((len(tokenizer), 4)), tokenizer, "made by hand")
+
+
+def ladder() -> retrieval.Ladder:
+    shared = index()
+    return retrieval.Ladder(shared, retrieval.Fusion([shared, shared]))
 
 
 def device() -> hardware.Device:
@@ -273,6 +293,41 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "ternary.save_model": lambda made: a(
         ternary.pack_model(ternary.bit_gpt(CONFIG)), made["folder"] / "more.safetensors"
     ),
+    "retrieval.Corpus": lambda _: a(corpus().passages),
+    "retrieval.Corpus.from_texts": lambda _: a({"tea": "Boil it."}, passage_tokens=20, overlap=4),
+    "retrieval.Corpus.from_book": lambda _: a(passage_tokens=200, chapters=["start_here"], facts=False),
+    "retrieval.BM25Index": lambda _: a(corpus()),
+    "retrieval.BM25Index.scores": lambda _: a(index(), "water"),
+    "retrieval.Index": lambda _: a(corpus()),
+    "retrieval.Index.search": lambda _: a(index(), "water"),
+    "retrieval.StaticTable": lambda _: a(static_table().vectors, tiny.encoder()[1], "x"),
+    "retrieval.StaticTable.embed": lambda _: a(static_table(), ["water"]),
+    "retrieval.StaticIndex": lambda _: a(corpus(), static_table()),
+    "retrieval.StaticIndex.scores": lambda _: a(retrieval.StaticIndex(corpus(), static_table()), "water"),
+    "retrieval.make_static_table": lambda made: a(
+        tiny.encoder(), dimensions=4, file=made["folder"] / "static.safetensors", again=True
+    ),
+    "retrieval.DenseIndex": lambda _: a(corpus(), tiny.encoder()),
+    "retrieval.DenseIndex.scores": lambda _: a(retrieval.DenseIndex(corpus(), tiny.encoder()), "water"),
+    "retrieval.dense_file": lambda _: a(corpus(), tiny.encoder()),
+    "retrieval.embed": lambda _: a(["water"], tiny.encoder()),
+    "retrieval.embedder_sha256": lambda _: a(tiny.encoder()),
+    "retrieval.Fusion": lambda _: a([index(), index()]),
+    "retrieval.Fusion.scores": lambda _: a(retrieval.Fusion([index(), index()]), "water"),
+    "retrieval.Ladder": lambda _: a(index(), index()),
+    "retrieval.Ladder.lead": lambda _: a(ladder(), "water"),
+    "retrieval.Ladder.asks_dear": lambda _: a(ladder(), "water"),
+    "retrieval.Ladder.scores": lambda _: a(ladder(), "water"),
+    "retrieval.Passage": lambda _: a("water", "tea"),
+    "retrieval.Prefix": lambda _: a(tiny.llm()[0], [1, 2]),
+    "retrieval.build_prompt": lambda _: a("What is dirty?", corpus().passages, tiny.llm()),
+    "retrieval.make_prefix": lambda _: a(tiny.llm()),
+    "retrieval.answer": lambda _: a("What is dirty?", index(), tiny.llm(), n_new_tokens=2),
+    "retrieval.answer_from": lambda _: a("What is dirty?", corpus().passages, tiny.llm(), n_new_tokens=2),
+    "retrieval.extract": lambda _: a("What is dirty?", corpus().passages, tiny.llm(), n_new_tokens=2),
+    "retrieval.neutralise": lambda _: a("water", tiny.llm()[1]),
+    "retrieval.load_questions": lambda _: a("tune"),
+    "retrieval.relevant_passages": lambda _: a(corpus(), ("water",)),
     "layer_pruning.HealConfig": lambda _: a(),
     "layer_pruning.block_distances": lambda _: a(llama(), ids()),
     "layer_pruning.block_influence": lambda _: a(llama(), ids()),

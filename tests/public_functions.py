@@ -34,6 +34,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "core.grid",
     "lab",
     "load_shifting",
+    "retrieval",
     "accelerator",
     "lab.charts",
 )

@@ -34,6 +34,7 @@ RESULTS = (
     "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",
     "core.model.cost.ParameterCount", "core.model.training.TrainingResult", "lab.exercises.Exercise",
+    "retrieval.Answer", "retrieval.Prompt",
     "lab.ledger.Entry", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
 )  # fmt: skip
 INSIDE = (
@@ -42,6 +43,7 @@ INSIDE = (
     "core.model.gpt.Block.forward",
     "core.model.gpt.LayerCache.append", "core.model.gpt.RMSNorm.forward", "core.model.gpt.SwiGLU.forward",
     "core.model.gpt.at_least_float32", "core.model.gpt.rotate",
+    "retrieval.Index.scores",  # each kind of index has its own
 )  # fmt: skip
 WALKED = {name: one for name, one in public().items() if name not in {*GUARDS, *RESULTS, *INSIDE}}
 NEEDS_ASSETS = (  # their call ends in an error where the model weights and texts are not; their arguments are walked
@@ -64,6 +66,16 @@ KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name"
     "core.studies.Steps.run": {"name": "name"},
     "lab.exercises.exercise": {"id": "new"},
     "lab.ledger.record": {"technique": "text"},
+    "retrieval.Passage": {"title": "text", "link": "text"},
+    "retrieval.StaticTable": {"embedder_sha256": "text"},
+    "retrieval.BM25Index.scores": {"query": "new"},
+    "retrieval.DenseIndex.scores": {"query": "new"},
+    "retrieval.Fusion.scores": {"query": "new"},
+    "retrieval.Index.search": {"query": "new"},
+    "retrieval.Ladder.asks_dear": {"query": "new"},
+    "retrieval.Ladder.lead": {"query": "new"},
+    "retrieval.Ladder.scores": {"query": "new"},
+    "retrieval.StaticIndex.scores": {"query": "new"},
     "lab.predict": {"id": "name"},
     "lab.state.path_of": {"section": "name", "key": "name"},
     "lab.state.keep": {"section": "name", "key": "name"},
@@ -110,6 +122,7 @@ MEANT = {
     "lab.predictions.how_far": {"guess": {"negative": "below 0"}, "truth": {"negative": "below 0"}},
     "lab.receipts.quantity": {"value": {"negative": "a quantity below 0"}},
     "lab.charts.Slider": {"value": {"negative": "a column may hold values below 0"}},
+    "retrieval.make_static_table": {"file": {"unknown": "it is made"}},
     "load_shifting.Jobs": {"arrival_h": {"empty": "no jobs"}, "deadline_h": {"nan": "none, as there is a slack"}},
     "load_shifting.Policy": {"limit": {"negative": "a price below 0"}},
     "load_shifting.Transfer": {

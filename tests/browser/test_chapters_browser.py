@@ -186,6 +186,49 @@ def test_ternary_runs_and_its_widgets_answer(chapter):
     page.wait_for_change(twin, before)
 
 
+@chapters("08_retrieval")
+def test_retrieval_runs_and_its_widgets_answer(chapter):
+    """Type a question: it lands on the map, and the book answers with links; the bill of context and the twins move."""
+    name = "08_retrieval.ipynb"
+    page = chapter
+    for text in ("see.rungs_chart(", "see.lengths_chart(", "see.passages_chart(", "see.joules_chart(",
+                 "see.hostile_chart("):  # fmt: skip
+        page.chart(cell_with(name, text))
+        keep_picture(page, cell_with(name, text), f"chapter_8_{re.split('[.(]', text)[1]}.png")
+    for widget, typed, said, picture in (
+        ("see.map_widget(", "How few bits can a weight have?", r"07_ternary\.ipynb#cell-id=", "map"),
+        ("see.ask_widget(", "Which company built the TPU?", r"Answer: .*\[1\].*MODELLED", "ask"),
+    ):
+        cell = cell_with(name, widget)
+        before, message = page.fingerprint(cell), page.cell(cell).get_by_role("status")
+        box = page.cell(cell).locator("input[type=text]").first
+        box.fill(typed)
+        box.press("Enter")
+        page.wait_for_change(cell, before, timeout_s=60)
+        assert re.search(said, message.inner_text(), re.S)
+        link = message.get_by_role("link").first
+        assert re.search(r"\.ipynb#cell-id=|README\.md#", link.get_attribute("href"))
+        keep_picture(page, cell, f"chapter_8_{picture}.png")
+    bill = cell_with(name, "see.context_widget(")
+    before, message = page.fingerprint(bill), page.cell(bill).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(bill, "ArrowRight", number=0)  # a passage more
+    page.wait_for_change(bill, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert "450 tokens are read" in message.inner_text()
+    keep_picture(page, bill, "chapter_8.png")
+    twin = cell_with(name, "see.map_twin(")
+    before = page.fingerprint(twin)
+    page.cell(twin).locator(".vega-bind select").select_option("Does skipping layers make a …")
+    page.wait_for_change(twin, before)
+    keep_picture(page, twin, "chapter_8_twin.png")
+    twin = cell_with(name, "see.context_twin(")
+    before = page.fingerprint(twin)
+    page.press_vega_slider(twin, "PageUp")
+    page.wait_for_change(twin, before)
+    keep_picture(page, twin, "chapter_8_context.png")
+
+
 @chapters("03_mixture_of_experts")
 def test_mixture_of_experts_runs_and_its_widgets_answer(chapter):
     """Move the crowd, type a text: lines, colours and sentences follow; the twin's menu works without a kernel."""

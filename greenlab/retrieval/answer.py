@@ -1,0 +1,203 @@
+"""Answers from passages: the model writes freely, or chooses among the words of the passages; either way it cites.
+
+The citation is not written by the model as text, since a passage could make it write any. When the answer stands, the
+model is asked which of the numbers [1] to [n] comes next, and the likeliest is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenlab.core import checks
+from greenlab.retrieval.corpus import Passage
+from greenlab.retrieval.generate import Prefix, Reading, start_reading, write_line
+from greenlab.retrieval.index import Index
+from greenlab.retrieval.prompt import (
+    MOST_CITED,
+    build_prompt,
+    check_llm,
+    checked_query_as,
+    frame_of,
+    special_ids,
+    token_ids,
+)
+from greenlab.retrieval.spans import choose_span
+
+N_NEW_TOKENS = 48
+METHODS = ("write", "extract")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with what it rests on and what it took.
+
+    Args:
+        text: the answer, one line; empty if the model had nothing to say.
+        passages: what the model was given, [1] first.
+        cited: numbers of the passages that it cites, from 1; empty if it was given none.
+        n_dropped: passages that did not fit the context and were left out.
+        n_input_tokens: tokens of the prompt, those of a prefix included.
+        n_reused_tokens: of these, tokens of a prefix that had been read before.
+        n_output_tokens: tokens that were written, or scored one by one for a choice.
+        complete: whether the answer came to its end before ``n_new_tokens``.
+    """
+
+    text: str
+    passages: tuple[Passage, ...]
+    cited: tuple[int, ...]
+    n_dropped: int
+    n_input_tokens: int
+    n_reused_tokens: int
+    n_output_tokens: int
+    complete: bool
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Links to the cited passages."""
+        return tuple(self.passages[number - 1].link for number in self.cited)
+
+    @property
+    def with_citation(self) -> str:
+        """The answer with its citation behind it.
+
+        >>> Answer("485 TWh", (Passage("x", "a"),), (1,), 0, 9, 0, 3, True).with_citation
+        '485 TWh [1]'
+        """
+        return " ".join([self.text, *(f"[{number}]" for number in self.cited)]).strip()
+
+
+def make_prefix(llm: tuple[Any, Any], *, template: str = "auto") -> Prefix:
+    """Read the instructions once; `answer` then reads only the passages and the question.
+
+    Args:
+        llm: the language model and its tokenizer.
+        template: as in `answer`.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if ``template`` is unknown, or it is ``"chat"`` and the tokenizer has no chat template.
+    """
+    model, tokenizer = check_llm("llm", llm)
+    return Prefix(model, frame_of(tokenizer, template)[0])
+
+
+def answer(
+    question: str,
+    index: Index,
+    llm: tuple[Any, Any],
+    n_passages: int = 1,
+    *,
+    method: str = "write",
+    n_new_tokens: int = N_NEW_TOKENS,
+    template: str = "auto",
+    context_length: int | None = None,
+    prefix: Prefix | None = None,
+) -> Answer:
+    """Look passages up and answer from them.
+
+    Args:
+        question: what to answer.
+        index: where to look.
+        llm: a causal language model and its tokenizer: `greenlab.core.assets.load_smollm2`, a pruned one, or any of
+            `greenlab.core.assets.load_llm`.
+        n_passages: how many passages to give to the model, 0 (none is looked up) to 9.
+        method: ``"write"``: the model writes freely; ``"extract"``: it chooses among the words of the passages.
+        n_new_tokens: longest answer [tokens].
+        template: ``"chat"`` for the tokenizer's chat template, ``"plain"`` for a text without roles, ``"auto"`` for
+            the first if the tokenizer has one.
+        context_length: tokens that the model may see; None for its own limit. The last passages are left out if they
+            do not fit, and `Answer.n_dropped` says how many.
+        prefix: of `make_prefix`, to read the instructions only once.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if the question has no word in it, a number is out of range, the first passage does not fit the
+            context, there is no chat template though one is asked for, or ``method="extract"`` has no passage.
+    """
+    checks.instance("index", index, Index, remedy="an index such as BM25Index(corpus)")
+    n_passages = checks.integer("n_passages", n_passages, low=0, high=MOST_CITED)
+    checked_query_as("question", question)
+    found = [int(number) for number in index.search(question, n_passages)["passage"]] if n_passages else []
+    passages = [index.corpus[number] for number in found]
+    return answer_from(
+        question, passages, llm, method=method, n_new_tokens=n_new_tokens, template=template,
+        context_length=context_length, prefix=prefix,
+    )  # fmt: skip
+
+
+def answer_from(
+    question: str,
+    passages: Sequence[Passage],
+    llm: tuple[Any, Any],
+    *,
+    method: str = "write",
+    n_new_tokens: int = N_NEW_TOKENS,
+    template: str = "auto",
+    context_length: int | None = None,
+    prefix: Prefix | None = None,
+) -> Answer:
+    """Answer from passages that are given, the best first; the arguments are those of `answer`.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: as `answer`; also if there are more than 9 passages.
+    """
+    method = checks.one_of("method", method, METHODS)
+    model, tokenizer = check_llm("llm", llm)
+    prompt = build_prompt(
+        question, passages, llm, n_new_tokens=n_new_tokens, template=template, context_length=context_length
+    )
+    if method == "extract" and not prompt.passages:
+        raise ValueError("passages is empty: method='extract' chooses among their words: give at least one")
+    reading = start_reading(model, prompt.ids, prefix if prompt.passages else None)
+    if method == "extract":
+        text, n_output, complete = *choose_span(reading, prompt.passages, tokenizer, n_new_tokens), True
+        reading.read(token_ids(tokenizer, f" {text}"))
+    else:
+        written, complete = write_line(reading, tokenizer, n_new_tokens, special_ids(tokenizer))
+        text, n_output = one_line(tokenizer.decode(written)), len(written)
+    cited = (_likeliest_number(reading, tokenizer, len(prompt.passages)),) if prompt.passages else ()
+    return Answer(
+        text=text,
+        passages=prompt.passages,
+        cited=cited,
+        n_dropped=prompt.n_dropped,
+        n_input_tokens=len(prompt.ids),
+        n_reused_tokens=len(prefix.ids) if prefix is not None and prompt.passages else 0,
+        n_output_tokens=n_output,
+        complete=complete,
+    )
+
+
+def extract(
+    question: str, passages: Sequence[Passage], llm: tuple[Any, Any], *, n_new_tokens: int = N_NEW_TOKENS
+) -> Answer:
+    """Let the model choose the likeliest span of the passages: `answer_from` with ``method="extract"``.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: as `answer_from`.
+    """
+    return answer_from(question, passages, llm, method="extract", n_new_tokens=n_new_tokens)
+
+
+def one_line(text: str) -> str:
+    r"""What a model wrote as one line, without numbers in brackets: those are set by the program.
+
+    >>> one_line(" 485 TWh [3]\n")
+    '485 TWh'
+    """
+    return " ".join(re.sub(r"\[\s*\d[\d\s,;-]*\]?", " ", text).split())
+
+
+def _likeliest_number(reading: Reading, tokenizer: Any, n: int) -> int:
+    """Of [1] to [n] the number that the model finds likeliest behind its answer."""
+    if n == 1:
+        return 1
+    reading.read(token_ids(tokenizer, " ["))
+    assert reading.log_probabilities is not None
+    scores = reading.log_probabilities
+    return max(range(1, n + 1), key=lambda number: float(scores[token_ids(tokenizer, str(number))[-1]]))

@@ -1,0 +1,63 @@
+"""Questions on this book with answers and evidence (data/questions): half may be used to choose settings."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pandas as pd
+
+from greenlab.core import checks
+from greenlab.core.machine import ROOT
+from greenlab.retrieval.corpus import Corpus
+
+HALVES = ("held", "tune")
+
+
+def load_questions(half: str | None = None) -> pd.DataFrame:
+    """Return the questions: id, half, chapter, question, answers (a tuple), source, evidence (a tuple).
+
+    Args:
+        half: ``"tune"``: those that may be used to choose settings; ``"held"``: those that only score; None: all.
+
+    Raises:
+        TypeError: if ``half`` is no text.
+        ValueError: if it is another word.
+    """
+    table = pd.read_csv(ROOT / "data" / "questions" / "questions.csv", dtype=str, keep_default_na=False)
+    table["answers"] = [tuple(cell.split("|")) for cell in table["answers"]]
+    table["evidence"] = [tuple(cell.split(" || ")) for cell in table["evidence"]]
+    if half is None:
+        return table
+    checks.one_of("half", half, HALVES)
+    return table[table["half"] == half].reset_index(drop=True)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+@lru_cache(maxsize=4)
+def _plain_texts(corpus: Corpus) -> list[str]:
+    return [_plain(one.text) for one in corpus]
+
+
+def relevant_passages(corpus: Corpus, evidence: tuple[str, ...]) -> frozenset[int]:
+    """Numbers of the passages that hold one of the phrases; capitals and line breaks do not count.
+
+    >>> corpus = Corpus.from_texts({"a": "A cat sat here.", "b": "A dog ran."})
+    >>> sorted(relevant_passages(corpus, ("Cat sat", "bird")))
+    [0]
+
+    Args:
+        corpus: the passages.
+        evidence: phrases, at least one.
+
+    Raises:
+        TypeError: if ``corpus`` is no `Corpus` or ``evidence`` no list of texts.
+        ValueError: if there is no phrase, or one is empty.
+    """
+    checks.instance("corpus", corpus, Corpus)
+    phrases = [_plain(checks.text("evidence", one)) for one in checks.several("evidence", evidence)]
+    if not phrases or not all(phrases):
+        raise ValueError("evidence is empty, or holds an empty phrase: give at least one phrase of the text")
+    return frozenset(i for i, text in enumerate(_plain_texts(corpus)) if any(phrase in text for phrase in phrases))

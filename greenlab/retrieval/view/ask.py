@@ -1,0 +1,212 @@
+"""Ask this book: a widget that searches and answers live, and the map on which a typed question lands."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import ipywidgets as W
+import pandas as pd
+
+from greenlab import retrieval
+from greenlab.core import checks
+from greenlab.lab.charts import bars_with_range
+from greenlab.lab.receipts import duration, quantity
+from greenlab.lab.theme import BLUE
+from greenlab.lab.widgets import Explorer
+from greenlab.retrieval.study.search import Plane, kind_of, passage_vectors
+from greenlab.retrieval.study.tables import joules
+from greenlab.retrieval.view.charts import map_chart, short
+
+QUESTION = "What limits the speed at which a model writes?"
+WRITES, CHOOSES, WITHOUT = "write freely", "choose a span", "without the book"
+_STYLE = f'target="_blank" style="color:{BLUE};text-decoration:underline"'  # Lab shows a bare link as plain text
+METHODS = {WRITES: "write", CHOOSES: "extract", WITHOUT: "write"}
+_LINK = re.compile(r"\b[\w.-]+\.ipynb#cell-id=[\w%.-]+|\.\./data/facts/README\.md#[\w.-]+")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>$|])")
+
+
+class LinkedExplorer(Explorer):
+    """An `Explorer` whose message turns the links of passages into links that open."""
+
+    def _show(self, text: str, body: str) -> None:
+        super()._show(text, _LINK.sub(lambda found: f'<a href="{found[0]}" {_STYLE}>{found[0]}</a>', body))
+
+
+def ask_widget(
+    indexes: dict[str, retrieval.Index], llms: dict[str, tuple[Any, Any]], question: str = QUESTION
+) -> Explorer:
+    """Type a question; the book is searched and the model answers, with the passages that it was given.
+
+    Args:
+        indexes: by name, all over one corpus.
+        llms: language models with their tokenizers, by name.
+        question: that the widget starts with.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if there is no index or no model, or the question has no word.
+    """
+    for name, given in (("indexes", indexes), ("llms", llms)):
+        if not isinstance(given, dict):
+            raise TypeError(f"{name} is {type(given).__name__}: give a dict of names and what they name")
+        if not given:
+            raise ValueError(f"{name} is empty: give at least one")
+    checks.text("question", question)
+    if not re.search(r"\w", question):
+        raise ValueError(f"question={question!r} has no word in it: give one")
+
+    @lru_cache(maxsize=8)
+    def prefix(llm: str) -> retrieval.Prefix:
+        return retrieval.make_prefix(llms[llm])  # read once for all questions
+
+    @lru_cache(maxsize=64)
+    def outcome(asked: str, index: str, n_passages: int, how: str, llm: str) -> tuple[Any, pd.DataFrame, float]:
+        asked = asked if re.search(r"\w", asked) else question
+        known = prefix(llm) if how != WITHOUT else None
+        start_s = time.process_time()
+        found = indexes[index].search(asked, n_passages)
+        given = [indexes[index].corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
+        answer = retrieval.answer_from(asked, given, llms[llm], method=METHODS[how], prefix=known)
+        return answer, found, time.process_time() - start_s
+
+    def draw(asked: str, index: str, n_passages: int, how: str, llm: str) -> alt.LayerChart:
+        answer, found, _ = outcome(asked, index, n_passages, how, llm)
+        corpus = indexes[index].corpus
+        titles = [
+            f"[{rank}] {short(corpus[int(i)].title or corpus[int(i)].source, 40)}"
+            for rank, i in zip(found["rank"], found["passage"], strict=True)
+        ]
+        table = pd.DataFrame({"label": titles, "score": found["score"].to_numpy()})
+        cited = ", ".join(f"[{number}]" for number in answer.cited) or "nothing"
+        return bars_with_range(
+            table, "label", "score", title=f"{index} finds, and the model cites {cited}", value_format=".3~g",
+            x_title=f"Score of {index} (each index has its own unit)",
+            description=f"Scores of the {len(table)} passages that {index} finds for the question",
+        )  # fmt: skip
+
+    def say(asked: str, index: str, n_passages: int, how: str, llm: str) -> str:
+        answer, found, cpu_s = outcome(asked, index, n_passages, how, llm)
+        spent = joules(cpu_s)
+        note = "" if re.search(r"\w", asked) else " (the question was empty; this is the first one)"
+        said = answer.with_citation or "(nothing)"
+        sources = "\n".join(
+            f"[{rank}] {link}: {short(text, 110)}"
+            for rank, link, text in zip(found["rank"], found["link"], found["text"], strict=True)
+        )
+        passages = "Passages found" if how != WITHOUT else "Passages found, and not given"
+        return (
+            f"Answer{note}: {said}\n"
+            f"{answer.n_input_tokens - answer.n_reused_tokens} tokens read, {answer.n_reused_tokens} "
+            f"known from before, {answer.n_output_tokens} written or scored; "
+            f"{duration(cpu_s)} of CPU time, MODELLED {quantity(spent['energy_j'], 'J')} "
+            f"({quantity(spent['low_j'], 'J')} to {quantity(spent['high_j'], 'J')}).\n{passages}:\n{sources}"
+        )
+
+    def reached(asked: str, index: str, n_passages: int, how: str, llm: str) -> bool:
+        answer, _, _ = outcome(asked, index, n_passages, how, llm)
+        changed = asked.strip() and asked.strip() != question
+        return bool(changed and how == CHOOSES and answer.text and len(answer.text.split()) <= 4)
+
+    controls: dict[str, Any] = {
+        "asked": W.Text(value=question, description="Question", continuous_update=False),
+        "index": W.Dropdown(options=list(indexes), description="Index"),
+        "n_passages": W.IntSlider(value=1, min=1, max=5, description="Passages", continuous_update=False),
+        "how": W.Dropdown(options=list(METHODS), description="The model may"),
+        "llm": W.Dropdown(options=list(llms), description="Model"),
+    }
+    goal = "a question of your own, answered with a span of at most four words"
+    return LinkedExplorer(controls, draw, say, reached, goal)
+
+
+@dataclass(frozen=True)
+class AnswerPage:
+    """A page that a notebook shows as Markdown, so that its links open in Lab."""
+
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def answer_page(question: str, answer: retrieval.Answer) -> AnswerPage:
+    """An answer with its sources as links.
+
+    Args:
+        question: that was asked.
+        answer: to it.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+    """
+    checks.text("question", question)
+    checks.instance("answer", answer, retrieval.Answer)
+    rows = [
+        f"{number}. [{_plain(short(one.title or one.source))}](<{one.link}>): {_plain(short(one.text, 140))}"
+        for number, one in enumerate(answer.passages, 1)
+    ]
+    sources = "\n".join(rows) or "(no passage was given)"
+    return AnswerPage(f"**{_plain(question)}**\n\n{_plain(answer.with_citation) or '(nothing)'}\n\n{sources}")
+
+
+def _plain(text: str) -> str:
+    """Text of a passage or of a model as Markdown that shows it letter for letter."""
+    return html.escape(_MARKS.sub(r"\\\1", text), quote=False).replace("\\&lt;", "&lt;").replace("\\&gt;", "&gt;")
+
+
+def map_widget(index: retrieval.DenseIndex, question: str = QUESTION, nearest: int = 5) -> Explorer:
+    """Type a question and see where it lands among the passages of the book.
+
+    Args:
+        index: of the passages, with its encoder.
+        question: that the widget starts with.
+        nearest: passages that are marked.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the question has no word, or a number is out of range.
+    """
+    checks.instance("index", index, retrieval.DenseIndex)
+    checks.text("question", question)
+    if not re.search(r"\w", question):
+        raise ValueError(f"question={question!r} has no word in it: give one")
+    nearest = checks.integer("nearest", nearest, low=1, high=20)
+    vectors = passage_vectors(index)
+    plane = Plane(vectors)
+    spots = pd.DataFrame(plane.place(vectors), columns=["x", "y"]).round(3)
+    spots["kind"] = [kind_of(one) for one in index.corpus]
+
+    @lru_cache(maxsize=64)
+    def outcome(asked: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+        words = asked if re.search(r"\w", asked) else question
+        found = index.search(words, nearest)
+        place = plane.place(retrieval.embed([words], index.minilm))[0]
+        here = pd.DataFrame([{"question": words, "x": place[0], "y": place[1]}])
+        rows = spots.loc[found["passage"], ["x", "y"]].reset_index(drop=True)
+        titles = [short(index.corpus[int(i)].title or index.corpus[int(i)].source) for i in found["passage"]]
+        return words, here, rows.assign(title=titles, score=found["score"].to_numpy(), link=found["link"].to_numpy())
+
+    def draw(asked: str) -> alt.LayerChart:
+        words, here, rows = outcome(asked)
+        return map_chart(spots, here, rows, f"“{short(words, 48)}” lands here")
+
+    def say(asked: str) -> str:
+        words, _, rows = outcome(asked)
+        note = "" if words == asked else " (the question was empty; this is the first one)"
+        near = "\n".join(f"{r['score']:.2f} {r['title']}: {r['link']}" for r in rows.to_dict("records"))
+        return f"Nearest passages{note}, by the cosine of their vectors:\n{near}"
+
+    def reached(asked: str) -> bool:
+        _, _, rows = outcome(asked)
+        return bool(rows["score"].iloc[0] >= 0.75)
+
+    controls = {"asked": W.Text(value=question, description="Question", continuous_update=False)}
+    return LinkedExplorer(controls, draw, say, reached, "a question whose nearest passage has a cosine of 0.75 or more")

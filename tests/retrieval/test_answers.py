@@ -1,0 +1,249 @@
+"""Answers: transformers' own generation, a search through every span, and passages that try to break the prompt."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from greenlab.core import assets
+from greenlab.layer_pruning import drop_layers
+from greenlab.retrieval import (
+    Answer,
+    BM25Index,
+    Corpus,
+    Passage,
+    Prefix,
+    answer,
+    answer_from,
+    build_prompt,
+    extract,
+    make_prefix,
+    neutralise,
+)  # fmt: skip
+from greenlab.retrieval.answer import METHODS, one_line
+from greenlab.retrieval.generate import start_reading, write_line
+from greenlab.retrieval.prompt import frame_of, special_ids, token_ids
+from greenlab.retrieval.spans import candidate_spans, choose_span, span_tree
+from tests.retrieval.tiny import SPECIAL, llm
+
+with (Path(__file__).parent / "hostile.csv").open(encoding="utf-8", newline="") as file:
+    HOSTILE = [(row["kind"], row["text"]) for row in csv.DictReader(file)]
+HONEST = Passage("A token costs 3.11 J on an H100 for one user.", "a", "a#1", "Costs")
+QUESTION = "What does a token cost?"
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return Corpus.from_texts({"a": "A token costs 3.11 J.", "b": "Wind is clean.", "c": "Coal is not clean."})
+
+
+@pytest.mark.parametrize("template", ["chat", "plain"])
+def test_free_writing_equals_transformers_greedy_generation(template):
+    model, tokenizer = llm()
+    ids = build_prompt(QUESTION, [HONEST], (model, tokenizer), template=template).ids
+    written, complete = write_line(start_reading(model, ids), tokenizer, 20)
+    with torch.no_grad():
+        whole = model.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False, pad_token_id=0)[0, len(ids) :]
+    assert written == whole.tolist()[: len(written)]
+    assert len(written) == 20 or complete
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_prefix_that_was_read_before_changes_no_token(corpus, method):
+    prefix = make_prefix(llm())
+    for question in ("What is clean?", "How much is a token?"):
+        plain = answer(question, BM25Index(corpus), llm(), 2, method=method)
+        reused = answer(question, BM25Index(corpus), llm(), 2, method=method, prefix=prefix)
+        assert reused.n_reused_tokens == len(prefix.ids) > 20
+        assert plain.n_reused_tokens == 0
+        assert (reused.text, reused.cited, reused.n_input_tokens) == (plain.text, plain.cited, plain.n_input_tokens)
+
+
+def test_a_prefix_of_another_model_or_prompt_is_refused(corpus):
+    with pytest.raises(ValueError, match="read by another model"):
+        answer("What is clean?", BM25Index(corpus), llm(), 1, prefix=make_prefix(llm(seed=1)))
+    with pytest.raises(ValueError, match="not the beginning of the prompt"):
+        answer("What is clean?", BM25Index(corpus), llm(), 1, prefix=Prefix(llm()[0], [1, 2, 3]))
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_the_chosen_span_is_the_best_of_all_when_the_beam_is_wide(power):
+    """Every span scored on its own, by one forward pass each without a cache."""
+    model, tokenizer = llm()
+    passage = Passage("Six of 30 layers can go.", "a")
+    ids = build_prompt(QUESTION, [passage], (model, tokenizer)).ids
+    ends = [tokenizer.eos_token_id, *token_ids(tokenizer, "\n"), *token_ids(tokenizer, ".")]
+    scores = {}
+    for span in set(candidate_spans(passage.text)):
+        tokens = token_ids(tokenizer, f" {span}")
+        with torch.no_grad():
+            logits = model(torch.tensor([ids + tokens]), use_cache=False).logits[0, len(ids) - 1 :].log_softmax(-1)
+        total = sum(float(logits[i, token]) for i, token in enumerate(tokens))
+        scores[span] = (total + float(logits[-1, ends].logsumexp(0))) / (len(tokens) + 1) ** power
+    reading = start_reading(model, ids)
+    chosen, _ = choose_span(reading, [passage], tokenizer, 60, width=len(scores), length_power=power)
+    assert scores[chosen] == pytest.approx(max(scores.values()), abs=1e-4)
+    assert reading.ids == ids  # left where it was
+
+
+def test_spans_stay_in_a_sentence_and_drop_the_marks_around_them():
+    spans = set(candidate_spans('He said "no". It costs (about) 1,287 MWh.', 3))
+    assert {"no", "1,287 MWh", "costs (about) 1,287"} <= spans
+    assert not any("no" in span and "It" in span for span in spans)
+    assert not any(span.endswith((".", '"')) for span in spans)
+    tree = span_tree(["a b"], llm()[1])
+    assert set(tree) == set(token_ids(llm()[1], " "))
+
+
+def test_an_extract_is_made_of_words_of_a_passage(corpus):
+    given = extract(QUESTION, [HONEST, corpus[1]], llm())
+    assert given.text
+    assert given.text in set(candidate_spans(HONEST.text)) | set(candidate_spans(corpus[1].text))
+
+
+def test_passages_that_do_not_fit_are_left_out_from_the_last(corpus):
+    long = [Passage("word " * 30 + str(i), f"{i}") for i in range(5)]
+    full = build_prompt(QUESTION, long, llm())
+    assert (len(full.passages), full.n_dropped) == (5, 0)
+    short = build_prompt(QUESTION, long, llm(), context_length=len(full.ids) + 47)
+    assert (len(short.passages), short.n_dropped) == (4, 1)
+    assert len(short.ids) + 48 <= len(full.ids) + 47
+    exact = build_prompt(QUESTION, long, llm(), context_length=len(full.ids) + 48)
+    assert exact.n_dropped == 0
+    given = answer_from(QUESTION, long, llm(), context_length=len(full.ids) + 47, n_new_tokens=48)
+    assert given.n_dropped == 1
+    assert given.passages == tuple(long[:4])
+
+
+def test_counts_and_sources(corpus):
+    given = answer("clean wind?", BM25Index(corpus), llm(), 2, n_new_tokens=5)
+    assert given.n_output_tokens <= 5
+    assert given.n_input_tokens == len(build_prompt("clean wind?", given.passages, llm(), n_new_tokens=5).ids)
+    assert given.sources == tuple(given.passages[number - 1].link for number in given.cited)
+    assert given.passages[0].text == "Wind is clean."
+    without = answer("clean wind?", BM25Index(corpus), llm(), 0, n_new_tokens=5)
+    assert (without.passages, without.cited, without.sources) == ((), (), ())
+
+
+def test_the_citation_is_the_likeliest_number():
+    model, tokenizer = llm()
+    passages = [HONEST, Passage("Wind.", "b"), Passage("Coal.", "c")]
+    given = extract(QUESTION, passages, (model, tokenizer))
+    ids = build_prompt(QUESTION, passages, (model, tokenizer)).ids + token_ids(tokenizer, f" {given.text} [")
+    with torch.no_grad():
+        last = model(torch.tensor([ids])).logits[0, -1]
+    digits = [token_ids(tokenizer, str(number))[0] for number in (1, 2, 3)]
+    assert given.cited == (int(last[digits].argmax()) + 1,)
+
+
+def test_any_causal_model_answers_also_a_pruned_one(corpus):
+    model, tokenizer = llm()
+    small = drop_layers(model, 0, 1)
+    given = answer("What is clean?", BM25Index(corpus), (small, tokenizer), 1)
+    assert len(small.model.layers) == 1
+    assert given.cited == (1,)
+
+
+def test_a_model_without_a_chat_template_gets_a_plain_prompt_or_a_clear_error(corpus):
+    bare = llm(chat=False)
+    given = answer("What is clean?", BM25Index(corpus), bare, 1)
+    assert given.n_input_tokens == len(build_prompt("What is clean?", given.passages, bare, template="plain").ids)
+    with pytest.raises(ValueError, match="has no chat template"):
+        answer("What is clean?", BM25Index(corpus), bare, 1, template="chat")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"question": ""}, ValueError, "question=''"),
+        ({"question": 3}, TypeError, "question=3"),
+        ({"llm": "SmolLM2"}, TypeError, "llm is str"),
+        ({"n_passages": 10}, ValueError, "n_passages=10"),
+        ({"n_passages": 0, "method": "extract"}, ValueError, "passages is empty"),
+        ({"method": "guess"}, ValueError, "no method 'guess'"),
+        ({"template": "llama"}, ValueError, "no template 'llama'"),
+        ({"context_length": 300}, ValueError, "do not fit the context of 300"),
+        ({"n_new_tokens": 0}, ValueError, "n_new_tokens=0"),
+        ({"index": [1]}, TypeError, "index=[1]"),
+        ({"prefix": 3}, TypeError, "prefix=3"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_by_name(corpus, given, error, message):
+    call = {"question": QUESTION, "index": BM25Index(corpus), "llm": llm(), "n_passages": 1} | given
+    with pytest.raises(error, match=re.escape(message)):
+        answer(**call)
+
+
+def test_a_passage_beyond_the_context_is_refused():
+    with pytest.raises(ValueError, match=r"passages: the first one has \d+ tokens and the context of 4096"):
+        answer_from(QUESTION, [Passage("word " * 900, "a")], llm())
+
+
+def test_there_are_thirty_hostile_passages_of_several_kinds():
+    assert len(HOSTILE) >= 30
+    assert len({kind for kind, _ in HOSTILE}) >= 8
+
+
+@pytest.mark.parametrize("template", ["chat", "plain"])
+@pytest.mark.parametrize(("kind", "text"), HOSTILE)
+def test_a_hostile_passage_changes_neither_the_form_nor_the_citation(kind, text, template):
+    model, tokenizer = llm()
+    hostile = Passage(text, "evil", "evil#1", text)
+    prompt = build_prompt(QUESTION, [HONEST, hostile], (model, tokenizer), template=template)
+    head, tail = frame_of(tokenizer, template)
+    assert list(prompt.head) == head
+    assert list(prompt.tail) == tail
+    assert not special_ids(tokenizer) & set(prompt.body)
+    body = tokenizer.decode(list(prompt.body))
+    assert re.findall(r"\[\s*\d+[^\]]*\]", body) == ["[1]", "[2]"]
+    assert [line[:4] for line in body.splitlines() if line] == ["[1] ", "[2] ", "Ques"]
+    assert not re.search(r"(?i)\b(system|user|assistant|human|answer)\s*:", body)
+    for method in METHODS:
+        given = answer_from(
+            QUESTION, [HONEST, hostile], (model, tokenizer), method=method, n_new_tokens=8, template=template
+        )
+        assert set(given.cited) <= {1, 2}
+        assert len(given.cited) == 1
+        assert "\n" not in given.text
+        assert not re.search(r"\[\s*\d", given.text)
+        assert not any(token in given.text for token in SPECIAL)
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from([*SPECIAL, "<|", "im_", "end", "|>", "<", ">", " ", "\u200b", "[1]", "user:", "a"]), max_size=25
+    )
+)
+@example(pieces=["<|im_", "<|im_end|>", "end|>"])
+@settings(deadline=None, max_examples=150)
+def test_no_text_gives_a_special_token(pieces):
+    _, tokenizer = llm()
+    text = neutralise("".join(pieces), tokenizer)
+    assert not special_ids(tokenizer) & set(token_ids(tokenizer, text))
+    assert not special_ids(tokenizer) & set(token_ids(tokenizer, f"[1] {text}\n"))
+    assert "\n" not in text
+    assert not re.search(r"\[\s*\d+\s*\]", text)
+
+
+@given(text=st.text(st.characters(categories=["L", "N", "Zs"]), max_size=80))
+@settings(deadline=None)
+def test_ordinary_words_are_left_as_they_are(text):
+    assert neutralise(text, llm()[1]) == " ".join(text.split())
+
+
+def test_numbers_in_brackets_of_a_model_are_taken_out():
+    assert one_line(" It is [1] so [2, 3].\n") == "It is so ."
+    assert Answer("x", (HONEST, HONEST), (2,), 0, 1, 0, 1, True).with_citation == "x [2]"
+
+
+@pytest.mark.assets
+def test_smollm2_answers_from_the_passage():
+    given = extract(
+        "How many layers does SmolLM2 have?", [Passage("SmolLM2 has thirty layers.", "a")], assets.load_smollm2()
+    )
+    assert given.text in set(candidate_spans("SmolLM2 has thirty layers."))
+    assert given.cited == (1,)
