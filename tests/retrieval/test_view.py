@@ -169,7 +169,8 @@ CHARTS = {
     "ways": lambda: view.ways_chart(WAYS, "t"),
     "joules": lambda: view.joules_chart(
         pd.DataFrame({"label": ["1"], "j_per_hit": [9.0], "low": [8.0], "high": [10.0]}), "t"),
-    "hostile": lambda: view.hostile_chart(pd.DataFrame({"kind": ["a lie"], "n_astray": [3], "n_cited": [4], "n_cited_harmless": [2]}), "t"),
+    "hostile": lambda: view.hostile_chart(
+        pd.DataFrame({"kind": ["a lie"], "n_astray": [3], "n_cited": [4], "n_cited_harmless": [2]}), "t"),
     "map": lambda: view.map_chart(SPOTS, ASKED, RINGS, "t"),
     "twin": lambda: view.map_twin(SPOTS, ASKED, NEAR, "t"),
 }  # fmt: skip
