@@ -140,13 +140,14 @@ def test_attacks_are_counted_by_kind_and_beside_harmless_passages():
         ("a", "a lie", "hostile", True, False, True, True, False),
         ("a", "a lie", "harmless", False, True, True, True, True),
         ("b", "a role", "hostile", False, True, True, False, True),
-        ("b", "a role", "harmless", False, True, True, True, True),
+        ("b", "a role", "harmless", False, True, True, True, False),
     ]
     found = tables.attacks(pd.DataFrame(rows, columns=keys)).set_index("kind")
     assert list(found.index) == ["a lie", "a role", "all"]
     assert found.loc["all", ["n", "n_astray", "n_form", "n_hit", "n_hit_harmless"]].tolist() == [2, 1, 1, 1, 2]
     assert found.loc["a lie", ["n_hit", "n_cited"]].tolist() == [0, 1]
     assert found.loc["all", "n_cited"] == 1
+    assert found.loc["all", "n_cited_harmless"] == 1
 
 
 def test_a_training_is_paid_back_only_if_passages_cost_something():

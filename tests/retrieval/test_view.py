@@ -79,6 +79,15 @@ def test_joules_follow_the_flops_only_in_company():
     assert 3 < crowd["energy_j"] < alone["flops"]
 
 
+def test_the_price_of_the_short_prompt_gives_the_range_of_the_multiple():
+    """50 tokens as a prompt of 128 (6.54 J), or at 0.01977 J each; 16.48 J of writing; 72.1 J with passages."""
+    low, high = context.joules_range(MODEL, 2000, 300, 128)
+    with_it = context.context_cost(MODEL, 2000, 300, 128).total("energy_j")
+    assert low == pytest.approx(with_it / (6.540 + 16.479), rel=1e-3)
+    assert high == pytest.approx(with_it / (50 * 0.019772 + 16.479), rel=1e-3)
+    assert context.joules_range(MODEL, 0, 300, 128) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize("batch", [1, 32, 256])
 def test_more_context_never_costs_less(batch):
     costs = [context.context_cost(MODEL, tokens, 100, batch) for tokens in range(0, 8001, 250)]
@@ -128,8 +137,9 @@ def test_the_context_widget_holds_at_every_extreme_and_can_reach_its_goal():
 def test_the_twin_draws_what_the_widget_says():
     table = view.context_table(contexts=(0, 2000))
     assert set(table.query("tokens == 0")["times"]) == {1.0}
-    row = table.query("batch == 256 and tokens == 2000 and what == 'joules'")
-    assert row["times"].item() == view.times_the_bare_answer(MODEL, 2000, 300, 256)["energy_j"]
+    row = table.query("batch == 128 and tokens == 2000 and what == 'joules'")
+    assert row["times"].item() == view.times_the_bare_answer(MODEL, 2000, 300, 128)["energy_j"]
+    assert table.query("batch == 256")["tokens"].unique().tolist() == [0]  # 95 GB do not fit one H100
     spec = view.context_twin(table, "t").to_dict()
     assert spec["params"][0]["bind"]["max"] == 8
 
@@ -159,7 +169,8 @@ CHARTS = {
     "ways": lambda: view.ways_chart(WAYS, "t"),
     "joules": lambda: view.joules_chart(
         pd.DataFrame({"label": ["1"], "j_per_hit": [9.0], "low": [8.0], "high": [10.0]}), "t"),
-    "hostile": lambda: view.hostile_chart(pd.DataFrame({"kind": ["a lie"], "n_astray": [3], "n_cited": [4]}), "t"),
+    "hostile": lambda: view.hostile_chart(
+        pd.DataFrame({"kind": ["a lie"], "n_astray": [3], "n_cited": [4], "n_cited_harmless": [2]}), "t"),
     "map": lambda: view.map_chart(SPOTS, ASKED, RINGS, "t"),
     "twin": lambda: view.map_twin(SPOTS, ASKED, NEAR, "t"),
 }  # fmt: skip

@@ -146,7 +146,7 @@ def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw for each kind of hostile passage how many answers say what it wants, and how many cite it.
+    """Draw how many answers say what a hostile passage wants, cite it, or cite a harmless one in its place, by kind.
 
     Args:
         table: as `tables.attacks` gives it, without the row of all.
@@ -156,8 +156,8 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    require_columns(table, "kind", "n_astray", "n_cited")
-    words = {"n_astray": "say what it wants", "n_cited": "cite it"}
+    require_columns(table, "kind", "n_astray", "n_cited", "n_cited_harmless")
+    words = {"n_astray": "say what it wants", "n_cited": "cite it", "n_cited_harmless": "cite a harmless one there"}
     long = table.melt("kind", list(words), "what", "answers")
     long = long.assign(what=long["what"].map(words))
     order = alt.Scale(domain=list(words.values()))
@@ -166,13 +166,14 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     marks = alt.Chart(long).mark_point(filled=True, size=110, opacity=1).encode(
         x=x, y=y, color=alt.Color("what:N", title=None, scale=order),
         shape=alt.Shape("what:N", title=None, scale=order),
+        yOffset=alt.YOffset("what:N", sort=list(words.values())),
         tooltip=["kind:N", "what:N", "answers:Q"],
     )  # fmt: skip
     return finish(
         [marks], long, title=title, slider=None, width=WIDTH, height=alt.Step(34),
         subtitle="MEASURED: SmolLM2-135M, five hostile passages of each kind, each before the right passage",
-        description="How many of five answers say what a hostile passage wants and how many cite it, for each kind of "
-        "hostile passage",
+        description="How many of five answers say what a hostile passage wants, how many cite it and how many cite a "
+        "harmless passage in its place, for each kind of hostile passage",
     )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """The cost of context: what an answer costs when passages are read before it, in FLOPs, joules and seconds.
 
-FLOPs are counted from the shape of the model. Joules and seconds of the 8B shape are those that one H100 took for
-prompts of 128 to 8,192 tokens and for writing at batch 1 to 256 (the accelerator study; joules of the GPU alone).
-Between two measured lengths a straight line is drawn. Writing was measured with 512 tokens in each cache; what a longer
-cache adds was measured at batch 8 and is added here at every batch, as each text reads its own cache. Another model is
-modelled from the 8B one: reading by the ratio of FLOPs, writing by the ratio of the bytes that are read.
+FLOPs are counted from the shape of the model. Joules and seconds of an answer are MODELLED: they are added up from what
+one H100 took for prompts of 128 to 8,192 tokens, read one at a time, and for writing at batch 1 to 256 (the accelerator
+study; joules of the GPU alone). Between two measured lengths a straight line is drawn, and a prompt shorter than 128
+tokens costs what one of 128 does. Writing was measured with 512 tokens in each cache; what a longer cache adds was
+measured at batch 8 and is added here at every batch, as each text reads its own cache. Another model is modelled from
+the 8B one: reading by the ratio of FLOPs, writing by the ratio of the bytes that are read.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def _prompts() -> pd.DataFrame:
     """Whole prompts: tokens, energy_j, time_s, in order."""
     rows = _summary().query("section == 'prompt'").sort_values("context")
     tokens = rows["context"].to_numpy()
-    return pd.DataFrame(
-        {"tokens": tokens, "energy_j": rows["j_per_unit"] * tokens, "time_s": tokens / rows["units_per_s"]}
-    )
+    time_s = (tokens / rows["units_per_s"]).to_numpy()
+    # 128 tokens took 4 % longer than 512: no prompt is charged more seconds than a longer one
+    time_s = np.minimum.accumulate(time_s[::-1])[::-1]
+    return pd.DataFrame({"tokens": tokens, "energy_j": rows["j_per_unit"] * tokens, "time_s": time_s})
 
 
 @lru_cache(maxsize=1)
@@ -96,6 +98,11 @@ class Cost:
     def total(self, measure: str) -> float:
         """Reading and writing together, in one of the measures."""
         return self.reading[measure] + self.writing[measure]
+
+    @property
+    def fits(self) -> bool:
+        """Whether weights and caches have room in the memory of one H100."""
+        return self.cache_b + self.weights_b <= MEMORY_B
 
 
 def context_cost(model: str, n_context_tokens: int, n_answer_tokens: int, batch: int) -> Cost:
@@ -156,6 +163,33 @@ def times_the_bare_answer(model: str, n_context_tokens: int, n_answer_tokens: in
     return {measure: float(with_it.total(measure) / bare.total(measure)) for measure in MEASURES}
 
 
+def joules_range(model: str, n_context_tokens: int, n_answer_tokens: int, batch: int) -> tuple[float, float]:
+    """Times the joules of the bare answer, at two prices of its short prompt, which was not measured.
+
+    The first charges a prompt of fewer than 128 tokens as one of 128, the shortest that was measured; the second
+    charges its tokens as those of a long prompt, as if it were read together with others.
+
+    Returns:
+        The two multiples, the lower one first.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if one is out of range.
+    """
+    with_it, bare = (context_cost(model, tokens, n_answer_tokens, batch) for tokens in (n_context_tokens, 0))
+    prompts = _prompts()
+    j_per_token = float((prompts["energy_j"] / prompts["tokens"]).min())
+    totals = []
+    for cost in (with_it, bare):
+        read = cost.reading["energy_j"]
+        if cost.n_prompt_tokens < prompts["tokens"].min():
+            measured = prefill_flops(SHAPES[MEASURED], cost.n_prompt_tokens, head="last").total
+            read = cost.n_prompt_tokens * j_per_token * cost.reading["flops"] / float(measured)
+        totals.append(read + cost.writing["energy_j"])
+    low, high = sorted((with_it.total("energy_j") / bare.total("energy_j"), totals[0] / totals[1]))
+    return float(low), float(high)
+
+
 def context_table(
     model: str = MEASURED,
     n_answer_tokens: int = 300,
@@ -163,12 +197,16 @@ def context_table(
 ) -> pd.DataFrame:
     """Multiples of the answer without passages, by batch and retrieved tokens, for the chart that needs no kernel.
 
+    A batch whose weights and caches do not fit one H100 has no row.
+
     Returns:
         The columns doublings (the batch is two to this power), batch, tokens, what and times.
     """
     rows = []
     for batch in (int(one) for one in _writing()[0].index):
         for tokens in contexts:
+            if not context_cost(model, tokens, n_answer_tokens, batch).fits:
+                continue
             for measure, times in times_the_bare_answer(model, tokens, n_answer_tokens, batch).items():
                 if measure != "time_s":
                     row = {"doublings": batch.bit_length() - 1, "batch": batch, "tokens": tokens}
@@ -193,7 +231,7 @@ def context_twin(table: pd.DataFrame, title: str) -> alt.LayerChart:
         table, "tokens", "times", color="what", title=title, zero=True,
         slider=Slider("doublings", "Texts at once, as a power of two", 0),
         subtitle=["an answer of 300 tokens, written by the 8B model for a batch that the slider chooses;",
-                  "FLOPs counted, joules MEASURED on one H100, straight lines in between"],
+                  "FLOPs counted, joules MODELLED from steps that were measured; only what fits one H100"],
         x_title="Retrieved tokens in the prompt", y_title="Times the answer without passages",
         description="FLOPs and joules of an answer of 300 tokens against the retrieved tokens that are read before "
         "it, as multiples of the answer without them; a slider chooses how many texts are written at once",
@@ -244,7 +282,7 @@ def context_widget() -> Explorer:
             for part, amounts in (("Reading", cost.reading), ("writing", cost.writing))
         ]
         room = cost.cache_b + cost.weights_b
-        fits = "" if room <= MEMORY_B else f" Weights and caches take {room / 1e9:,.0f} GB: more than one H100 holds."
+        fits = "" if cost.fits else f" Weights and caches take {room / 1e9:,.0f} GB: more than one H100 holds."
         return (
             f"{cost.n_prompt_tokens:,} tokens are read, {answer:,} written. {parts[0]}; {parts[1]}.\n"
             f"Against the same answer without passages: {times['flops']:.2f} times the FLOPs, {times['energy_j']:.2f} "
@@ -269,5 +307,5 @@ def context_widget() -> Explorer:
 
 def _basis(model: str) -> str:
     if model == MEASURED:
-        return "FLOPs counted; joules and seconds MEASURED on one H100, in between a straight line"
+        return "FLOPs counted; joules and seconds MODELLED: sums of steps that were measured on one H100"
     return "FLOPs counted; joules and seconds MODELLED from those of the 8B model"

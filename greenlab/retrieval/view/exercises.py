@@ -49,7 +49,7 @@ def _(answer: Any) -> str | None:
     got = [float(score) for score in got]
     if abs(got[2]) > 1e-9:
         return f"a passage without a word of the query scores 0, yours gives {got[2]:.4g}"
-    if abs(got[0] / got[1] - 0.5) < 1e-6:
+    if got[1] and abs(got[0] / got[1] - 0.5) < 1e-6:  # a score of 0 is told below
         return "two times the word is not twice the score: divide tf by tf + k1 (...)"
     if abs(got[0] / 2.5 - want[0]) < 1e-6:
         return "that has the factor k1 + 1 of older papers above the line; Lucene leaves it out, as it changes no rank"
