@@ -169,7 +169,7 @@ def test_the_citation_fits_into_a_context_that_ends(method):
     """GPT-2 has a row for each place and none beyond."""
     _, tokenizer = llm()
     passages = [HONEST, Passage("Wind is clean.", "b")]
-    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": len(tokenizer)}
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": len(tokenizer), "eos_token_id": 1}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         wide = GPT2LMHeadModel(GPT2Config(n_positions=4096, **size))
@@ -280,7 +280,10 @@ def test_a_hostile_passage_changes_neither_the_form_nor_the_citation(kind, text,
 
 @given(
     pieces=st.lists(
-        st.sampled_from([*SPECIAL, "<|", "im_", "end", "|>", "<", ">", " ", "\u200b", "\u00ad", "\u200d", "[1]", "user:", "a"]), max_size=25
+        st.sampled_from(
+            [*SPECIAL, "<|", "im_", "end", "|>", "<", ">", " ", "\u200b", "\u00ad", "\u200d", "[1]", "user:", "a"]
+        ),
+        max_size=25,
     )
 )
 @example(pieces=["<|im_", "<|im_end|>", "end|>"])

@@ -11,6 +11,7 @@ from greenlab.core.facts import schema
 from greenlab.core.machine import ROOT
 from greenlab.retrieval import (
     Corpus,
+    Passage,
     exact_match,
     hit,
     joules_per_correct,
@@ -147,3 +148,12 @@ def test_questions_are_not_copied_from_the_passages(questions):
         texts = [normalise(book[number].text) for number in relevant_passages(book, row.evidence)]
         copied += [(row.id, run) for run in runs for text in texts if run in text]
     assert copied == []
+
+
+def test_the_name_of_a_continued_row_is_no_evidence():
+    first = Passage("Claim: cats sleep. Verdict: wrong.", "data/facts/claims.csv")
+    second = Passage("cats sleep (continued): Source: a book, where dogs sleep.", "data/facts/claims.csv")
+    prose = Passage("cats sleep (continued): here.", "notebooks/a.ipynb")
+    corpus = Corpus((first, second, prose))
+    assert relevant_passages(corpus, ("cats sleep",)) == {0, 2}
+    assert relevant_passages(corpus, ("dogs sleep",)) == {1}
