@@ -59,9 +59,9 @@ class Fusion(Index):
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
-        return self.matches(query)[0]
+        return self._matches(query)[0]
 
-    def matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
         """The scores, and which passages one of the indexes has found: a sum of standardised scores may be 0 or less.
 
         Raises:
@@ -69,7 +69,7 @@ class Fusion(Index):
             ValueError: if there is no word in it.
         """
         checked_query(query)
-        each = [index.matches(query) for index in self.indexes]
+        each = [index._matches(query) for index in self.indexes]
         total = self._sum([scores for scores, _ in each])
         return total, total > 0 if self.by == "rank" else np.any([found for _, found in each], axis=0)
 
@@ -135,17 +135,17 @@ class Ladder(Index):
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
-        return self.matches(query)[0]
+        return self._matches(query)[0]
 
-    def matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the index that answers, and which passages it has found.
 
         Raises:
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
-        cheap = self.cheap.matches(query)
-        return self.dear.matches(query) if self._is_close(cheap[0]) else cheap
+        cheap = self.cheap._matches(query)
+        return self.dear._matches(query) if self._is_close(cheap[0]) else cheap
 
 
 def _lead(scores: np.ndarray) -> float:

@@ -48,7 +48,7 @@ class Index:
         """
         raise NotImplementedError(f"{type(self).__name__} has no scores: give a BM25Index, a StaticIndex, a DenseIndex")
 
-    def matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
         """The scores, and which passages have anything to do with the question: those whose score is not 0.
 
         Returns:
@@ -81,7 +81,7 @@ class Index:
         """
         query = checked_query(query)
         n = checks.integer("n", n, low=1, high=MOST_PASSAGES)
-        return ranked(self.corpus, *self.matches(query), n)
+        return ranked(self.corpus, *self._matches(query), n)
 
 
 def best(scores: np.ndarray, n: int) -> np.ndarray:
