@@ -4,7 +4,7 @@ After Lewis et al. (arXiv:2005.11401). Everything here is real: the book is sear
 writes the answer. Its citations are numbers of passages that it was given.
 """
 
-from greenlab.retrieval.answer import Answer, answer, answer_from, extract, make_prefix
+from greenlab.retrieval.answer import NOTHING_FOUND, Answer, answer, answer_from, extract, make_prefix, without_passages
 from greenlab.retrieval.bm25 import BM25Index
 from greenlab.retrieval.corpus import Corpus, Passage
 from greenlab.retrieval.dense import DenseIndex, dense_file
@@ -18,8 +18,9 @@ from greenlab.retrieval.questions import load_questions, relevant_passages
 from greenlab.retrieval.static import StaticIndex, StaticTable, make_static_table
 
 __all__ = [
-    "Answer", "BM25Index", "Corpus", "DenseIndex", "Fusion", "Index", "Ladder", "Passage", "Prefix", "Prompt",
-    "StaticIndex", "StaticTable", "answer", "answer_from", "build_prompt", "dense_file", "embed", "embedder_sha256",
-    "exact_match", "extract", "hit", "joules_per_correct", "load_questions", "make_prefix", "make_static_table",
-    "mean_pooling", "neutralise", "normalise", "recall_at_k", "relevant_passages", "wilson_interval",
+    "NOTHING_FOUND", "Answer", "BM25Index", "Corpus", "DenseIndex", "Fusion", "Index", "Ladder", "Passage", "Prefix",
+    "Prompt", "StaticIndex", "StaticTable", "answer", "answer_from", "build_prompt", "dense_file", "embed",
+    "embedder_sha256", "exact_match", "extract", "hit", "joules_per_correct", "load_questions", "make_prefix",
+    "make_static_table", "mean_pooling", "neutralise", "normalise", "recall_at_k", "relevant_passages",
+    "wilson_interval", "without_passages",
 ]  # fmt: skip

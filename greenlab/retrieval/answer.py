@@ -13,9 +13,11 @@ from typing import Any
 
 from greenlab.core import checks
 from greenlab.retrieval.corpus import Passage
+from greenlab.retrieval.evaluating import evaluating
 from greenlab.retrieval.generate import Prefix, Reading, start_reading, write_line
 from greenlab.retrieval.index import Index
 from greenlab.retrieval.prompt import (
+    BEFORE_NUMBER,
     MOST_CITED,
     build_prompt,
     check_llm,
@@ -28,6 +30,8 @@ from greenlab.retrieval.spans import choose_span
 
 N_NEW_TOKENS = 48
 METHODS = ("write", "extract")
+NOTHING_FOUND = "Nothing was found for this question."
+_CITED = re.compile(r"\[\s*[1-9](?:\s*[,;]\s*[1-9])*\s*\]")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Answer:
     """An answer with what it rests on and what it took.
 
     Args:
-        text: the answer, one line; empty if the model had nothing to say.
+        text: the answer, one line; empty if the model had nothing to say, `NOTHING_FOUND` if ``nothing_found``.
         passages: what the model was given, [1] first.
         cited: numbers of the passages that it cites, from 1; empty if it was given none.
         n_dropped: passages that did not fit the context and were left out.
@@ -43,6 +47,7 @@ class Answer:
         n_reused_tokens: of these, tokens of a prefix that had been read before.
         n_output_tokens: tokens that were written, or scored one by one for a choice.
         complete: whether the answer came to its end before ``n_new_tokens``.
+        nothing_found: whether the search gave no passage; the model was not asked then.
     """
 
     text: str
@@ -53,6 +58,7 @@ class Answer:
     n_reused_tokens: int
     n_output_tokens: int
     complete: bool
+    nothing_found: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -81,7 +87,8 @@ def make_prefix(llm: tuple[Any, Any], *, template: str = "auto") -> Prefix:
         ValueError: if ``template`` is unknown, or it is ``"chat"`` and the tokenizer has no chat template.
     """
     model, tokenizer = check_llm("llm", llm)
-    return Prefix(model, frame_of(tokenizer, template)[0])
+    with evaluating(model):
+        return Prefix(model, frame_of(tokenizer, template)[0])
 
 
 def answer(
@@ -96,7 +103,7 @@ def answer(
     context_length: int | None = None,
     prefix: Prefix | None = None,
 ) -> Answer:
-    """Look passages up and answer from them.
+    """Look passages up and answer from them; if none is found, say so and do not ask the model.
 
     Args:
         question: what to answer.
@@ -122,10 +129,25 @@ def answer(
     checked_query_as("question", question)
     found = [int(number) for number in index.search(question, n_passages)["passage"]] if n_passages else []
     passages = [index.corpus[number] for number in found]
+    if n_passages and not passages:
+        method = checks.one_of("method", method, METHODS)
+        build_prompt(question, [], llm, n_new_tokens=n_new_tokens, template=template, context_length=context_length)
+        if prefix is not None:
+            checks.instance("prefix", prefix, Prefix, remedy="make_prefix(llm)")
+        return without_passages()
     return answer_from(
         question, passages, llm, method=method, n_new_tokens=n_new_tokens, template=template,
         context_length=context_length, prefix=prefix,
     )  # fmt: skip
+
+
+def without_passages() -> Answer:
+    """The answer to a question for which a search has found nothing: it says so, cites nothing, and costs no token.
+
+    >>> without_passages().with_citation
+    'Nothing was found for this question.'
+    """
+    return Answer(NOTHING_FOUND, (), (), 0, 0, 0, 0, complete=True, nothing_found=True)
 
 
 def answer_from(
@@ -152,14 +174,19 @@ def answer_from(
     )
     if method == "extract" and not prompt.passages:
         raise ValueError("passages is empty: method='extract' chooses among their words: give at least one")
-    reading = start_reading(model, prompt.ids, prefix if prompt.passages else None)
-    if method == "extract":
-        text, n_output, complete = *choose_span(reading, prompt.passages, tokenizer, n_new_tokens), True
-        reading.read(token_ids(tokenizer, f" {text}"))
-    else:
-        written, complete = write_line(reading, tokenizer, n_new_tokens, special_ids(tokenizer))
-        text, n_output = one_line(tokenizer.decode(written)), len(written)
-    cited = (_likeliest_number(reading, tokenizer, len(prompt.passages)),) if prompt.passages else ()
+    cited: tuple[int, ...] = ()
+    with evaluating(model):
+        reading = start_reading(model, prompt.ids, prefix if prompt.passages else None)
+        if method == "extract":
+            text, n_output = choose_span(reading, prompt.passages, tokenizer, n_new_tokens)
+            complete = bool(text)  # no span ends within so few tokens: nothing was chosen, so nothing is cited
+            if complete:
+                reading.read(token_ids(tokenizer, f" {text}"))
+        else:
+            written, complete = write_line(reading, tokenizer, n_new_tokens, special_ids(tokenizer))
+            text, n_output = one_line(tokenizer.decode(written)), len(written)
+        if prompt.passages and (text or method == "write"):
+            cited = (_likeliest_number(reading, tokenizer, len(prompt.passages)),)
     return Answer(
         text=text,
         passages=prompt.passages,
@@ -177,6 +204,8 @@ def extract(
 ) -> Answer:
     """Let the model choose the likeliest span of the passages: `answer_from` with ``method="extract"``.
 
+    If no span of the passages ends within ``n_new_tokens``, the text is empty and ``complete`` is False: give more.
+
     Raises:
         TypeError: if an argument is of another type.
         ValueError: as `answer_from`.
@@ -185,19 +214,19 @@ def extract(
 
 
 def one_line(text: str) -> str:
-    r"""What a model wrote as one line, without numbers in brackets: those are set by the program.
+    r"""What a model wrote as one line, without [1] to [9] or lists of them: citations are set by the program.
 
-    >>> one_line(" 485 TWh [3]\n")
-    '485 TWh'
+    >>> one_line(" 485 TWh [3]\n"), one_line("The [2024] report: [1.5 GB]")
+    ('485 TWh', 'The [2024] report: [1.5 GB]')
     """
-    return " ".join(re.sub(r"\[\s*\d[\d\s,;-]*\]?", " ", text).split())
+    return " ".join(_CITED.sub(" ", text).split())
 
 
 def _likeliest_number(reading: Reading, tokenizer: Any, n: int) -> int:
     """Of [1] to [n] the number that the model finds likeliest behind its answer."""
     if n == 1:
         return 1
-    reading.read(token_ids(tokenizer, " ["))
+    reading.read(token_ids(tokenizer, BEFORE_NUMBER))
     assert reading.log_probabilities is not None
     scores = reading.log_probabilities
     return max(range(1, n + 1), key=lambda number: float(scores[token_ids(tokenizer, str(number))[-1]]))

@@ -26,7 +26,14 @@ from greenlab.core.names import unknown
 from greenlab.retrieval.facts_text import TABLES, fact_name, fact_text
 
 PASSAGE_TOKENS, OVERLAP = 140, 0
+CONTINUED = " (continued): "  # between the name of a row of the facts and a further passage of it
 OWN_CHAPTER = "retrieval"  # left out by default: a change of its text would change its own results
+_HTML = re.compile(
+    r"<!--.*?-->|</?(?:a|b|br|center|code|details|div|em|figure|h[1-6]|hr|i|iframe|img|kbd|li|ol|p|pre|small|span|strong"
+    r"|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul|video)(?:\s+(?:open|hidden|controls|[\w:-]+\s*=\s*"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)))*\s*/?>",
+    re.S | re.I,
+)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SENTENCE_END = re.compile(r"[.!?]([\"'”’)*_]*)\s+(?=[\"'“‘(\[*_]*[A-Z0-9])")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|al|eq|sec|fig|cf|vs|approx|no|p)|(?<!\d )\b[A-Z])\.$")
@@ -107,8 +114,9 @@ def plain_text(markdown: str) -> str:
     text = re.sub(r"\$\$.*?\$\$", " ", checks.text("markdown", markdown), flags=re.S)  # formulas on a line of their own
     text = re.sub(r"\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\d)", r"\1", text)  # formulas in a line keep their letters
     text = _MARKDOWN_LINK.sub(r"\1", text)
-    text = re.sub(r"</?[A-Za-z][^<>]*>|<!--.*?-->", " ", text, flags=re.S)
-    text = re.sub(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", text, flags=re.S)
+    text = _HTML.sub(" ", text)  # of a known name: in "if n <N and M> 3" nothing is HTML
+    emphasis = r"(?<!\w)(?!__[a-z0-9_]+__(?!\w))(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)"  # __init__ is a name
+    text = re.sub(emphasis, r"\2", text, flags=re.S)
     text = text.replace("**", "").replace("`", "")
     return " ".join(text.split())
 
@@ -116,6 +124,7 @@ def plain_text(markdown: str) -> str:
 def _sections(markdown: str) -> Iterator[tuple[int, str, list[str]]]:
     """Heading level, heading and the paragraphs below it; level 0 for what stands before the first heading."""
     level, heading, block, blocks, fenced = 0, "", [], [], False  # type: int, str, list[str], list[str], bool
+    in_list = False
 
     def paragraph() -> None:
         text = plain_text("\n".join(block))
@@ -142,11 +151,16 @@ def _sections(markdown: str) -> Iterator[tuple[int, str, list[str]]]:
                 paragraph()
         elif not line.strip():
             paragraph()
-        elif found := re.match(r"\s*(?:[-*+]|\d+[.)])\s+(.*)", line):
+        elif (found := re.match(r"\s*(?:[-*+]|(\d{1,3})[.)])\s+(.*)", line)) and (
+            # a number other than 1 that starts a line within a paragraph ends a sentence (CommonMark, sec. 5.2)
+            in_list or not block or found[1] in (None, "1")
+        ):
             paragraph()
-            block.append(found[1])
+            block.append(found[2])
+            in_list = True
         else:
-            block.append(line.lstrip("> "))
+            in_list = in_list and bool(block)
+            block.append(re.sub(r"^(?:\s*>(?!=))*\s*", "", line))  # a quotation, and no ">= 64"
     paragraph()
     if blocks:
         yield level, heading, blocks
@@ -221,7 +235,7 @@ def _facts(limit: int) -> Iterator[Passage]:
     for table, title in TABLES.items():
         for row in schema.rows(table):
             link = f"../data/facts/README.md#{row[schema.key_of(table)]}"
-            again = f"{fact_name(row)} (continued): "
+            again = f"{fact_name(row)}{CONTINUED}"
             room = max(8, limit - count_tokens(again))
             parts = [(one, link) for one in sentences(fact_text(table, row))]
             for number, (part, _) in enumerate(_pack(parts, room, 0)):

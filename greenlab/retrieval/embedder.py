@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from greenlab.core import checks
+from greenlab.retrieval.evaluating import evaluating
 
 WINDOW = 256  # tokens; sentence-transformers sets this limit for all-MiniLM-L6-v2
 BATCH_TOKENS = 2048  # in a batch, padding included
@@ -94,7 +95,7 @@ def embed(texts: Sequence[str], minilm: tuple[Any, Any], *, window: int | None =
         raise ValueError("texts is empty: give at least one text")
     limit = int(model.config.max_position_embeddings)
     window = min(WINDOW, limit) if window is None else checks.integer("window", window, low=8, high=limit)
-    ids = tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
+    ids = tokenizer(as_words(texts, tokenizer), add_special_tokens=False, verbose=False).input_ids
     room = window - 2  # for [CLS] and [SEP]
     pieces = [(row, part[start : start + room]) for row, part in enumerate(ids) for start in range(0, len(part), room)]
     pieces += [(row, [tokenizer.unk_token_id]) for row, part in enumerate(ids) if not part]
@@ -109,12 +110,27 @@ def embed(texts: Sequence[str], minilm: tuple[Any, Any], *, window: int | None =
         tokens = [torch.tensor([tokenizer.cls_token_id, *part, tokenizer.sep_token_id]) for _, part in batch]
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(one) for one in tokens], batch_first=True)
         padded = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)  # 0 is [PAD]; the mask hides it
-        hidden = model(input_ids=padded, attention_mask=mask).last_hidden_state
+        with evaluating(model):  # in training mode dropout would give another vector each time
+            hidden = model(input_ids=padded, attention_mask=mask).last_hidden_state
         pooled = mean_pooling(hidden, mask).float().numpy()
         for (row, part), vector in zip(batch, pooled, strict=True):
             total[row] += vector * (len(part) + 2)
         start = end
     return unit_length(total)
+
+
+def as_words(texts: Sequence[str], tokenizer: Any) -> list[str]:
+    """Texts in which a special token that somebody typed, such as [SEP], is letters and marks and no token.
+
+    Args:
+        texts: any texts.
+        tokenizer: the encoder's, which splits words at brackets.
+    """
+    typed = [token for token in tokenizer.all_special_tokens if len(token) > 2]
+    found = list(texts)
+    for token in typed:
+        found = [text.replace(token, f"{token[0]} {token[1:-1]} {token[-1]}") for text in found]
+    return found
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:

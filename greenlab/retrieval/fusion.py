@@ -59,10 +59,23 @@ class Fusion(Index):
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
+        return self._matches(query)[0]
+
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+        """The scores, and which passages one of the indexes has found: a sum of standardised scores may be 0 or less.
+
+        Raises:
+            TypeError: if ``query`` is no text.
+            ValueError: if there is no word in it.
+        """
         checked_query(query)
+        each = [index._matches(query) for index in self.indexes]
+        total = self._sum([scores for scores, _ in each])
+        return total, total > 0 if self.by == "rank" else np.any([found for _, found in each], axis=0)
+
+    def _sum(self, each: list[np.ndarray]) -> np.ndarray:
         total = np.zeros(len(self.corpus))
-        for index, weight in zip(self.indexes, self.weights, strict=True):
-            scores = index.scores(query)
+        for scores, weight in zip(each, self.weights, strict=True):
             if self.by == "score":
                 spread = float(scores.std())
                 total += weight * (scores - scores.mean()) / (spread if spread > 0 else 1.0)
@@ -122,8 +135,17 @@ class Ladder(Index):
             TypeError: if ``query`` is no text.
             ValueError: if there is no word in it.
         """
-        scores = self.cheap.scores(query)
-        return self.dear.scores(query) if self._is_close(scores) else scores
+        return self._matches(query)[0]
+
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the index that answers, and which passages it has found.
+
+        Raises:
+            TypeError: if ``query`` is no text.
+            ValueError: if there is no word in it.
+        """
+        cheap = self.cheap._matches(query)
+        return self.dear._matches(query) if self._is_close(cheap[0]) else cheap
 
 
 def _lead(scores: np.ndarray) -> float:

@@ -48,15 +48,32 @@ class Index:
         """
         raise NotImplementedError(f"{type(self).__name__} has no scores: give a BM25Index, a StaticIndex, a DenseIndex")
 
+    def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
+        """The scores, and which passages have anything to do with the question: those whose score is not 0.
+
+        Returns:
+            ``scores`` as `scores` gives them, and a bool for each passage, both ``(n_passages,)``.
+
+        Raises:
+            TypeError: if ``query`` is no text.
+            ValueError: if there is no word in it.
+        """
+        scores = self.scores(query)
+        return scores, scores != 0
+
     def search(self, query: str, n: int = 5) -> pd.DataFrame:
         """Return the best passages, the best first; of equals the one that comes first in the corpus.
 
+        Passages with a score of 0 share nothing with the question and are left out. Vectors of an encoder nearly always
+        share something: such an index finds passages for any question.
+
         Args:
             query: the question.
-            n: how many, 1 to 1,000; a smaller corpus gives all that it has.
+            n: how many at most, 1 to 1,000; fewer if fewer are found.
 
         Returns:
-            One row a passage: rank (from 1), passage (its number in the corpus), score, text, link.
+            One row a passage: rank (from 1), passage (its number in the corpus), score, text, link. No row if nothing
+            was found.
 
         Raises:
             TypeError: if ``query`` is no text or ``n`` no whole number.
@@ -64,7 +81,7 @@ class Index:
         """
         query = checked_query(query)
         n = checks.integer("n", n, low=1, high=MOST_PASSAGES)
-        return ranked(self.corpus, self.scores(query), n)
+        return ranked(self.corpus, *self._matches(query), n)
 
 
 def best(scores: np.ndarray, n: int) -> np.ndarray:
@@ -80,9 +97,10 @@ def best(scores: np.ndarray, n: int) -> np.ndarray:
     return candidates[np.argsort(-scores[candidates], kind="stable")][:n]
 
 
-def ranked(corpus: Corpus, scores: np.ndarray, n: int) -> pd.DataFrame:
-    """The table that `Index.search` gives, from a score for each passage."""
-    found = best(scores, n)
+def ranked(corpus: Corpus, scores: np.ndarray, matching: np.ndarray, n: int) -> pd.DataFrame:
+    """The table that `Index.search` gives, from a score for each passage and whether it counts as found."""
+    candidates = np.flatnonzero(matching)
+    found = candidates[best(scores[candidates], n)] if len(candidates) else candidates
     passages = [corpus.passages[i] for i in found]
     return pd.DataFrame(
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import string
+import unicodedata
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -15,22 +16,35 @@ from scipy.stats import norm
 
 from greenlab.core import checks
 
-_PUNCTUATION = frozenset(string.punctuation) | frozenset("−–—’‘“”×°")
+_PUNCTUATION = frozenset(string.punctuation) | frozenset("−–—’‘“”°")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_THOUSANDS = re.compile(r"(?<![\w.,])\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?![\w]|,\d)")
+_OF_A_NUMBER = re.compile(r"(?<![\w)\].^])-(?=\.?\d)|(?<=\d)\.(?=\d)|(?<=\d)\^(?=\d)|(?<=\^)-(?=\d)")
 
 
 def normalise(text: str) -> str:
     """A text as answers are compared: small letters, no punctuation, no articles, single spaces.
 
-    After the script that scores SQuAD (Rajpurkar et al., arXiv:1606.05250, sec. 6.1). Departure: dashes and quotes
-    beyond ASCII are punctuation too.
+    After the script that scores SQuAD (Rajpurkar et al., arXiv:1606.05250, sec. 6.1). Departures: dashes and quotes
+    beyond ASCII are punctuation too; a number keeps its decimal point, its sign and its power, and loses what groups
+    its thousands (1,287 and 1 287); ways to write one letter are one (Unicode's NFKC: CO₂ and CO2); × is an x.
 
-    >>> normalise("The answer: 1,287 MWh.")
-    'answer 1287 mwh'
+    >>> normalise("The answer: 1,287 MWh."), normalise("−1.5"), normalise("62×")
+    ('answer 1287 mwh', '-1.5', '62 x')
 
     Raises:
         TypeError: if ``text`` is no text.
     """
-    kept = "".join(letter for letter in checks.text("text", text).lower() if letter not in _PUNCTUATION)
+    text = re.sub(
+        r"(?<=\d)[⁻⁰¹²³⁴-⁹]+", lambda power: f"^{power[0].translate(_SUPERSCRIPTS)}", checks.text("text", text)
+    )
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()).replace("−", "-")
+    text = _THOUSANDS.sub(lambda number: re.sub("[, ]", "", number[0]), text)
+    text = re.sub(r"(?<=\d)x\b|×", " x ", text)
+    text = re.sub(r"(?<=\d)[,–-](?=\d)", " ", text)  # 1-3 and 2,4 are not 13 and 24
+    text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)
+    of_a_number = {sign.start() for sign in _OF_A_NUMBER.finditer(text)}
+    kept = "".join(one for i, one in enumerate(text) if one not in _PUNCTUATION or i in of_a_number)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
 
 

@@ -45,10 +45,14 @@ EXAMPLES = (  # passage, question, answer: a small model learns the form from th
 )
 START = "Answer:"  # the model goes on behind it
 _BODY = "\u2042BODY\u2042"  # stands for the passages and the question while a chat template is filled in
-_CITATION = re.compile(r"\[\s*(\d[\d\s,;-]*)\]")
+BEFORE_NUMBER = " ["  # read behind an answer, so that the model says which number comes next
+_BRACKETS = str.maketrans({"［": "[", "］": "]", "【": "[", "】": "]", "〔": "[", "〕": "]"})
+_CITATION = re.compile(r"\[(\s*#?\s*[\d¹²³⁴-⁹①-⑨][^\[\]]*)(\]?)")  # [1], [1-3], [2: see], [#1]; closed or not
 _ROLE = re.compile(
-    r"\b(system|user|assistant|human|model|tool|developer|instructions?|question|answer|passages?)\s*:", re.I
+    r"\b(system|user|assistant|human|model|tool|developer|instructions?|question|answer|passages?)\s*[:：﹕︰∶]", re.I
 )
+_MARKS = r"<\||\|>|(?i:</?s>|\[/?INST\])|<<|>>"  # of special tokens, whichever the tokenizer has
+_JOINERS = "\u00ad\u200c\u200d\u2060\ufeff"  # not seen, and inside a word: the soft hyphen and the joiners
 
 
 def check_llm(name: str, llm: Any) -> tuple[Any, Any]:
@@ -74,8 +78,19 @@ def token_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Numbers of the tokens that no text of a passage may give: those added to the vocabulary, and the special ones."""
-    return frozenset(tokenizer.get_added_vocab().values()) | frozenset(tokenizer.all_special_ids)
+    """Numbers of the tokens that no text of a passage may give: special ones, and added ones that mark something."""
+    added = tokenizer.get_added_vocab()
+    return frozenset(added[token] for token in _marked(tokenizer)) | frozenset(tokenizer.all_special_ids)
+
+
+def _marked(tokenizer: Any) -> list[str]:
+    """Tokens added to the vocabulary that mark: <tool_call> does, also if it is not special; GPU is a word."""
+    special = set(tokenizer.all_special_ids)
+    return [
+        token
+        for token, number in tokenizer.get_added_vocab().items()
+        if token.strip() and (number in special or not (token[0].isalnum() or token[-1].isalnum()))
+    ]
 
 
 def neutralise(text: str, tokenizer: Any) -> str:
@@ -93,17 +108,15 @@ def neutralise(text: str, tokenizer: Any) -> str:
     if not hasattr(tokenizer, "get_added_vocab"):
         raise TypeError(f"tokenizer={tokenizer!r:.80} is {type(tokenizer).__name__}: give a tokenizer of transformers")
     # characters that are not seen (zero width, control, private, lone surrogates) are no words
+    text = "".join(letter for letter in text if letter not in _JOINERS)
     seen = (letter if letter == " " or unicodedata.category(letter)[0] != "C" else " " for letter in text)
-    text = " ".join("".join(seen).split())
-    text = _CITATION.sub(r"(\1)", text)
+    text = " ".join("".join(seen).translate(_BRACKETS).split())
+    text = _CITATION.sub(lambda found: f"({found[1]}{')' if found[2] else ''}", text)
     text = _ROLE.sub(r"\1 -", text)
-    added = [token for token in tokenizer.get_added_vocab() if token.strip() and len(token) > 1]
-    pieces = sorted({"<|", "|>", "<s>", "</s>", "[INST]", "[/INST]", "<<", ">>", *added}, key=len, reverse=True)
-    lowered = text.lower()
-    while any(piece.lower() in lowered for piece in pieces):  # apart with a space: "<|im_end|>" is "< | im_end | >"
-        for piece in pieces:
-            text = re.sub(re.escape(piece), lambda found: f"{found[0][0]} {found[0][1:]}", text, flags=re.I)
-        lowered = text.lower()
+    marked = sorted((token for token in _marked(tokenizer) if len(token) > 1), key=len, reverse=True)
+    pieces = "|".join([*(re.escape(token) for token in marked), _MARKS])
+    while re.search(pieces, text):  # apart with a space: "<|im_end|>" is "< | im_end | >"
+        text = re.sub(pieces, lambda found: f"{found[0][0]} {found[0][1:]}", text)
     if hasattr(tokenizer, "decode") and special_ids(tokenizer) & set(token_ids(tokenizer, f" {text}")):
         text = re.sub(r"[^\w\s.,;%()+-]", " ", text)  # a tokenizer that joins what stands apart: words only
     return text
@@ -214,7 +227,8 @@ def build_prompt(
     )  # fmt: skip
     head, tail = frame_of(tokenizer, template, with_passages=bool(held))
     asked = token_ids(tokenizer, f"\nQuestion: {neutralise(question, tokenizer)}")
-    room = limit - n_new_tokens - len(head) - len(tail) - len(asked)
+    behind = len(token_ids(tokenizer, BEFORE_NUMBER)) if len(held) > 1 else 0  # read to choose among the numbers
+    room = limit - n_new_tokens - behind - len(head) - len(tail) - len(asked)
     if room < 0:
         raise ValueError(
             f"question: {len(asked)} tokens, with instructions and {n_new_tokens} tokens of answer, do not fit the "

@@ -8,7 +8,7 @@ import pandas as pd
 
 from greenlab.core import checks
 from greenlab.core.machine import ROOT
-from greenlab.retrieval.corpus import Corpus
+from greenlab.retrieval.corpus import CONTINUED, Corpus, Passage
 
 HALVES = ("held", "tune")
 
@@ -38,7 +38,18 @@ def _plain(text: str) -> str:
 
 @lru_cache(maxsize=4)
 def _plain_texts(corpus: Corpus) -> list[str]:
-    return [_plain(one.text) for one in corpus]
+    # the second passage of a long row begins with the row's name: a phrase that stands in the name alone is no evidence
+    return [_plain(one.text.removeprefix(continued_from(one))) for one in corpus]
+
+
+def continued_from(passage: Passage) -> str:
+    """The name that a further passage of a row of the facts begins with; empty for any other passage.
+
+    >>> continued_from(Passage("A claim (continued): Source: a, 2020.", "data/facts/claims.csv"))
+    'A claim (continued): '
+    """
+    name, mark, _ = passage.text.partition(CONTINUED)
+    return name + mark if mark and passage.source.startswith("data/facts/") else ""
 
 
 def relevant_passages(corpus: Corpus, evidence: tuple[str, ...]) -> frozenset[int]:

@@ -21,7 +21,8 @@ from greenlab.core import checks
 from greenlab.core.assets.definitions import as_path
 from greenlab.retrieval.cache import cache_folder, written
 from greenlab.retrieval.corpus import Corpus, units_of
-from greenlab.retrieval.embedder import check_embedder, embedder_sha256, mean_pooling, unit_length
+from greenlab.retrieval.embedder import as_words, check_embedder, embedder_sha256, mean_pooling, unit_length
+from greenlab.retrieval.evaluating import evaluating
 from greenlab.retrieval.index import Index, checked_query
 
 DIMENSIONS = 256
@@ -65,7 +66,7 @@ class StaticTable:
         texts = [checks.text("texts", text) for text in checks.several("texts", texts)]
         if not texts:
             raise ValueError("texts is empty: give at least one text")
-        ids = self.tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
+        ids = self.tokenizer(as_words(texts, self.tokenizer), add_special_tokens=False, verbose=False).input_ids
         return unit_length(np.stack([self.vectors[row].sum(0) if row else self._nothing() for row in ids]))
 
     def _nothing(self) -> np.ndarray:
@@ -87,9 +88,9 @@ def token_outputs(minilm: tuple[Any, Any]) -> np.ndarray:
     outputs = []
     for batch in rows.T.contiguous().split(BATCH):
         mask = torch.ones_like(batch)
-        outputs.append(
-            mean_pooling(model(input_ids=batch, attention_mask=mask).last_hidden_state, mask).float().numpy()
-        )
+        with evaluating(model):
+            hidden = model(input_ids=batch, attention_mask=mask).last_hidden_state
+        outputs.append(mean_pooling(hidden, mask).float().numpy())
     return np.concatenate(outputs)
 
 

@@ -1,5 +1,6 @@
 """Answers: transformers' own generation, a search through every span, and passages that try to break the prompt."""
 
+import copy
 import csv
 import re
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from greenlab.core import assets
 from greenlab.layer_pruning import drop_layers
 from greenlab.retrieval import (
+    NOTHING_FOUND,
     Answer,
     BM25Index,
     Corpus,
@@ -112,7 +115,8 @@ def test_passages_that_do_not_fit_are_left_out_from_the_last(corpus):
     short = build_prompt(QUESTION, long, llm(), context_length=len(full.ids) + 47)
     assert (len(short.passages), short.n_dropped) == (4, 1)
     assert len(short.ids) + 48 <= len(full.ids) + 47
-    exact = build_prompt(QUESTION, long, llm(), context_length=len(full.ids) + 48)
+    behind = len(token_ids(llm()[1], " ["))  # what is read to choose among the numbers
+    exact = build_prompt(QUESTION, long, llm(), context_length=len(full.ids) + 48 + behind)
     assert exact.n_dropped == 0
     given = answer_from(QUESTION, long, llm(), context_length=len(full.ids) + 47, n_new_tokens=48)
     assert given.n_dropped == 1
@@ -146,6 +150,67 @@ def test_any_causal_model_answers_also_a_pruned_one(corpus):
     given = answer("What is clean?", BM25Index(corpus), (small, tokenizer), 1)
     assert len(small.model.layers) == 1
     assert given.cited == (1,)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_answer_says_that_nothing_was_found_and_the_model_is_not_asked(corpus, method, monkeypatch):
+    model, tokenizer = llm()
+    monkeypatch.setattr(model, "forward", lambda *args, **given: pytest.fail("the model was asked"))
+    given = answer("xyzzy plugh?", BM25Index(corpus), (model, tokenizer), 3, method=method)
+    assert given.nothing_found
+    assert given.with_citation == given.text == NOTHING_FOUND
+    assert (given.cited, given.passages, given.n_input_tokens, given.n_output_tokens) == ((), (), 0, 0)
+    with pytest.raises(ValueError, match="n_new_tokens=0"):
+        answer("xyzzy plugh?", BM25Index(corpus), (model, tokenizer), 3, n_new_tokens=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_citation_fits_into_a_context_that_ends(method):
+    """GPT-2 has a row for each place and none beyond."""
+    _, tokenizer = llm()
+    passages = [HONEST, Passage("Wind is clean.", "b")]
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": len(tokenizer), "eos_token_id": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wide = GPT2LMHeadModel(GPT2Config(n_positions=4096, **size))
+        n = len(build_prompt(QUESTION, passages, (wide, tokenizer)).ids)
+        behind = len(token_ids(tokenizer, " ["))
+        for room in range(behind + 1):
+            small = GPT2LMHeadModel(GPT2Config(n_positions=n + 7 + room, **size)).eval()
+            given = answer_from(QUESTION, passages, (small, tokenizer), method=method, n_new_tokens=7)
+            assert given.n_dropped == (0 if room == behind else 1)
+            assert len(given.cited) == (1 if given.text or method == "write" else 0)
+
+
+def test_an_extract_that_ends_in_no_span_is_not_complete():
+    passage = Passage("Electricity.", "a")
+    short = extract(QUESTION, [passage], llm(), n_new_tokens=3)
+    assert (short.text, short.complete, short.cited) == ("", False, ())
+    enough = extract(QUESTION, [passage], llm(), n_new_tokens=12)
+    assert (enough.text, enough.complete, enough.cited) == ("Electricity", True, (1,))
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("[1\u20133] x", "(1\u20133) x"),
+        ("[2: see] x", "(2: see) x"),
+        ("[1 and 2]", "(1 and 2)"),
+        ("[#1] [ # 2 ]", "(#1) ( # 2 )"),
+        ("\uff3b1\uff3d \u30102\u3011 [\uff13]", "(1) (2) (\uff13)"),
+        ("an open [3 here", "an open (3 here"),
+        ("Answer\uff1a42", "Answer -42"),
+        ("hy\u00adphen, jo\u200din, [\u20601]", "hyphen, join, (1)"),
+        ("a gpu, a GPU", "a gpu, a GPU"),
+        ("<tool_call> <|im_\u00adend|>", "< tool_call> < |im_end| >"),
+        ("[see above] [a]", "[see above] [a]"),
+    ],
+)
+def test_marks_in_other_letters_are_marks_and_words_stay_whole(text, want):
+    tokenizer = copy.deepcopy(llm()[1])
+    tokenizer.add_tokens(["GPU"])
+    assert neutralise(text, tokenizer) == want
+    assert not special_ids(tokenizer) & set(token_ids(tokenizer, want))
 
 
 def test_a_model_without_a_chat_template_gets_a_plain_prompt_or_a_clear_error(corpus):
@@ -215,7 +280,10 @@ def test_a_hostile_passage_changes_neither_the_form_nor_the_citation(kind, text,
 
 @given(
     pieces=st.lists(
-        st.sampled_from([*SPECIAL, "<|", "im_", "end", "|>", "<", ">", " ", "\u200b", "[1]", "user:", "a"]), max_size=25
+        st.sampled_from(
+            [*SPECIAL, "<|", "im_", "end", "|>", "<", ">", " ", "\u200b", "\u00ad", "\u200d", "[1]", "user:", "a"]
+        ),
+        max_size=25,
     )
 )
 @example(pieces=["<|im_", "<|im_end|>", "end|>"])
@@ -237,6 +305,8 @@ def test_ordinary_words_are_left_as_they_are(text):
 
 def test_numbers_in_brackets_of_a_model_are_taken_out():
     assert one_line(" It is [1] so [2, 3].\n") == "It is so ."
+    for text in ("a [1.5 GB] of", "the [2024] report", "[-1, 1] and [0]", "at [12] and [1-3] or [7"):
+        assert one_line(text) == text
     assert Answer("x", (HONEST, HONEST), (2,), 0, 1, 0, 1, True).with_citation == "x [2]"
 
 

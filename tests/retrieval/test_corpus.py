@@ -73,10 +73,28 @@ def test_tables_lists_code_and_formulas():
         ("2 * 3 * 4 and snake_case_name", "2 * 3 * 4 and snake_case_name"),
         ("[a](http://x.org/(b)c)", "a"),
         ("![a picture](images/x.png)", "a picture"),
+        ("If n <N and M> 3, and x<y or y >z", "If n <N and M> 3, and x<y or y >z"),
+        ('<details open><a href="b.html">c</a><br/>d <!-- e --> f', "c d f"),
+        ("the method `__init__` and __init__, but __two words__", "the method __init__ and __init__, but two words"),
     ],
 )
 def test_marks_go_and_words_stay(markdown, plain):
     assert plain_text(markdown) == plain
+
+
+@pytest.mark.parametrize(
+    ("markdown", "text"),
+    [
+        ("It took exactly\n1287. It was long.", "It took exactly 1287. It was long."),
+        ("It is\n12. And then.", "It is 12. And then."),
+        ("Do\n1. one\n2. two\n10. ten", "Do. one. two. ten."),
+        ("2024. A year.", "2024. A year."),
+        (">= 64 tokens.", ">= 64 tokens."),
+        ("> a quotation\n> > in two", "a quotation in two."),
+    ],
+)
+def test_numbers_and_comparisons_at_the_start_of_a_line_stay(markdown, text):
+    assert " ".join(one.text for one in Corpus.from_texts({"a": markdown})) == text
 
 
 def test_sentences_are_not_cut_after_numbers_names_or_inside_brackets():

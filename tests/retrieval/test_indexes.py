@@ -28,6 +28,7 @@ from greenlab.retrieval import (
     mean_pooling,
 )  # fmt: skip
 from greenlab.retrieval.bm25 import words
+from greenlab.retrieval.embedder import as_words
 from greenlab.retrieval.index import best
 from greenlab.retrieval.static import principal_components, token_outputs
 from tests.retrieval.tiny import encoder
@@ -143,12 +144,26 @@ def test_best_equals_a_stable_sort(scores, n):
 
 
 def test_the_table_of_a_search(corpus):
-    found = BM25Index(corpus).search("carbon of wind", 3)
+    found = BM25Index(corpus).search("carbon of chips: memory, tokens", 3)
     assert list(found.columns) == ["rank", "passage", "score", "text", "link"]
     assert found["rank"].tolist() == [1, 2, 3]
-    assert found.loc[0, "text"] == corpus[1].text
-    assert found.loc[0, "link"] == "coal"
-    assert len(BM25Index(corpus).search("carbon", 1000)) == len(corpus)
+    assert found["link"].tolist() == ["chips", "copy", "coal"]
+    assert found["text"].tolist() == [corpus[2].text, corpus[3].text, corpus[1].text]
+    assert BM25Index(corpus).search("carbon", 1000)["link"].tolist() == ["coal"]
+
+
+@pytest.mark.parametrize("query", ["xyzzy plugh", "how much is it?"])
+def test_a_search_that_finds_nothing_gives_no_row(corpus, query):
+    bm25 = BM25Index(corpus)
+    nothing = Fixed(corpus, [0, 0, 0, 0])
+    for index in (bm25, Fusion([bm25, nothing]), Fusion([bm25, nothing], by="score"), Ladder(bm25, nothing)):
+        found = index.search(query, 3)
+        assert list(found.columns) == ["rank", "passage", "score", "text", "link"]
+        assert found.empty
+    vectors = Fixed(corpus, [0.1, -0.2, 0.3, 0.2])
+    assert Fusion([bm25, vectors], by="score").search(query, 4)["passage"].tolist() == [2, 3, 0, 1]
+    assert Fusion([bm25, vectors]).search(query, 4)["passage"].tolist() == [2, 3, 0]
+    assert Ladder(bm25, vectors).search(query, 1)["passage"].tolist() == [2]
 
 
 def table():
@@ -214,13 +229,70 @@ def test_a_dense_file_is_mapped_and_refused_for_another_text_encoder_or_unit(cor
         DenseIndex(Corpus.from_texts({"a": "Other."}), encoder(), file=file)
     with pytest.raises(ValueError, match="of other units"):
         DenseIndex(corpus, encoder(), file=file, unit="passage")
-    file.with_suffix(".json").write_text(json.dumps([1]))
-    with pytest.raises(ValueError, match=re.escape(str(file))):
+    (tmp_path / "book.npy.json").write_text(json.dumps([1]))
+    with pytest.raises(ValueError, match=r"book\.npy\.json does not say what it was made from: delete it"):
         DenseIndex(corpus, encoder(), file=file)
-    file.write_bytes(b"broken")
-    with pytest.raises(ValueError, match="cannot be read as an index"):
-        DenseIndex(corpus, encoder(), file=file)
+    for broken in (b"broken", b""):
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"cannot be read as an index.*delete it"):
+            DenseIndex(corpus, encoder(), file=file)
     assert dense_file(corpus, encoder()) != dense_file(corpus, encoder(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda vectors: np.where(np.arange(16) == 3, np.float32("nan"), vectors), "not finite: delete it"),
+        (lambda vectors: vectors[:, :5], r"float32 \(\d, 5\), not float32 \(\d, 16\): delete it"),
+        (lambda vectors: vectors[1:], "delete it"),
+        (lambda vectors: vectors.astype(np.float64), "float64"),
+    ],
+)
+def test_a_dense_file_with_other_values_is_refused_and_in_the_cache_made_anew(corpus, tmp_path, change, message):
+    right = DenseIndex(corpus, encoder()).scores("wind")
+    for file in (tmp_path / "book.npy", dense_file(corpus, encoder())):
+        vectors = np.array(DenseIndex(corpus, encoder(), file=file).vectors)
+        np.save(file, change(vectors))
+    with pytest.raises(ValueError, match=message):
+        DenseIndex(corpus, encoder(), file=tmp_path / "book.npy")
+    again = DenseIndex(corpus, encoder(), file=dense_file(corpus, encoder()))
+    np.testing.assert_allclose(again.scores("wind"), right, atol=1e-6)
+
+
+def test_a_dense_file_writes_over_no_file_of_the_reader(corpus, tmp_path):
+    mine, other = tmp_path / "results.json", tmp_path / "table.npy.json"
+    mine.write_text("[1, 2]")
+    other.write_text('{"mine": 1}')
+    DenseIndex(corpus, encoder(), file=tmp_path / "results.npy")
+    assert mine.read_text() == "[1, 2]"
+    with pytest.raises(ValueError, match=r"table\.npy\.json is there and is no part of an index: give another name"):
+        DenseIndex(corpus, encoder(), file=tmp_path / "table.npy")
+    assert other.read_text() == '{"mine": 1}'
+
+
+def test_an_encoder_in_training_mode_gives_the_same_vectors_and_keeps_its_mode():
+    model, tokenizer = encoder(seed=4)
+    want, tokens = embed(["wind and coal"], (model, tokenizer)), token_outputs((model, tokenizer))
+    model.train()
+    model.pooler.eval()
+    try:
+        np.testing.assert_array_equal(embed(["wind and coal"], (model, tokenizer)), want)
+        np.testing.assert_array_equal(token_outputs((model, tokenizer)), tokens)
+        assert model.training
+        assert model.encoder.training
+        assert not model.pooler.training
+    finally:
+        model.eval()
+
+
+def test_a_typed_special_token_is_letters_and_marks():
+    model, tokenizer = encoder()
+    typed, apart = embed(["a [SEP] b [CLS]", "a [ SEP ] b [ CLS ]"], (model, tokenizer))
+    np.testing.assert_array_equal(typed, apart)
+    ids = tokenizer(as_words(["[SEP] x[PAD]"], tokenizer), add_special_tokens=False).input_ids[0]
+    assert not {tokenizer.sep_token_id, tokenizer.pad_token_id} & set(ids)
+    first, second = table().embed(["a [SEP] b", "a [ sep ] b"])
+    np.testing.assert_array_equal(first, second)
 
 
 def test_an_encoders_hash_sees_one_weight_and_one_word():

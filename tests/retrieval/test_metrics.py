@@ -11,6 +11,7 @@ from greenlab.core.facts import schema
 from greenlab.core.machine import ROOT
 from greenlab.retrieval import (
     Corpus,
+    Passage,
     exact_match,
     hit,
     joules_per_correct,
@@ -40,6 +41,21 @@ def test_the_interval_equals_scipys(n, share, confidence):
         ("another", ["other"], False, False),
         ("", ["x"], False, False),
         ("33 times", ["thirty-three", "33 times"], True, True),
+        ("2.4 Wh", ["24 Wh"], False, False),
+        ("1.54", ["154"], False, False),
+        ("-1", ["1"], False, False),
+        ("\u22121", ["-1"], True, True),
+        ("It is .5 J.", ["0.5 J"], False, True),
+        ("1-3", ["13"], False, False),
+        ("2,4 Wh", ["24 Wh"], False, False),
+        ("10\u00b2", ["102"], False, False),
+        ("CO\u2082", ["CO2"], True, True),
+        ("1 287 MWh", ["1,287 MWh"], True, True),
+        ("1\u202f287 MWh", ["1287 MWh"], True, True),
+        ("in 2019 460 TWh", ["460 TWh"], False, True),
+        ("Scho\u0308n", ["sch\u00f6n"], True, True),
+        ("62\u00d7", ["62 x"], True, True),
+        ("62x", ["62 \u00d7"], True, True),
     ],
 )
 def test_exact_match_and_hit(text, answers, exact, inside):
@@ -132,3 +148,12 @@ def test_questions_are_not_copied_from_the_passages(questions):
         texts = [normalise(book[number].text) for number in relevant_passages(book, row.evidence)]
         copied += [(row.id, run) for run in runs for text in texts if run in text]
     assert copied == []
+
+
+def test_the_name_of_a_continued_row_is_no_evidence():
+    first = Passage("Claim: cats sleep. Verdict: wrong.", "data/facts/claims.csv")
+    second = Passage("cats sleep (continued): Source: a book, where dogs sleep.", "data/facts/claims.csv")
+    prose = Passage("cats sleep (continued): here.", "notebooks/a.ipynb")
+    corpus = Corpus((first, second, prose))
+    assert relevant_passages(corpus, ("cats sleep",)) == {0, 2}
+    assert relevant_passages(corpus, ("dogs sleep",)) == {1}
