@@ -216,7 +216,7 @@ def test_a_bare_answer_is_that_of_the_package():
 def test_the_same_passages_are_not_answered_twice(monkeypatch):
     """BM25 and the fusion find the same passage of a corpus of one, so the model is asked once for each way."""
     question = load_questions("held").iloc[0]
-    corpus = retrieval.Corpus.from_texts({"a": question["evidence"][0] + " and more words."})
+    corpus = retrieval.Corpus.from_texts({"a": f"{question['evidence'][0]}. {question['question']}"})
     index = retrieval.BM25Index(corpus)
     asked = []
 

@@ -244,6 +244,8 @@ def test_ask_widget_holds_at_every_extreme_and_escapes_what_a_passage_says():
     assert "[1]" not in widget.text_at(how=ask.WITHOUT).splitlines()[0]
     widget.set(asked="<script>alert(2)</script> bread?", n_passages=2)
     assert "<script>" not in widget.message.value
+    widget.set(asked="xyzzy plugh")
+    assert "Nothing was found" in widget.text
     widget.set(asked="Which city is the capital of France?", how=ask.CHOOSES, n_passages=1)
     assert "at most four words: reached" in widget.text
 

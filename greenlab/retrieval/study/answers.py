@@ -93,7 +93,7 @@ def answer_questions(
                 given = by_name[one.index].search(question, one.n_passages)["passage"].tolist()
             else:
                 given = []
-            key = (*given, one.method, one.n_removed)
+            key = (*given, one.n_passages > 0, one.method, one.n_removed)
             if key not in done:
                 done[key] = answer_one(question, [corpus[i] for i in given], one, n_new_tokens)
             answer = done[key]
@@ -121,6 +121,8 @@ def answer_one(question: str, passages: list[Any], one: Setting, n_new_tokens: i
         found = retrieval.answer_from(
             question, passages, model, method=one.method, n_new_tokens=n_new_tokens, prefix=known
         )
+    elif one.n_passages:
+        found = retrieval.without_passages()  # nothing was found: no model is asked
     else:
         found = bare_answer(question, model, known, n_new_tokens)
     cpu_s, time_s = time.process_time() - cpu_s, time.perf_counter() - time_s

@@ -72,6 +72,8 @@ def ask_widget(
         start_s = time.process_time()
         found = indexes[index].search(asked, n_passages)
         given = [indexes[index].corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
+        if how != WITHOUT and not given:  # the book has none of these words: no model is asked
+            return retrieval.without_passages(), found, time.process_time() - start_s
         answer = retrieval.answer_from(asked, given, llms[llm], method=METHODS[how], prefix=known)
         return answer, found, time.process_time() - start_s
 
@@ -83,6 +85,8 @@ def ask_widget(
             for rank, i in zip(found["rank"], found["passage"], strict=True)
         ]
         table = pd.DataFrame({"label": titles, "score": found["score"].to_numpy()})
+        if table.empty:
+            table = pd.DataFrame({"label": ["no passage"], "score": [0.0]})
         cited = ", ".join(f"[{number}]" for number in answer.cited) or "nothing"
         return bars_with_range(
             table, "label", "score", title=f"{index} finds, and the model cites {cited}", value_format=".3~g",
