@@ -1,1 +1,1 @@
-"""The skeleton of a new chapter: ``make chapter NAME=retrieval``."""
+"""The skeleton of a new chapter: ``make chapter NAME=green_service``."""
