@@ -201,6 +201,11 @@ def cell(id: str) -> Fact:
         ValueError: if there is no such row or numeric column, or the cell is empty.
     """
     check_id(id)
+    return _cell(id)
+
+
+@lru_cache(maxsize=None)
+def _cell(id: str) -> Fact:
     key, _, column = id.partition(".")
     if key not in row_tables():
         raise unknown("row", key, row_tables().keys(), LISTS)
