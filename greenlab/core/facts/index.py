@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from greenlab.core.facts import schema
@@ -204,7 +204,7 @@ def cell(id: str) -> Fact:
     return _cell(id)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cell(id: str) -> Fact:
     key, _, column = id.partition(".")
     if key not in row_tables():

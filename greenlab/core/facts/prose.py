@@ -53,27 +53,10 @@ _CANONICAL |= {
 # words that may stand behind a number without being its unit; any other word there must be the fact's unit
 _NO_UNITS = {
     *["a", "an", "the", "and", "or", "nor", "but", "of", "in", "on", "at", "to", "for", "from", "with", "without"],
-    *[
-        "by",
-        "per",
-        "than",
-        "as",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "has",
-        "have",
-        "had",
-        "which",
-        "that",
-        "this",
-        "these",
-    ],
-    *["those", "it", "its", "then", "so", "if", "when", "where", "while", "because", "before", "after", "until"],
-    *["instead", "against", "plus", "minus", "only", "alone", "each", "both"],
-}
+    *["by", "per", "than", "as", "is", "are", "was", "were", "be", "has", "have", "had", "which", "that", "this"],
+    *["these", "those", "it", "its", "then", "so", "if", "when", "where", "while", "because", "before", "after"],
+    *["until", "instead", "against", "plus", "minus", "only", "alone", "each", "both"],
+}  # fmt: skip
 _MEASURE = re.compile(  # symbols of units with any prefix, and the words for them; hours and counts are common words
     r"[nµμmkMGTPEZY]?(?:Wh|W|J|eV|cal|g|t|L|B|Hz|FLOPs?|FLOPS)|[kMGT]?(?:bit|iB)|m?l|[%‰]|EJ|Gt"
     r"|(?:kilo|mega|giga|tera|peta|exa|milli|micro|nano|pico)?(?:watts?|watt-hours?|joules?|gram(?:me)?s?|tons?|tonnes?"
