@@ -16,7 +16,7 @@ MODELS = schema.rows("models")
 NUMBERS = {
     table: [c.column for c in schema.columns(table) if c.kind == "number"] for table in ("accelerators", "models")
 }
-COVERING = re.compile(r"[kMGT]?Wh(/\w+)?|p?J(/\w+)?|k?W|k?t|g")  # energy, power, mass of carbon
+COVERING = re.compile(r"[kMGT]?Wh(/\w+)?|p?J(/\w+)?|k?W|[kM]?t|g")  # energy, power, mass of carbon
 
 
 def cells(table: str) -> list[tuple[schema.Row, str]]:
