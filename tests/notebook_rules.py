@@ -194,6 +194,12 @@ _LINK = re.compile(
 )
 _FACT = re.compile(r"^(?:\.\./)*data/facts/README\.md#(.*)$")
 _STUDY = re.compile(r"^(?:\.\./)*data/studies/README\.md#(.*)$")
+_SAYS_A_NUMBER = re.compile(
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|(?:hundred|thousand|[mbtr]+illion|quarter|third|half|dozen)s?|halves|twice|thrice|double|triple"
+    r"|[kMGTPE]?Wh|\w*watt-hours?|\w*joules?|tonnes?|per ?cent)\b|%",
+    re.I,
+)
 _SOURCES = re.compile(r"#+\W*(?:sources|references|further reading)\b(?!\s+of\b)", re.I)
 _HEADING_NUMBER = re.compile(r"^(#+\s*)(?:chapter\s+)?\d+(?:\.\d+)*[.:)]?(?=\s)", re.I)
 _CHAPTER = re.compile(r"\b(?:chapters?|exercises?|sections?|cells?)\s+\d+(?:(?:\s*,\s*|\s+(?:and|to|or)\s+)\d+)*", re.I)
@@ -229,7 +235,7 @@ def facts_quoted_right(notebook: Notebook, matches: Matches | None = None) -> li
             except (ValueError, KeyError) as error:
                 found.append(f"cell {index} links {target}: {error}")
             else:
-                if not agrees and re.search(r"\d", text):  # words alone may name a fact without quoting it
+                if not agrees and _SAYS_A_NUMBER.search(text):  # other words may name a fact without quoting it
                     found.append(
                         f"cell {index} writes {text!r} before {behind[:20]!r} for the fact {fact.group(1)}, "
                         "which the table does not say"

@@ -26,11 +26,14 @@ _NUMBER = re.compile(
     rf"(?:[eE](?P<exponent>[+-]?\d+))?(?![\d^]|[.,]\d)(?:\s*(?P<scale>{_SCALE_WORD})\b)?"
 )
 _CURRENCY = "$€£¥"
+_DASHES = "[‐‑‒–—−]"
 _OPEN = r"[\s(\[{\"'“”‘’«»_`*]*"  # may stand between a number and its unit
 _WORD = rf"(?:[^\W\d_]+|[%‰°{_CURRENCY}])(?:-[^\W\d_]+)*"
 _UNIT = re.compile(rf"{_OPEN}-?{_OPEN}(?:(GPU|TPU|CPU|device)[\s-]+(?=[^\W\d_]))?(per cent(?![^\W_])|{_WORD})")
 _RATE = re.compile(rf"\s*/\s*({_WORD})|\s+(per|an?)\s+({_WORD})")
-_GLUED = re.compile(r"[^\W_]|[·⋅×^]|[-/*][^\W\d_]")  # what makes another unit of the one before it: kW·h, GWh2
+_GLUED = re.compile(
+    r"[^\W_]|[·⋅×^]|[-/*][^\W\d_]|\s+(?:h|s|hours?|seconds?)(?![^\W_])"
+)  # what makes another unit of it: kW·h, GWh2
 _REACH = re.compile(r"[\s(\"'“”‘’«»_`*-]*[^.,;:!?\d()\[\]]*")  # of a sentence, behind a link: what may hold the unit
 _UNIT_NAMES = {  # unit: other ways to write it
     "%": "percent, per cent", "x": "times, fold", "t": "tonne, tonnes, ton, tons", "kt": "kilotonne, kilotonnes",
@@ -257,6 +260,8 @@ def _unit(text: str, number: re.Match[str], more: str) -> str:
             return strange[1] if strange else divided[0] if divided else ""
         if word[2] in _NO_UNITS:
             return word[1] or _measure_behind(whole, word.end())
+        if re.match(r"\s+-\s", whole[end:]):  # a dash between two thoughts
+            return _measure_behind(whole, end)
         unit, end = word[2], word.end()
     while rate := _RATE.match(whole, end):
         # "485 TWh a little later": behind the link only what is known to be counted makes a rate
@@ -275,8 +280,8 @@ def _measure_behind(text: str, end: int) -> str:
 
 def _reach(behind: str) -> str:
     """What follows a link, as far as it can hold the unit of a number at the end of the link."""
-    first = behind.split("\n\n")[0]
-    reach = _REACH.match(_unmarked(first))
+    first = re.sub(r"!?\[([^\[\]]*)\]\([^()]*\)", r"\1", behind.split("\n\n")[0])  # of another link only its words
+    reach = _REACH.match(re.sub(_DASHES, "-", _unmarked(first)))
     return reach[0] if reach else ""
 
 
@@ -305,7 +310,7 @@ def _plain(text: str) -> str:
     text = _unmarked(text)
     text = re.sub(r"(?<=10)[⁺⁻⁰¹²³⁴-⁹]+", lambda m: "^" + unicodedata.normalize("NFKC", m[0]), text)
     text = unicodedata.normalize("NFKC", text)
-    text = re.sub(r"[‐‑‒–—−]", "-", text)
+    text = re.sub(_DASHES, "-", text)
     text = re.sub(r"\\(?:times|cdot)", "x", text)
     text = re.sub(r"\\(?:text|mathrm|,|;|:|!| )", " ", text).replace("\\%", "%")
     marks = "[{}$]" if text.count("$") % 2 == 0 else "[{}]"  # a single $ is dollars

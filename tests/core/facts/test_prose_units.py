@@ -202,6 +202,15 @@ REFUSED = {
     "gemini-median-prompt": ["0.24 Wh an image", "0.24 Wh per token", "0.24 Wh a year", "0.24 Wh a day"],
     "mistral-large-2-water": ["281,000 m2", "281,000 km3", "281,000 L", "281,000 m3 a year"],
     "battery-storage-cost": ["$65/kWh", "€65/MWh", "$65/GWh", "65 MWh"],
+    "h100-sxm5-80gb.tdp_w": [
+        "700 W h",
+        "700 W·h",
+        "700 watt hours",
+        "700 W hours",
+        "700 W/s",
+        "700 W - Wh",
+        "700 W a day",
+    ],
     "iea-dc-growth-2025": ["17 percentage points", "17 %-points", "17 ‰", "17 % a month"],
 }
 ACCEPTED = {
@@ -245,6 +254,12 @@ def test_what_an_author_would_write_passes(id, text):
         ("485 TWh in all", " GWh", True),  # the number is not at the end of the link
         ("about 485", " `GWh`", False),
         ("485", " (in GWh)", False),
+        ("485", " [GWh](x)", False),
+        ("485", " [TWh](x)", True),
+        ("485", " — a lot", True),
+        ("485", " – much of it", True),
+        ("485", " - GWh", False),
+        ("485", "–GWh", False),
     ],
 )
 def test_a_unit_behind_the_link_counts(text, behind, right):
@@ -260,6 +275,9 @@ def test_a_unit_behind_the_link_counts(text, behind, right):
         ("[485 TWh](../data/facts/README.md#iea-dc-2025) per prompt.", "which the table does not say"),
         ("[485](../data/facts/README.md#iea-dc-2025) **GWh** went there.", "which the table does not say"),
         ("[485](../data/facts/README.md#iea-dc-2025) TWh went there.", None),
+        ("[five hundred](../data/facts/README.md#iea-dc-2025) TWh went there.", "which the table does not say"),
+        ("[Half a PWh](../data/facts/README.md#iea-dc-2025) went there.", "which the table does not say"),
+        ("[what the IEA found](../data/facts/README.md#iea-dc-2025) is more.", None),
         ("[485 TWh](../data/facts/README.md#iea-dc-2025) a year.", None),
         ("[3.11 J](../data/studies/README.md#accelerator.decode-llama-3p1-8b-batch-1-context-512) a token", None),
         (
