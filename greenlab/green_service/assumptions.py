@@ -292,7 +292,6 @@ def assumptions(service: Service) -> Assumptions:
             _price(service),
             _fact("electricity_price", "of a kilowatt-hour, which is part of the hour's price", "electricity-price"),
             _cpu(),
-            Assumption("memory_share", "share of the memory that weights and caches may fill", 0.9, 0.9, 0.9, "share",
-                       "modelled", "a tenth is kept for activations and fragments"),
+            _fact("memory_share", "share of the memory that weights and caches may fill", "serving-memory-share"),
         )
     )  # fmt: skip

@@ -16,7 +16,7 @@ from greenlab.core.facts import schema
 from greenlab.core.model.cost import TransformerShape
 from greenlab.core.names import unknown
 from greenlab.green_service import passes
-from greenlab.green_service.models import Model, model
+from greenlab.green_service.models import MODELS, Model, model
 
 BITS = (16, 8, 4, 2)  # of a weight in the layers; 2 is ternary, four weights a byte
 INDEXES = ("none", "bm25", "static", "minilm", "bm25 + minilm")
@@ -60,7 +60,8 @@ class Service:
         region: code of a grid in data/facts/grid_intensity.csv.
         flexible: share of the requests that may wait up to a day (batch jobs), moved to hours of a clean grid (chapter
             9).
-        quality_gate: least share of the unchanged service's quality that has to be left, above 0 up to 1.
+        reference: the model whose answers are the measure of quality.
+        quality_gate: least share of the reference's quality that has to be left, above 0 up to 1.
         pue: total energy of the building over that of its machines, or None for the surveyed average.
         wue_l_per_kwh: water that the building uses for a kilowatt-hour of its machines [L/kWh], or None for the range
             of ways to cool.
@@ -91,6 +92,7 @@ class Service:
     utilization: float = 0.5
     region: str = "DE"
     flexible: float = 0.0
+    reference: str = "Llama-3.1-8B"
     quality_gate: float = 0.95
     pue: float | None = None
     wue_l_per_kwh: float | None = None
@@ -106,7 +108,10 @@ class Service:
         ):
             set_(self, name, checks.integer(name, getattr(self, name), low=low, high=high))
         checks.one_of("index", self.index, INDEXES)
-        model(self.model) if isinstance(self.model, str) else checks.text("model", self.model, remedy="name a model")
+        for name in ("model", "reference"):
+            checks.text(name, getattr(self, name), remedy="name a model")
+            if getattr(self, name) not in MODELS:
+                raise unknown(name, getattr(self, name), MODELS)
         set_(self, "healed", checks.flag("healed", self.healed))
         set_(self, "capacity", checks.number("capacity", self.capacity, above=0, high=1))
         set_(self, "bits", checks.integer("bits", self.bits, low=1, high=64))

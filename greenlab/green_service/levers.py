@@ -18,7 +18,7 @@ from greenlab.green_service.design import Service
 from greenlab.green_service.models import MODELS
 
 EVIDENCE = ("measured here", "measured on an accelerator", "modelled", "cited")
-SAME = ("requests_per_day", "quality_gate")
+SAME = ("requests_per_day", "reference", "quality_gate")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ _ACCELERATOR = "data/studies/accelerator, fitted"
 LEVERS = {
     lever.name: lever
     for lever in (
-        Lever("other model", ("model",), "distillation", "modelled", _ACCELERATOR, "measured here, on small models"),
+        Lever("other model", ("model",), "distillation", "modelled", _ACCELERATOR, "cited"),
         Lever("fewer layers", ("removed_layers", "healed"), "layer_pruning", "measured on an accelerator", _ACCELERATOR,
               "measured here, on SmolLM2"),
         Lever("mixture of depths", ("capacity",), "mixture_of_depths", "measured on an accelerator", _ACCELERATOR,
@@ -118,7 +118,7 @@ def pulled(baseline: Service, design: Service) -> tuple[str, ...]:
         before, after = getattr(baseline, name), getattr(design, name)
         if before != after:
             raise ValueError(
-                f"design has {name}={after:g} and baseline {before:g}: compare services that do the same work; what "
+                f"design has {name}={after!r} and baseline {before!r}: compare services that do the same work; what "
                 "people do with a saving is rebound(...)"
             )
     return tuple(

@@ -1,9 +1,10 @@
-"""What each lever costs in quality, as the book's own studies measured it, and the gate that it has to pass.
+"""What each lever costs in quality, as the book's own studies measured it.
 
 A lever's ``kept`` is the share of the quality that is left: accuracy after over before (cloze test, SmolLM2), or loss
-before over after (models that the book trained). These models are small: at the size of a real service the loss may be
-smaller or larger, and a design has to measure its own. Between two measured numbers of layers the share is
-interpolated. The shares of several levers are multiplied, as if none helped or hurt another: nobody measured that.
+before over after (models that the book trained). Another model is measured against the reference of the design by their
+published scores on one benchmark. The book's models are small: at the size of a real service the loss may be smaller or
+larger, and a design has to measure its own. Between two measured numbers of layers the share is interpolated. The
+shares of several levers are multiplied, as if none helped or hurt another: nobody measured that.
 
 A share above 1 (retrieval, some mixtures of experts) counts as 1: a better answer to one question pays for no worse one
 to another.
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from greenlab.core import checks
+from greenlab.core import checks, facts
 from greenlab.green_service.committed import figure
 from greenlab.green_service.design import SMOLLM2_LAYERS, Service
+from greenlab.green_service.models import KINDS, MODELS
 
 STUDIED_WITHOUT = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12)  # layers, chapter 6, least block influence
 STUDIED_HEALED = (4, 6, 8)
@@ -31,7 +33,7 @@ class Effect:
     Attributes:
         lever: such as "fewer layers".
         kept: share of the quality that is left; above 1 it rose.
-        basis: "measured", or "modelled" where it is interpolated between measured ones.
+        basis: "measured", "cited", or "modelled" where it is interpolated between measured ones.
         source: the study and its figures.
         remark: on what it was measured.
     """
@@ -46,7 +48,7 @@ class Effect:
         for name in ("lever", "source", "remark"):
             checks.text(name, getattr(self, name))
         checks.number("kept", self.kept, above=0)
-        checks.one_of("basis", self.basis, ("measured", "modelled"))
+        checks.one_of("basis", self.basis, ("measured", "modelled", "cited"))
 
 
 def without_layers(n_removed: int, n_layers: int, *, healed: bool = False) -> Effect:
@@ -99,24 +101,49 @@ def _bits(bits: int) -> Effect:
     return Effect("fewer bits", kept, "measured", source, "SmolLM2 rounded after training, cloze accuracy")
 
 
-def _kind(kind: str) -> Effect | None:
-    if kind == "distilled":
-        kept = figure("distillation", "loss-teacher") / figure("distillation", "loss-half-distilled")
-        source = "data/studies/distillation, loss-teacher over loss-half-distilled"
-        return Effect("other model", kept, "measured", source, "a student of half the size, loss")
-    if kind == "mixture of experts":
-        kept = figure("mixture_of_experts", "loss-dense-total-size") / figure(
-            "mixture_of_experts", "loss-8-experts-top-2"
-        )
-        source = "data/studies/mixture_of_experts, loss-dense-total-size over loss-8-experts-top-2"
-        return Effect(
-            "other model", kept, "measured", source, "8 experts against a dense model of the same total size, loss"
-        )
-    return None
+OWN_STUDY = {  # what the book's own small models say of a kind of model: words, chapter, before, after
+    "distilled": ("a student of half its teacher's size", "distillation", "loss-teacher", "loss-half-distilled"),
+    "mixture of experts": (
+        "8 experts against a dense model of the same total size",
+        "mixture_of_experts", "loss-dense-total-size", "loss-8-experts-top-2",
+    ),
+}  # fmt: skip
+
+
+def own_study(kind: str) -> float:
+    """Share of the quality that a small model of a kind kept in the book's own study (loss before over loss after).
+
+    >>> round(own_study("distilled"), 3), own_study("dense")
+    (0.972, 1.0)
+
+    Args:
+        kind: "dense", "distilled" or "mixture of experts".
+
+    Raises:
+        TypeError: if ``kind`` is no text.
+        ValueError: if it is unknown.
+    """
+    checks.one_of("kind", kind, KINDS)
+    if kind not in OWN_STUDY:
+        return 1.0
+    _, chapter, before, after = OWN_STUDY[kind]
+    return figure(chapter, before) / figure(chapter, after)
+
+
+def _model(service: Service) -> Effect | None:
+    """Another model than the reference: the quotient of their published scores, as the book trained none of them."""
+    if service.model == service.reference:
+        return None
+    kind, reference = service.kind, MODELS[service.reference]
+    kept = facts.value(kind.score) / facts.value(reference.score)
+    remark = f"published accuracy on MMLU, against {reference.name}"
+    if kind.kind in OWN_STUDY:
+        remark += f"; in the book's own study {OWN_STUDY[kind.kind][0]} kept {100 * own_study(kind.kind):.1f} %"
+    return Effect("other model", kept, "cited", f"{kind.score} over {reference.score}", remark)
 
 
 def effects(service: Service) -> list[Effect]:
-    """What the levers of a design do to quality, against the same service with a dense model and all levers off.
+    """What the levers of a design do to quality, against the reference model with all levers off.
 
     Args:
         service: the design.
@@ -132,7 +159,7 @@ def effects(service: Service) -> list[Effect]:
     """
     checks.instance("service", service, Service)
     found = []
-    if other := _kind(service.kind.kind):
+    if other := _model(service):
         found.append(other)
     if service.removed_layers:
         n_layers = service.kind.shape.n_layers
