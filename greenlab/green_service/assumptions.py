@@ -91,8 +91,9 @@ class Assumptions:
     items: tuple[Assumption, ...]
 
     def __post_init__(self) -> None:
-        found = [item.name for item in self.items if isinstance(item, Assumption)]
-        if sorted(found) != sorted(LIMITS) or len(found) != len(self.items):
+        given = checks.several("items", self.items)
+        found = [item.name for item in given if isinstance(item, Assumption)]
+        if sorted(found) != sorted(LIMITS) or len(found) != len(given):
             raise ValueError(f"items holds {found}: give one Assumption for each of {', '.join(LIMITS)}")
 
     def __getitem__(self, name: str) -> Assumption:

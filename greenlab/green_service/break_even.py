@@ -16,12 +16,13 @@ import pandas as pd
 
 from greenlab.core import checks, facts
 from greenlab.core.model import cost
+from greenlab.core.names import unknown
 from greenlab.green_service import passes
 from greenlab.green_service.assumptions import assumptions
 from greenlab.green_service.committed import table
 from greenlab.green_service.design import Service
 from greenlab.green_service.evaluation import evaluate
-from greenlab.green_service.levers import apply
+from greenlab.green_service.levers import LEVERS
 from greenlab.green_service.waterfall import waterfall
 
 TRAINING_FLOPS = 6  # for each weight in use and token: arXiv:2001.08361, sec. 2.1
@@ -119,7 +120,10 @@ def invested(lever: str, service: Service) -> dict[str, Any]:
     >>> invested("larger batch", DEFAULT)["invested_j"]
     0.0
     """
-    apply(service, service, [lever])  # checks both
+    checks.instance("service", service, Service)
+    checks.text("lever", lever)
+    if lever not in LEVERS:
+        raise unknown("lever", lever, LEVERS)
     value, low, high, source = (
         _INVESTED[lever](service) if lever in _INVESTED else (0.0, 0.0, 0.0, "costs nothing once")
     )

@@ -156,6 +156,8 @@ def refusals(service: Service, level: int) -> tuple[str, ...]:
     best = facts.value("pue-best")
     if service.pue is not None and service.pue < best:
         found.append(f"pue={service.pue:g}: the best fleet that is published has {best:g}")
+    if service.wue_l_per_kwh is not None:
+        found.append(f"wue_l_per_kwh={service.wue_l_per_kwh:g}: no building is built here; leave it None")
     if service.utilization > given.most_utilization:
         found.append(
             f"utilization={service.utilization:g}: peaks need room; this level allows {given.most_utilization:g}"
