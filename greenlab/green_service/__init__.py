@@ -11,6 +11,7 @@ A learner designs a service and sees what each lever changes, how well that is k
 * ``break_even``, ``rebound``: what a lever costs once, and what people do with a saving
 * ``card``: the sustainability card, as Markdown and as JSON that can be loaded again
 * ``challenges``, ``greenwash``: three levels with a score; ten claims and what they leave out
+* ``peers``: the default service in two other calculators
 * ``committed``: the tables of the studies that all of it stands on
 
 Technique files read committed tables, facts and ``core`` only; that they agree with chapters 1 and 2 is tested.

@@ -43,7 +43,7 @@ class Service:
     """A service that answers requests with a language model.
 
     Attributes:
-        requests_per_day: how many there are, above 0 up to 1e12.
+        requests_per_day: how many there are, 1 to 1e12.
         input_tokens: of the question and its instructions, read for each request.
         output_tokens: of the answer, written for each request.
         retrieved_tokens: of passages from an index, read with the question; 0 without an index.
@@ -99,7 +99,7 @@ class Service:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "requests_per_day", checks.number("requests_per_day", self.requests_per_day, above=0, high=1e12))
+        set_(self, "requests_per_day", checks.number("requests_per_day", self.requests_per_day, low=1, high=1e12))
         for name, low, high in (
             ("input_tokens", 1, 10**6),
             ("output_tokens", 1, 10**6),

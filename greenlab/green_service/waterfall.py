@@ -92,7 +92,8 @@ def waterfall(
     names = _order(baseline, design, order)
     n, seed = checks.integer("n", n, low=100, high=10**6), checks.integer("seed", seed, low=0)
     if moved is not None:
-        checks.instance("moved", moved, Mapping, remedy="such as {'pue': 1.2}")
+        if not isinstance(moved, Mapping):
+            raise TypeError(f"moved={moved!r:.80} is {type(moved).__name__}: give a dict such as {{'pue': 1.2}}")
         for name in moved:
             checks.text("moved", name, remedy="name an assumption")
     start = _both(baseline, moved, n, seed)
