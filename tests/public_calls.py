@@ -266,6 +266,10 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.Service.replace": lambda _: a(SERVICE, batch=2),
     "green_service.bands": lambda _: a(SERVICE, n=100, seed=1),
     "green_service.break_even": lambda _: a(SERVICE, GREENER),
+    "green_service.Variant": lambda _: a(20, 10, 5, 2.0, 16.0),
+    "green_service.combine": lambda _: a(
+        CONFIG.shape, green_service.Variant(3), green_service.Variant(2), reading_s=1.0, writing_s=2.0
+    ),
     "green_service.differences": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
     "green_service.draws": lambda _: a(green_service.assumptions(SERVICE)["pue"], 10, 1),
     "green_service.load_card": lambda made: a(made["card"]),

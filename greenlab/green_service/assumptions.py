@@ -211,6 +211,13 @@ def _cpu() -> Assumption:
     )
 
 
+def _pue() -> Assumption:
+    """The surveyed average; up to it from the best fleet, and beyond it to the share of cooling printed in 2024."""
+    average = _fact("pue", "total energy of the building over that of its machines", "pue-average", low="pue-best")
+    high = 1 / (1 - facts.value("dc-share-cooling") / 100)
+    return dataclasses.replace(average, high=high, source=f"{average.source}; high = dc-share-cooling")
+
+
 def _price(service: Service) -> Assumption:
     price = _fact("device_price", "of an accelerator, electricity included", "h100-hour-price")
     if service.device == passes.MEASURED_ON:
@@ -265,7 +272,7 @@ def assumptions(service: Service) -> Assumptions:
         facts.value(f"{region}.intensity_g_per_kwh"), facts.value(f"{region}.low_g_per_kwh"),
         facts.value(f"{region}.high_g_per_kwh"), "g/kWh", "cited", f"{region}.intensity_g_per_kwh",
     )  # fmt: skip
-    pue = _fact("pue", "total energy of the building over that of its machines", "pue-average", low="pue-best")
+    pue = _pue()
     wue = _fact("wue_l_per_kwh", "water that cooling uses for a kilowatt-hour of the machines", "wue-air",
                 high="wue-evaporative")  # fmt: skip
     wue = dataclasses.replace(wue, low=0.0, source=f"{wue.source}; low = a closed loop")

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from greenlab.core import checks
+from greenlab.green_service import passes
 from greenlab.green_service.assumptions import Assumption, Assumptions, assumptions
 from greenlab.green_service.carbon import DAYS_PER_YEAR, RequestCarbon, request_carbon
 from greenlab.green_service.cost import RequestCost, request_cost
@@ -97,6 +98,14 @@ PARTS: dict[str, dict[str, Callable[[Outcome], Number]]] = {
     "carbon": {"electricity": lambda o: o.carbon.operational_g, "manufacture": lambda o: o.carbon.embodied_g},
     "water": {"cooling": lambda o: o.water.on_site_ml, "power stations": lambda o: o.water.off_site_ml},
 }
+
+
+PART_EVIDENCE = {
+    "reading": "measured on an accelerator", "writing": "measured on an accelerator",
+    "searching the index": "measured here", "accelerators that wait": "measured on an accelerator",
+    "hosts": "cited", "building": "cited", "electricity": "cited", "manufacture": "cited", "cooling": "cited",
+    "power stations": "cited",
+}  # fmt: skip
 
 
 def _assumed(service: Service, assumed: Assumptions | None) -> Assumptions:
@@ -243,7 +252,8 @@ def parts(service: Service, assumed: Assumptions | None = None, *, n: int = N_DR
         seed: of the draws.
 
     Returns:
-        One row a part: quantity, part, value, low, high, unit, share (of the quantity's central value).
+        One row a part: quantity, part, value, low, high, unit, share (of the quantity's central value), evidence
+        (how it is known: one of `EVIDENCE`).
 
     Raises:
         TypeError: if an argument is of another kind.
@@ -258,8 +268,15 @@ def parts(service: Service, assumed: Assumptions | None = None, *, n: int = N_DR
         for part, of in found.items():
             value, (low, high) = float(of(central)), _band(of(drawn), n)
             row = {"quantity": quantity, "part": part, "value": value, "low": min(low, value), "high": max(high, value)}
-            rows.append(row | {"unit": unit, "share": value / float(total(central))})
+            row |= {"unit": unit, "share": value / float(total(central))}
+            rows.append(row | {"evidence": _evidence(part, service)})
     return pd.DataFrame(rows)
+
+
+def _evidence(part: str, service: Service) -> str:
+    found = PART_EVIDENCE[part]
+    elsewhere = found == "measured on an accelerator" and service.device != passes.MEASURED_ON
+    return "modelled" if elsewhere else found
 
 
 def sensitivity(service: Service, quantity: str = "carbon", assumed: Assumptions | None = None) -> pd.DataFrame:
