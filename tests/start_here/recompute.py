@@ -18,7 +18,8 @@ _SUM = re.compile(
     rf"(?P<right>{_NUMBER})(?P<percent>\s?%)?(?![\d.]*\s*[-+*/^]\s*\d)"
 )
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from greenlab import footprint
 from greenlab.core import checks
 from greenlab.core.energy.receipt import grid_intensity
 from greenlab.core.facts import value
+from greenlab.footprint.tables import KNOWN
 from greenlab.lab.charts import require_columns
 from greenlab.lab.theme import BLUE, GRID, INK, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
@@ -130,7 +131,7 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
     seen = alt.Chart(trainings).encode(x=x, y=y)
     marks = seen.mark_point(color=MUTED, size=60, strokeWidth=1.5).encode(
         fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
-            domain=["known", "rumour or unverified"], range=[0.8, 0.0]
+            domain=list(KNOWN), range=[0.8, 0.0]
         ),
         tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"),
         "known:N"],
@@ -151,8 +152,8 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
     )
     return alt.layer(lines, names, marks, told, spot, figure).properties(
         title=alt.Title(
-            "Work and chips move a run along a grid's line; a place moves it to another line",
-            subtitle="Grey: published trainings, hollow where unverified. Each line is one grid; "
+            "Work and chips move a run along the line of its grid; a place moves it to another line",
+            subtitle="Grey: published trainings, hollow where not confirmed. Each line is one grid; "
             "a step of the axes is ten times",
         ),
         description="Training energy against emissions, both logarithmic: published models, three grids as lines, "
@@ -271,7 +272,7 @@ def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: st
         yours.mark_text(align="left", dx=12, fontWeight=600, color=INK).encode(text=figure),
     ).properties(
         title=alt.Title(
-            "The energy of an answer decides; then how often people ask",
+            "Cheaper answers save electricity only while use grows less than they get cheaper",
             subtitle="Diamonds: your scenario, before and after answers get cheaper. Grey: to compare",
         ),
         description="Yearly electricity of chat answers to searches before and after a saving, beside countries; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from typing import Any
 
 import altair as alt
@@ -21,6 +22,7 @@ from greenlab.start_here.view.progress import Progress
 __all__ = ["ClaimsLedger", "Progress", "claims", "claims_table", "run_chart", "verdict_chart", "verdict_twin"]
 
 ALL = "all"
+ORIGINS = {"article": "the article", "addition": "added by us", "warning": "warned of by us"}  # column origin, in words
 COLOURS = {"confirmed": GREEN, "imprecise": ORANGE, "wrong": VERMILION, "outdated": BLUE, "unverifiable": MUTED}
 MARKS = {"confirmed": "✓", "imprecise": "≈", "wrong": "✗", "outdated": "⌛", "unverifiable": "?"}
 HEIGHT = "34em"  # of the table of claims, which scrolls within
@@ -34,24 +36,26 @@ def _require(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError(f"table lacks {', '.join(missing)}; give rows of facts.table('claims')")
 
 
-def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataFrame:
+def claims(section: str = ALL, verdict: str = ALL, search: str = "", origin: str = ALL) -> pd.DataFrame:
     """The claims of one section and verdict that hold every word of ``search`` somewhere, in the order of the table.
 
     Args:
-        section: a section of the account, or "all".
+        section: a section of the article, or "all".
         verdict: one of the five verdicts, or "all".
         search: words that all have to occur, in small or capital letters.
+        origin: article, addition or warning, as the table's column ``origin`` defines them, or "all".
 
     Returns:
         Rows of the fact table ``claims``.
 
     Raises:
         TypeError: if an argument is no text.
-        ValueError: if there is no such section or verdict.
+        ValueError: if there is no such section, verdict or origin.
     """
     table = facts.table("claims")
     one_of("section", section, (ALL, *sorted(table["section"].unique())))
     one_of("verdict", verdict, (ALL, *VERDICTS))
+    one_of("origin", origin, (ALL, *ORIGINS))
     if not isinstance(search, str):
         raise TypeError(f"search is {search!r}; give the words to look for, as text")
     keep = pd.Series(True, index=table.index)
@@ -59,6 +63,8 @@ def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataF
         keep &= table["section"] == section
     if verdict != ALL:
         keep &= table["verdict"] == verdict
+    if origin != ALL:
+        keep &= table["origin"] == origin
     words = table[["id", "claim", "why", "source", "source_says"]].fillna("").agg(" ".join, axis=1).str.lower()
     for word in search.lower().split():
         keep &= words.str.contains(word, regex=False)
@@ -80,7 +86,7 @@ def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"verdict": VERDICTS, "claims": [int(counts.get(verdict, 0)) for verdict in VERDICTS]})
 
 
-def _verdict_bars(counts: pd.DataFrame, title: str, subtitle: str = "") -> Any:
+def _verdict_bars(counts: pd.DataFrame, title: Any, subtitle: str = "") -> Any:
     require_columns(counts, "verdict", "claims")
     base = alt.Chart(counts).encode(
         y=alt.Y("verdict:N", sort=list(VERDICTS), title=None).axis(domain=False, ticks=False, labelPadding=8),
@@ -108,6 +114,17 @@ def verdict_chart(table: pd.DataFrame, title: str) -> Any:
     return _verdict_bars(verdict_counts(table), title)
 
 
+def _headline(counts: pd.DataFrame) -> str:
+    """What the counts by verdict say, as a title: how many of the claims hold as they stand."""
+    total = int(counts["claims"].sum())
+    holds = int(counts.loc[counts["verdict"] == "confirmed", "claims"].sum())
+    if not total:
+        return "No claim fits your choice"
+    if "section" in counts and counts["section"].iloc[0] != ALL:
+        return f"{counts['section'].iloc[0]}: {holds} of {total} claims hold as they stand"
+    return f"{holds} of {total} claims hold as they stand"
+
+
 def verdict_twin(table: pd.DataFrame) -> Any:
     """The counts by verdict with a menu of sections that works without a kernel.
 
@@ -118,7 +135,9 @@ def verdict_twin(table: pd.DataFrame) -> Any:
     rows = [verdict_counts(table).assign(section=ALL)]
     rows += [verdict_counts(table[table["section"] == section]).assign(section=section) for section in sections]
     menu = alt.param(name="section", value=ALL, bind=alt.binding_select(options=[ALL, *sections], name="Section: "))
-    chart = _verdict_bars(pd.concat(rows), "Verdicts by section", "Choose a section below the chart")
+    said = {group["section"].iloc[0]: _headline(group) for group in rows}
+    title = alt.expr(f"{json.dumps(said)}[section]")  # so that it states what is drawn, whatever is chosen
+    chart = _verdict_bars(pd.concat(rows), title, "Choose a section below the chart")
     chart.layer = [layer.transform_filter("datum.section == section") for layer in chart.layer]
     return chart.add_params(menu)
 
@@ -176,12 +195,15 @@ def _folded(row: dict[Any, Any]) -> str:
 
 
 class ClaimsLedger(Explorer):
-    """The claims behind the book: choose a section and a verdict, or search; counts, sentence and table follow."""
+    """The claims behind the book: choose where they are from, a section and a verdict, or search; all else follows."""
 
     def __init__(self) -> None:
         sections = sorted(facts.table("claims")["section"].unique())
         self.table = W.HTML()
         controls = {
+            "origin": W.Dropdown(
+                options=[(ALL, ALL), *((words, key) for key, words in ORIGINS.items())], value=ALL, description="From"
+            ),
             "section": W.Dropdown(options=[ALL, *sections], value=ALL, description="Section"),
             "verdict": W.Dropdown(options=[ALL, *VERDICTS], value=ALL, description="Verdict"),
             "search": W.Text(value="", description="Words", placeholder="for example Ireland", continuous_update=True),
@@ -189,11 +211,12 @@ class ClaimsLedger(Explorer):
         super().__init__(controls, self._chart, self._sentence)
         self.children = (*self.children, self.table)  # type: ignore[has-type]
 
-    def _chart(self, section: str, verdict: str, search: str) -> Any:
-        return _verdict_bars(verdict_counts(claims(section, verdict, search)), "What holds, of the claims you chose")
+    def _chart(self, **chosen: str) -> Any:
+        counts = verdict_counts(claims(**chosen))
+        return _verdict_bars(counts, _headline(counts))
 
-    def _sentence(self, section: str, verdict: str, search: str) -> str:
-        found = claims(section, verdict, search)
+    def _sentence(self, **chosen: str) -> str:
+        found = claims(**chosen)
         self.table.value = claims_table(found)
         if found.empty:
             return "No claim fits. Take away a word, or choose all sections and verdicts."
