@@ -21,7 +21,7 @@ def test_charts_are_valid_specifications_with_words():
     table = facts.table("claims")
     for chart in (
         see.verdict_chart(table, "t"),
-        see.verdict_twin(table),
+        see.verdict_twin(table, "t"),
         see.run_chart(study.load()["notebooks"], "t"),
     ):
         spec = chart.to_dict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -18,7 +17,6 @@ CLAIMS = facts.table("claims")
 STORED = stored(ROOT / "notebooks" / "00_start_here.ipynb")
 RUN = next((title for title in STORED if title.startswith("One run through the book")), "One run through the book")
 ARTICLE = next((title for title in STORED if " statements in one article about AI" in title), "no title of the article")
-SECTIONS = next((title for title in STORED if title.endswith("[section]")), "no title by section")
 
 
 def _holds(table: pd.DataFrame) -> tuple[int, int]:
@@ -30,13 +28,9 @@ def the_article_holds_so_far() -> bool:
     return (holds, total) == _holds(CLAIMS[CLAIMS["origin"] == "article"])
 
 
-def each_section_says_its_own_count() -> bool:
-    """The title is an expression: a sentence for each choice of the menu."""
-    said = json.loads(SECTIONS.removesuffix("[section]"))
-    found = {"all": "{} of {} claims hold as they stand".format(*_holds(CLAIMS))}
-    for section, rows in CLAIMS.groupby("section"):
-        found[str(section)] = "{}: {} of {} claims hold as they stand".format(section, *_holds(rows))
-    return said == found
+def no_section_holds_whole() -> bool:
+    counts = {section: _holds(rows) for section, rows in CLAIMS.groupby("section")}
+    return len(counts) >= 8 and all(holds < total for holds, total in counts.values())
 
 
 def a_lamp_burns_for_so_many_minutes() -> bool:
@@ -46,7 +40,7 @@ def a_lamp_burns_for_so_many_minutes() -> bool:
 
 TITLES: dict[str, Proof] = {
     ARTICLE: the_article_holds_so_far,
-    SECTIONS: each_section_says_its_own_count,
+    "In no section do all claims hold as they stand": no_section_holds_whole,
     RUN: a_lamp_burns_for_so_many_minutes,
 }
 

@@ -27,7 +27,7 @@ __all__ += ["trend_chart", "yardstick_chart"]
 NAMED = (  # the models that a reader may know, written beside their points; the others answer to the mouse
     "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "GPT-4 (RUMOURED)", "Llama 3.1 "
     "405B",
-    "SmolLM2-1.7B", "DeepSeek-V4-Pro (MoE)", "Grok 4",
+    "DeepSeek-V4-Pro (MoE)", "Grok 4",
 )  # fmt: skip
 WORDS = (
     "datum.value >= 1e12 ? format(datum.value / 1e12, '~g') + ' trillion' : "

@@ -116,7 +116,7 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
     x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(7)])
-    y = alt.Y("carbon_t:Q", title="Emissions [t CO2e]")
+    y = alt.Y("carbon_t:Q", title="Emissions [t CO₂e]")
     y = y.scale(type="log", domain=[0.1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(-1, 7)])
     grids = [grid_intensity(region) for region in GRID_LINES]
     ends_mwh = (3.0, 1e6)  # 3 MWh on the cleanest grid is still on the axis
@@ -146,9 +146,9 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         words=f"{lead} + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
     ).encode(x=x, y=y)  # fmt: skip
     spot = yours.mark_point(size=190, filled=True, color=VERMILION, shape="diamond", opacity=1)
-    # at a fixed place, as beside the point it would leave the chart at its right edge
+    # at a fixed place between the names of the grids: beside the point it would leave the chart at its right edge
     figure = yours.mark_text(align="left", fontSize=13, fontWeight=600, color=VERMILION).encode(
-        x=alt.value(10), y=alt.value(12), text="words:N"
+        x=alt.value(10), y=alt.value(43), text="words:N"
     )
     return alt.layer(lines, names, marks, told, spot, figure).properties(
         title=alt.Title(

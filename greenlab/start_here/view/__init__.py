@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from typing import Any
 
 import altair as alt
@@ -86,7 +85,7 @@ def verdict_counts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"verdict": VERDICTS, "claims": [int(counts.get(verdict, 0)) for verdict in VERDICTS]})
 
 
-def _verdict_bars(counts: pd.DataFrame, title: Any, subtitle: str = "") -> Any:
+def _verdict_bars(counts: pd.DataFrame, title: str, subtitle: str = "") -> Any:
     require_columns(counts, "verdict", "claims")
     base = alt.Chart(counts).encode(
         y=alt.Y("verdict:N", sort=list(VERDICTS), title=None).axis(domain=False, ticks=False, labelPadding=8),
@@ -120,23 +119,20 @@ def _headline(counts: pd.DataFrame) -> str:
     holds = int(counts.loc[counts["verdict"] == "confirmed", "claims"].sum())
     if not total:
         return "No claim fits your choice"
-    if "section" in counts and counts["section"].iloc[0] != ALL:
-        return f"{counts['section'].iloc[0]}: {holds} of {total} claims hold as they stand"
     return f"{holds} of {total} claims hold as they stand"
 
 
-def verdict_twin(table: pd.DataFrame) -> Any:
+def verdict_twin(table: pd.DataFrame, title: str) -> Any:
     """The counts by verdict with a menu of sections that works without a kernel.
 
     Args:
         table: rows of the fact table ``claims``.
+        title: the finding, as a sentence that is true of every section.
     """
     sections = sorted(table["section"].unique())
     rows = [verdict_counts(table).assign(section=ALL)]
     rows += [verdict_counts(table[table["section"] == section]).assign(section=section) for section in sections]
     menu = alt.param(name="section", value=ALL, bind=alt.binding_select(options=[ALL, *sections], name="Section: "))
-    said = {group["section"].iloc[0]: _headline(group) for group in rows}
-    title = alt.expr(f"{json.dumps(said)}[section]")  # so that it states what is drawn, whatever is chosen
     chart = _verdict_bars(pd.concat(rows), title, "Choose a section below the chart")
     chart.layer = [layer.transform_filter("datum.section == section") for layer in chart.layer]
     return chart.add_params(menu)
