@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from greenlab.core import checks, facts, studies
@@ -188,10 +190,13 @@ def answers() -> pd.DataFrame:
     The tokens are ours, from the committed studies of chapters 2 and 7 (the processor's is modelled, with its range);
     the answers are ML.ENERGY's, with the GPUs alone counted.
     """
-    own = studies.load("ternary", "decode")["decode"]
-    own = own[(own["shape"] == "smollm2") & (own["model"] == "float32") & (own["threads"] == 2)].iloc[0]
-    counters = studies.load("accelerator", "figures")["figures"].set_index("name")
-    rows = [(label, counters.loc[name, "value"], None, None, "measured", "this book") for label, name in TOKENS.items()]
+    decode = studies.load("ternary", "decode")["decode"]
+    chosen = (decode["shape"] == "smollm2") & (decode["model"] == "float32") & (decode["threads"] == 2)
+    own = decode[chosen].to_dict("records")[0]
+    counters = studies.load("accelerator", "figures")["figures"].set_index("name")["value"]
+    rows: list[tuple[Any, ...]] = [
+        (label, counters[name], None, None, "measured", "this book") for label, name in TOKENS.items()
+    ]
     rows.append((OWN_TOKEN, own["j_per_token"], own["low_j"], own["high_j"], own["basis"], "this book"))
     table = pd.DataFrame(rows, columns=["label", "energy_wh", "low_wh", "high_wh", "basis", "by"])
     numbers = ["energy_wh", "low_wh", "high_wh"]
