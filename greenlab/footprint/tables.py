@@ -42,12 +42,12 @@ def trend(quantity: str) -> pd.DataFrame:
                 continue
             if column == "params_active" and model[column] == model["params_total"]:
                 continue  # a dense model is one point
-            confidence = facts.fact(f"{model['id']}.{column}").confidence
+            found = facts.fact(f"{model['id']}.{column}")
             rows.append(
                 {
                     "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount":
                     model[column],
-                    "confidence": confidence, "known": KNOWN[confidence not in CERTAIN],
+                    "confidence": found.confidence, "known": KNOWN[found.confidence not in CERTAIN],
                 }
             )  # fmt: skip
     return pd.DataFrame(rows).sort_values("date").reset_index(drop=True)
@@ -246,15 +246,14 @@ def trainings() -> pd.DataFrame:
     """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known."""
     rows = []
     for model in facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"]).to_dict("records"):
-        certain = all(
-            facts.fact(f"{model['id']}.{c}").confidence in CERTAIN for c in ("training_energy_mwh", "emissions_tco2e")
-        )
+        columns = ("training_energy_mwh", "emissions_tco2e")
+        shaky = any(facts.fact(f"{model['id']}.{column}").confidence not in CERTAIN for column in columns)
         rows.append(
             (
                 model["model"],
                 model["training_energy_mwh"],
                 model["emissions_tco2e"],
-                KNOWN[not certain],
+                KNOWN[shaky],
             )
         )
     return pd.DataFrame(rows, columns=["model", "energy_mwh", "carbon_t", "known"])
