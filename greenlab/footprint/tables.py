@@ -243,9 +243,14 @@ def splits() -> pd.DataFrame:
 
 
 def trainings() -> pd.DataFrame:
-    """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known."""
+    """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known.
+
+    Some count the building and some do not, both of a row alike. A whole development is no training: it is left out.
+    """
     rows = []
-    for model in facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"]).to_dict("records"):
+    published = facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"])
+    one_run = published[~published["energy_scope"].str.startswith("development")]
+    for model in one_run.to_dict("records"):
         columns = ("training_energy_mwh", "emissions_tco2e")
         shaky = any(facts.fact(f"{model['id']}.{column}").confidence not in CERTAIN for column in columns)
         rows.append(
