@@ -259,8 +259,8 @@ def test_training_compute_follows_6nd_wherever_size_and_data_are_known():
 
 
 def test_a_claim_is_a_frozen_record():
-    claim = facts.claim("dc-460twh-2022")
-    assert (claim.value_low, claim.value_high, claim.unit, claim.verdict) == (460, 460, "TWh", "outdated")
+    claim = facts.claim("servers-85p4-twh")
+    assert (claim.value_low, claim.value_high, claim.unit, claim.verdict) == (85.4, 85.4, "TWh/y", "confirmed")
     with pytest.raises(dataclasses.FrozenInstanceError):
         claim.verdict = "confirmed"  # type: ignore[misc]
 
