@@ -78,6 +78,17 @@ def test_answers_are_tokens_of_ours_and_answers_of_one_laboratory():
     assert (table.drop(work.OWN_TOKEN)["basis"] == "measured").all()
 
 
+def test_a_training_that_is_not_confirmed_is_drawn_hollow_and_not_left_out(trainings):
+    """A point without a stroke and without a fill would be no point; a whole development is no training."""
+    vlc = pytest.importorskip("vl_convert")
+    svg = vlc.vegalite_to_svg(see.training_twin(trainings).to_dict())
+    points = re.findall(r'<path aria-label="[^"]*known: [^"]*"[^>]*>', svg)
+    assert len(points) == len(trainings) == 16
+    assert all(re.search(r'stroke="#[0-9A-Fa-f]+"', point) for point in points)
+    hollow = [point for point in points if 'fill-opacity="0"' in point]
+    assert len(hollow) == (trainings["known"] == work.KNOWN[1]).sum() > 3
+
+
 def test_energies_beside_the_dots_have_two_digits_and_no_power_of_ten():
     spec = see.answers_chart(work.answers(), "t").to_dict()
     said = [row["said"] for rows in spec["datasets"].values() for row in rows if "said" in row]

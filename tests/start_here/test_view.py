@@ -29,6 +29,12 @@ def test_charts_are_valid_specifications_with_words():
         assert spec["title"]
 
 
+def test_the_legend_names_no_basis_that_is_not_drawn():
+    notebooks = study.load()["notebooks"]
+    shown = see.run_chart(notebooks, "t").to_dict()["layer"][0]["encoding"]["opacity"]["legend"]["values"]
+    assert shown == sorted(set(notebooks["basis"]))
+
+
 def test_filters_narrow_together():
     everything = see.claims()
     assert len(everything) == len(facts.table("claims"))

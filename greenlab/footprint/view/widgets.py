@@ -129,14 +129,14 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         alt.Chart(ends).mark_text(align="left", fontSize=11, color=MUTED, clip=False).encode(x=x, y=y, text="words:N")
     )
     seen = alt.Chart(trainings).encode(x=x, y=y)
-    marks = seen.mark_point(color=MUTED, size=60, strokeWidth=1.5).encode(
-        fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
+    marks = seen.mark_point(size=60, strokeWidth=1.5).encode(
+        stroke=alt.value(MUTED), fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
             domain=list(KNOWN), range=[0.8, 0.0]
         ),
         tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"),
         "known:N"],
     )  # fmt: skip
-    few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B", "Llama 3.2 1B"])]
+    few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B"])]
     told = alt.Chart(few).mark_text(align="left", dx=8, dy=9, fontSize=11, color=MUTED).encode(x=x, y=y, text="model:N")
     # a logarithmic axis has no 0; parameters arrive one by one, so each expression stands alone
     yours = alt.Chart(pd.DataFrame({"run":

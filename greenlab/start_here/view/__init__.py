@@ -229,7 +229,10 @@ def run_chart(notebooks: pd.DataFrame, title: str) -> alt.LayerChart:
         title: the finding, as a sentence.
     """
     data = notebooks.assign(label=notebooks["notebook"].str.replace("_", " "))
-    return bars_with_range(
+    drawn = sorted(set(data["basis"]))
+    chart = bars_with_range(
         data, "label", "energy_j", band=("low_j", "high_j"), basis="basis", title=title, value_format=",.0f",
         x_title="Energy of one run [J]", description="Energy of one run through each notebook, with its range",
     )  # fmt: skip
+    chart.layer[0].encoding.opacity.legend = alt.Legend(title="Basis", values=drawn)  # no entry for what is not drawn
+    return chart
