@@ -9,6 +9,7 @@ Rules for the author, beside those of nbval:
 * A side road is a section that Lab folds: its heading (a markdown cell that begins with ``###`` or deeper) has the tag
   ``side-road`` and the metadata ``"jp-MarkdownHeadingCollapsed": true``. It runs to the next heading of the same or a
   higher level. What is left, solutions apart, is the main road: 35 to 45 cells.
+* A number's unit is read in its link and behind it: a word there is the fact's unit or one of a few small words.
 * A number in prose is a link to its fact or study, or stands in a phrase of ``metadata.greenlab.plain_numbers``, a list
   of short phrases quoted from the text ("lifting 2 kg by 0.75 m"), each with arithmetic that a reader can do in their
   head.
