@@ -105,8 +105,9 @@ def plain_axes(x_domain: Any = INTENSITIES, y_domain: Any = RATES) -> dict[str, 
         if not low < high:
             raise ValueError(f"{name}={domain!r}: give the least number first")
     axes = log_axes(list(x_domain), list(y_domain))
-    x = axes["x"].axis(format=",~g", tickCount=6)
-    y = axes["y"].title("Rate [TFLOP/s]").axis(labelExpr="format(datum.value / 1e12, ',~g')", tickCount=8)
+    decades = [10.0**power for power in range(-3, 19)]  # without them Vega labels 2, 4 and 8 of each as well
+    x = axes["x"].axis(format=",~g", values=decades)
+    y = axes["y"].title("Rate [TFLOP/s]").axis(labelExpr="format(datum.value / 1e12, ',~g')", values=decades)
     return {"x": x, "y": y}
 
 
@@ -264,7 +265,7 @@ def chips_chart(title: str, model: str = "Llama-2-70B") -> alt.LayerChart:
         for id, name in HOLDERS.items():
             rows.append({"chip": name, "chips": chips_needed(work, device(id)), "bits": bits})
     return bars_with_range(
-        pd.DataFrame(rows), "chip", "chips", title=title, x_title=f"Chips that hold {model} and one cache of 512 tokens",
+        pd.DataFrame(rows), "chip", "chips", title=title, x_title=f"Chips that hold {model} and a cache of 512 tokens",
         subtitle="the slider sets the bits of a weight; the cache is small beside the weights",
         slider=Slider("bits", "Bits a weight", 16),
         description=f"Chips needed to hold {model}, by chip, with a slider for the bits of a weight",

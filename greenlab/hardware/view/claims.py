@@ -48,7 +48,7 @@ def claims_table() -> pd.DataFrame:
     rows = [
         (
             "groq-compute-ge-gpu", "An LPU has as much compute as a GPU, or more",
-            f"times its 16-bit and its 8-bit rate: {compute}",
+            f"the GPU's rate over the LPU's, in 16 and in 8 bits: {compute}",
         ),
         (
             "groq-orders-of-magnitude", "An LPU is orders of magnitude faster",

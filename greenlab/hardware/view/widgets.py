@@ -254,7 +254,8 @@ def systolic_widget() -> Explorer:
         state = f"{working_cells(m, cycle)} of {SIZE**2} cells multiply" if cycle <= cycles else "the last sum has left"
         return (
             f"Cycle {cycle} of {cycles}: {state}. Over the whole pass the unit is used to {100 * share:.0f} %.\n"
-            f"A unit of 128 x 128 cells, as in most TPUs, would be used to {percent(float(utilisation(m, 128, 128)))} by so few rows."
+            "A unit of 128 x 128 cells, as in most TPUs, would be used to "
+            f"{percent(float(utilisation(m, 128, 128)))} by so few rows."
         )
 
     controls = {
