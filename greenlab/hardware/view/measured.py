@@ -30,7 +30,7 @@ USUAL_BATCH = 8  # sequences, at which contexts were measured
 ANSWER = 300  # tokens
 GOAL_J, GOAL_TOKENS_PER_S = 20, 75  # for an answer; for each user
 BATCH_TITLE, ENERGY_TITLE = "Sequences at once (batch)", "Energy a token [J]"
-MEASURED, BOUND = "measured", "bound at rated power"
+MEASURED, BOUND = "measured", "bound"
 COLUMNS = ["model", "batch", "context", "j_per_token", "low", "high", "power_w", "tokens_per_s", "basis"]
 SHARES = {  # rows of the chart of zeros: words -> figure of the study
     "zeros in a product: joules": "matmul-zeros-over-random",
