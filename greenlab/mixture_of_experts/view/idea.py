@@ -1,4 +1,4 @@
-"""The picture of the idea: one token, a router, many experts, two of them at work; and a router's choices in a table."""
+"""The picture of the idea: one token, a router, many experts, two of them at work. And what a router chose, in a table."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def own_chart(race: pd.DataFrame, title: str | None = None) -> alt.LayerChart:
 
 def _found(ours: pd.DataFrame) -> str:
     """What a race of experts against the dense layer found, as a title."""
-    first, worst = ours.loc[ours["batch"].idxmin()], ours.loc[ours["share"].idxmax()]
+    first, worst = (ours.sort_values(column).iloc[at] for column, at in (("batch", 0), ("share", -1)))
     if worst["batch"] == first["batch"]:
         return f"Your machine: experts save least {_tokens(first['batch'])}: {_saved(first['share'])} of the time"
     return (
