@@ -1,4 +1,4 @@
-"""The picture of the idea: one token, a router, many experts, two of them at work. And what a router chose, in a table."""
+"""The picture of the idea: one token, a router, many experts, two at work. And what a router chose, as a table."""
 
 from __future__ import annotations
 
