@@ -69,9 +69,9 @@ def budget_widget() -> Explorer:
         counted, timed = shares(capacity, every, layers)
         kind = "block" if every == 1 else f"{every}{'nd' if every == 2 else 'rd' if every == 3 else 'th'} block"
         return (
-            f"{layers} layers, {100 * capacity:g} % of the tokens in every {kind}: {counted:.0%} of the FLOPs of "
-            f"{LAYERS} dense layers.\nOn this processor {timed:.0%} of their time: a block that lets in "
-            f"{100 * capacity:g} % takes {block_times()[capacity]:.0%} of a whole one's."
+            f"{layers} layers, {100 * capacity:g} % of the tokens in every {kind}: {100 * counted:.0f} % of the FLOPs "
+            f"of {LAYERS} dense layers.\nOn this processor {100 * timed:.0f} % of their time: a block that lets in "
+            f"{100 * capacity:g} % takes {100 * block_times()[capacity]:.0f} % of a whole one's."
         )
 
     def reached(capacity: float, every: int, layers: int) -> bool:
