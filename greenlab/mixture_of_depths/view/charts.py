@@ -19,7 +19,7 @@ SIDES: dict[str, dict[str, Any]] = {
     "right": {"align": "left", "dx": 10},
     "above": {"align": "center", "dy": -13},
     "upper right": {"align": "left", "dx": 7, "dy": -9},
-    "lower right": {"align": "left", "dx": 10, "dy": 14},
+    "lower right": {"align": "left", "dx": 9, "dy": 18},
     "below": {"align": "center", "dy": 9},
 }
 
@@ -170,7 +170,7 @@ def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChar
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return lines(
+    chart = lines(
         table, "percent", "layers", title=title, x_title="Share of the tokens that a skipping block lets in [%]",
         y_title="Layers for the same FLOPs", goal=(n_layers, "dense"),
         slider=Slider("every", "Every so many-th block skips", 2), zero=True,
@@ -178,3 +178,6 @@ def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChar
         description="Number of layers that cost the FLOPs of the dense model against the share of tokens that enters a "
         "skipping block, for several periods",
     )  # fmt: skip
+    # Above the dashed line the word would lie on the curve of every 4th block.
+    chart.layer[-1] = chart.layer[-1].mark_text(align="right", baseline="top", dx=-4, dy=4)
+    return chart
