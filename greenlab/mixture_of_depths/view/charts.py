@@ -21,6 +21,7 @@ SIDES: dict[str, dict[str, Any]] = {
     "upper right": {"align": "left", "dx": 7, "dy": -9},
     "lower right": {"align": "left", "dx": 9, "dy": 18},
     "below": {"align": "center", "dy": 9},
+    "over": {"align": "center", "dy": -15},
 }
 
 
@@ -134,7 +135,8 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
         here = table[[_side(words, bool(line)) == side for words in table["words"]]]
         if here.empty:
             continue
-        at = alt.Y("loss_min:Q", title=LOSS_TITLE, scale=alt.Scale(zero=False, padding=18)) if side == "below" else y
+        end = {"below": "loss_min", "over": "loss_max"}.get(side, "loss")
+        at = alt.Y(f"{end}:Q", title=LOSS_TITLE).scale(zero=False, padding=18)
         words = alt.Chart(here).encode(x=x, y=at, text="words:N")
         halos.append(words.mark_text(fontSize=11, stroke="white", strokeWidth=4, **place))
         names.append(words.mark_text(fontSize=11, color=INK, **place))
@@ -146,9 +148,12 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
 
 
 def _side(words: str, line: bool) -> str:
-    """Where the name of a model stands, so that it lies on no mark: beside its point, or below its upright line."""
+    """Where the name of a model stands, so that it lies on no mark: beside its point, or at an end of its upright line.
+
+    In the chart without a line of dense models another point lies close to the model that skips, and to the dense one.
+    """
     sides = {
-        "12.5 %, every 2nd": "left",
+        "12.5 %, every 2nd": "left" if line else "over",
         "3 layers": "above",
         "4 layers": "upper right",
         "50 %, every 2nd": "lower right",
@@ -171,7 +176,7 @@ def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChar
         ValueError: if a column is missing.
     """
     chart = lines(
-        table, "percent", "layers", title=title, x_title="Share of the tokens that a skipping block lets in [%]",
+        table, "percent", "layers", title=title, x_title="Tokens that enter a skipping block [%]",
         y_title="Layers for the same FLOPs", goal=(n_layers, "dense"),
         slider=Slider("every", "Every so many-th block skips", 2), zero=True,
         subtitle="counted (MODELLED), for a prompt of 512 tokens; dashed: the dense model",
