@@ -6,6 +6,9 @@ Rules for the author, beside those of nbval:
 * An exercise cell (tag ``exercise``) holds a stub and ends in ``name = check("id", name)``; the next cell with the tag
   ``solution`` holds the solution, as code or as markdown with one fenced python block. Exercise cells need nothing but
   the set-up cell (tag ``setup``) and each other.
+* A side road is a section that Lab folds: its heading (a markdown cell that begins with ``###`` or deeper) has the tag
+  ``side-road`` and the metadata ``"jp-MarkdownHeadingCollapsed": true``. It runs to the next heading of the same or a
+  higher level. What is left, solutions apart, is the main road: 35 to 45 cells.
 * A number in prose is a link to its fact or study, or stands in a phrase of ``metadata.greenlab.plain_numbers``, a list
   of short phrases quoted from the text ("lifting 2 kg by 0.75 m"), each with arithmetic that a reader can do in their
   head.
@@ -23,11 +26,13 @@ from typing import Any
 
 from greenlab.core.facts.prose import quantities, same_unit
 from greenlab.core.machine import ROOT
+from greenlab.lab.side_roads import FOLDED, TAG, side_roads
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
 MAX_CODE_LINES = 15
 MIN_CHECKED = 0.6  # of the code cells that print
+MAX_MAIN_ROAD = 45  # cells: more is no chapter of 45 minutes
 MAX_PHRASE = 60  # characters of a phrase in plain_numbers: it excuses a number, not a paragraph
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CHART = "application/vnd.vegalite.v5+json"
@@ -313,6 +318,33 @@ def _squeeze(text: str) -> str:
 
 
 # Exercises ------------------------------------------------------------------------------------------------------------
+
+
+def main_road(notebook: Notebook) -> list[int]:
+    """The places of the cells that every reader meets: neither in a side road nor a folded solution."""
+    aside = {place for road in side_roads(notebook) for place in road}
+    cells = enumerate(notebook["cells"])
+    return [place for place, cell in cells if place not in aside and "solution" not in tags(cell)]
+
+
+def short_main_road(notebook: Notebook) -> list[str]:
+    """The main road has at most 45 cells, and each side road is a section that Lab folds and a reader can skip."""
+    found = []
+    n_cells = len(main_road(notebook))
+    if n_cells > MAX_MAIN_ROAD:
+        found.append(f"the main road has {n_cells} cells, more than {MAX_MAIN_ROAD}: move side roads into folds")
+    for road in side_roads(notebook):
+        cell = notebook["cells"][road.start]
+        if not text_of(cell["source"]).startswith("###"):
+            found.append(f"cell {road.start}: a side road begins with a heading ### or deeper, which Lab folds")
+        if len(road) == 1:
+            found.append(f"cell {road.start}: the side road holds nothing but its heading")
+        if aside := [i for i in road if tags(notebook["cells"][i]) & {"exercise", "setup"}]:
+            found.append(f"cells {aside}: exercises and set-up belong on the main road, not in a fold")
+    for place, cell in enumerate(notebook["cells"]):
+        if (TAG in tags(cell)) != (cell["metadata"].get(FOLDED) is True):
+            found.append(f"cell {place}: the tag {TAG} and {FOLDED} go together")
+    return found
 
 
 def _check_ids(node: ast.AST) -> list[str]:

@@ -59,6 +59,10 @@ def prose(source, tags=()):
     return {"cell_type": "markdown", "source": source, "metadata": {"tags": list(tags)}}
 
 
+def folded(source):
+    return {"cell_type": "markdown", "source": source, "metadata": {"tags": ["side-road"], rules.FOLDED: True}}
+
+
 def printed(text, name="stdout"):
     return {"output_type": "stream", "name": name, "text": text}
 
@@ -132,6 +136,11 @@ def test_a_good_notebook_has_no_violation(rule):
             notebook(*[code("# NBVAL_IGNORE_OUTPUT\n1", printed("2 s"))] * 3, *[code("1", printed("1"))] * 4),
             "4 of 7",
         ),
+        (rules.short_main_road, notebook(*[prose("a")] * 46), "has 46 cells, more than 45"),
+        (rules.short_main_road, notebook(folded("Aside"), prose("a")), "begins with a heading ###"),
+        (rules.short_main_road, notebook(folded("### Aside")), "holds nothing"),
+        (rules.short_main_road, notebook(folded("### Aside"), code("1", tags=["exercise"])), r"cells \[1\]: exercises"),
+        (rules.short_main_road, notebook(prose("### Aside", tags=["side-road"]), prose("a")), "go together"),
         (rules.plain_numbers, notebook(prose("It needs 12 J.")), "bare number '12'"),
         (rules.plain_numbers, notebook(prose("A fifth (20%) is saved.")), "bare number '20%'"),
         (rules.plain_numbers, notebook(prose("Data centres used 485 TWh.\n\n## Sources\n\nIEA, 2026.")), "'485'"),
@@ -157,6 +166,15 @@ def test_a_good_notebook_has_no_violation(rule):
 def test_each_rule_catches_its_violation(rule, broken, message):
     assert len(rule(broken)) >= 1
     assert any(re.search(message, found) for found in rule(broken)), rule(broken)
+
+
+def test_a_side_road_ends_where_lab_ends_its_fold():
+    book = notebook(
+        *[prose("## Measure"), folded("### Aside"), prose("a"), prose("#### Deeper"), code("# no heading")],
+        *[prose("```\n# none\n```"), prose("### On"), folded("#### By hand"), prose("b"), prose("## Explore")],
+    )
+    assert [list(road) for road in rules.side_roads(book)] == [[1, 2, 3, 4, 5], [7, 8]]
+    assert rules.main_road(book) == [0, 6, 9]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name"
     "core.studies.Steps.run": {"name": "name"},
     "lab.exercises.exercise": {"id": "new"},
     "lab.ledger.record": {"technique": "text"},
+    "lab.table": {"caption": "text"},
     "retrieval.Passage": {"title": "text", "link": "text"},
     "retrieval.StaticTable": {"embedder_sha256": "text"},
     "retrieval.BM25Index.scores": {"query": "new"},

@@ -4,6 +4,7 @@ A chapter starts with ``from greenlab.lab import setup; setup()`` and then takes
 
 * ``predict`` and ``reveal``: commit to a number before seeing it (``predictions``)
 * ``check``: the exercises, with hints (``exercises``)
+* ``table``: a DataFrame as a table for a reader (``tables``)
 * ``show_source`` and ``show_receipt``: the package's code, and what a run cost (``source``, ``receipts``)
 * ``ledger``: what each chapter saved, and how the savings stack (``ledger``)
 
@@ -17,5 +18,7 @@ from greenlab.lab.exercises import check
 from greenlab.lab.predictions import calibration, predict, reveal
 from greenlab.lab.receipts import show_receipt
 from greenlab.lab.source import show_source
+from greenlab.lab.tables import table
 
 __all__ = ["calibration", "check", "ledger", "predict", "reveal", "setup", "show_receipt", "show_source"]
+__all__ += ["table"]

@@ -22,6 +22,7 @@ from traitlets import default
 
 from greenlab.core.machine import ROOT
 from greenlab.lab.renderer import MIME
+from greenlab.lab.side_roads import side_roads
 
 SCRIPT = "vega.js"
 VEGA_LITE = "5.21"  # the newest of version 5 that vl-convert carries
@@ -53,8 +54,20 @@ def _mathml(tex: str, display: str) -> str:
     return str(convert(tex.strip(), display=display))
 
 
+# nbconvert's own page, and a fold around each side road, under the words of its heading
+TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
+{%- block any_cell -%}
+{%- if cell.metadata.fold -%}<details><summary>{{ cell.metadata.fold | e }}</summary>{%- endif -%}
+{{ super() }}
+{%- if cell.metadata.fold_ends -%}</details>{%- endif -%}
+{%- endblock -%}
+"""
+
+
 class _BookExporter(HTMLExporter):
-    """nbconvert's page with our charts, our formulas, and none of its scripts."""
+    """nbconvert's page with our charts, our formulas, our folds, and none of its scripts."""
+
+    raw_template = TEMPLATE
 
     @default("template_name")
     def _template_name_default(self) -> str:
@@ -92,7 +105,14 @@ def _drawn(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 output["data"] = {"text/html": _chart(data[MIME])}
             elif WIDGET in data:
                 output["data"] = {"text/html": _live(data.get("text/plain", ""))}
+    for road in side_roads(notebook):
+        first, last = notebook.cells[road.start], notebook.cells[road.stop - 1]
+        first.metadata["fold"], last.metadata["fold_ends"] = _heading(first.source), True
     return notebook
+
+
+def _heading(text: str) -> str:
+    return re.sub(r"[`*]", "", text.lstrip("#").strip().partition("\n")[0])
 
 
 def page(notebook: nbformat.NotebookNode, title: str, up: str = "") -> str:

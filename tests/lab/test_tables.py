@@ -1,0 +1,76 @@
+"""Tables for readers: what is drawn, what is printed, and what is refused."""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from greenlab.lab import table
+
+CUTS = pd.DataFrame({"removed": [0, 6], "loss": [2.913, math.nan], "kind": ["whole <b>", "cut"], "good": [True, False]})
+COLUMNS = {"Layers": "removed", "Loss [nats]": ("loss", ".2f"), "Kind": "kind", "Good": "good"}
+
+
+def test_the_text_is_aligned_and_a_missing_value_is_a_dash():
+    lines = str(table(CUTS, COLUMNS, "What a cut costs")).splitlines()
+    assert lines == [
+        "What a cut costs",
+        "Layers  Loss [nats]  Kind       Good",
+        "-" * 36,
+        "     0         2.91  whole <b>  yes",
+        "     6            –  cut        no",
+    ]
+
+
+def test_the_drawn_table_has_header_cells_and_escapes_text():
+    drawn = table(CUTS, COLUMNS, "What a cut costs")._repr_html_()
+    cells = re.findall(r"<(t[hd]) [^>]*>(.*?)</t[hd]>", drawn)
+    assert cells == [
+        *(("th", heading) for heading in COLUMNS),
+        *(("th", "0"), ("td", "2.91"), ("td", "whole &lt;b&gt;"), ("td", "yes")),
+        *(("th", "6"), ("td", "–"), ("td", "cut"), ("td", "no")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "written"),
+    [
+        (0.343132, "", "0.343"),
+        (1234.5, "", "1,234"),
+        (0.0, "", "0"),
+        (np.int64(12), "", "12"),
+        (0.58, ".0%", "58\N{NO-BREAK SPACE}%"),
+        (-1.5, "+.1f", "−1.5"),
+        (math.inf, ".1f", "–"),
+        (None, "", "–"),
+        (pd.NA, "", "–"),
+        ("100%", "", "100%"),
+    ],
+)
+def test_how_a_value_is_written(value, spec, written):
+    data = pd.DataFrame({"v": pd.Series([value], dtype=object)})
+    assert table(data, {"Value": ("v", spec)}, "One").rows == ((written,),)
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "caption", "error", "message"),
+    [
+        (CUTS, {}, "c", ValueError, "columns is empty"),
+        (CUTS, ["loss"], "c", TypeError, "give a dict"),
+        (CUTS, {"Loss": "lost"}, "c", ValueError, "lacks the column lost"),
+        (CUTS, {"Loss": ("loss", ".2q")}, "c", ValueError, "'.2q' does not fit"),
+        (CUTS, {"Kind": ("kind", ".2f")}, "c", ValueError, "'.2f' does not fit 'whole <b>'"),
+        (CUTS, {"Loss": ("loss",)}, "c", TypeError, "a column's name"),
+        (CUTS, {" ": "loss"}, "c", ValueError, "a heading in columns is empty"),
+        (CUTS, {3: "loss"}, "c", TypeError, "a heading in columns=3"),
+        (CUTS, COLUMNS, " ", ValueError, "caption is empty"),
+        (CUTS, COLUMNS, None, TypeError, "caption=None"),
+        (CUTS.iloc[:0], COLUMNS, "c", ValueError, "row"),
+        ({"loss": [1]}, COLUMNS, "c", TypeError, "data"),
+    ],
+)
+def test_what_is_refused(data, columns, caption, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        table(data, columns, caption)
