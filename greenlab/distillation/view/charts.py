@@ -45,7 +45,7 @@ def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         [base.mark_line(), points], table, title=title, slider=None, width=WIDTH, height=300,
         subtitle="at the logits of a trained student, mean of three seeds; both axes are logarithmic",
         description="Size of the gradient of the soft part against temperature: with the factor T squared it stays "
-        "nearly level, without it it falls more than a hundredfold between 1 and 10",
+        "nearly level, without it it falls more than five hundredfold between 1 and 20",
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def ends_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return finish(
         [base.mark_line(opacity=0.5), points], data, title=title, slider=None, width=WIDTH, height=280,
         subtitle="0 is the forward KL, 1 the reverse; the steps of β are uneven, the other axis is logarithmic",
-        description="Size of the gradient against beta: the public form falls a hundredfold next to both ends and "
+        description="Size of the gradient against beta: the public form falls a thousandfold next to both ends and "
         "jumps back at them; the scaled one is level",
     )  # fmt: skip
 

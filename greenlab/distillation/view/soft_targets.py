@@ -124,7 +124,9 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
     def draw(text: str, temperature: float) -> Any:
         table = token_table(logits_after(text), tokenizer, temperature)
         first = table.iloc[0]
-        return token_chart(table, f"{first['token']} has {_percent(first['percent'])} % of the probability", temperature)
+        return token_chart(
+            table, f"{first['token']} has {_percent(first['percent'])} % of the probability", temperature
+        )
 
     def say(text: str, temperature: float) -> str:
         logits = logits_after(text)
@@ -134,7 +136,7 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
         return (
             f"Temperature {temperature:g}: entropy {h:.2f} nats, as undecided as between {_rounded(math.exp(h))} equally "
             f"likely tokens of {len(p):,}.\nA label would name one token; the soft target gives {_percent(others)} % to the "
-            f"others, most of it to {', '.join(table['token'][1:4])}."
+            f"others; the likeliest of them are {', '.join(table['token'][1:4])}."
         )
 
     def reached(text: str, temperature: float) -> bool:
@@ -147,5 +149,7 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
             options=[0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], value=1.0, description="Temperature T"
         ),
     }
-    goal = f"at temperature 1, find a beginning of {EXPECTED} words or more whose next token has over {100 * SURE:.0f} %"
+    goal = (
+        f"at temperature 1, find a beginning of {EXPECTED} words or more whose next token has over {100 * SURE:.0f} %"
+    )
     return Explorer(controls, draw, say, reached, goal)
