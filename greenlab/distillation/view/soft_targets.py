@@ -133,10 +133,11 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
         p = soft_targets(logits, temperature)
         table, h = token_table(logits, tokenizer, temperature), float(entropy(p))
         others = 100 - table["percent"].iloc[0]
+        undecided, next_ones = _rounded(math.exp(h)), ", ".join(table["token"][1:4])
         return (
-            f"Temperature {temperature:g}: entropy {h:.2f} nats, as undecided as between {_rounded(math.exp(h))} equally "
-            f"likely tokens of {len(p):,}.\nA label would name one token; the soft target gives {_percent(others)} % to the "
-            f"others; the likeliest of them are {', '.join(table['token'][1:4])}."
+            f"Temperature {temperature:g}: entropy {h:.2f} nats, as undecided as between {undecided} equally likely "
+            f"tokens of {len(p):,}.\nA label would name one token; the soft target gives {_percent(others)} % to the "
+            f"others; the likeliest of them are {next_ones}."
         )
 
     def reached(text: str, temperature: float) -> bool:
