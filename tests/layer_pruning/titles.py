@@ -110,7 +110,7 @@ def what_goes_and_how_many_blocks_change_less(values, title):
     start = min(values["start"], 30 - n)
     if match := re.fullmatch(r"(\d+) of 30 layers go; the other (\d+) keep their order", title):
         return [int(part) for part in match.groups()] == [n, 30 - n] and stack_is_what_drop_layers_does(n, start)
-    match = re.fullmatch(r"(\d+) of the (\d+) other blocks of this length change less than yours", title)
+    match = re.fullmatch(r"(\d+) of the (\d+) other blocks of this length changes? less than yours", title)
     row = distances()[:, n].numpy()[: 31 - n]
     rank = int(np.argsort(np.argsort(row))[start])  # 0 for the least
     return [int(part) for part in match.groups()] == [rank, 30 - n]

@@ -15,7 +15,7 @@ from greenlab.core import checks, facts
 from greenlab.core.names import unknown
 from greenlab.distillation import BreakEven, break_even_range
 from greenlab.distillation.study import tables as work
-from greenlab.lab.charts import Slider
+from greenlab.lab.charts import PLAIN, Slider
 from greenlab.lab.charts.parts import finish
 from greenlab.lab.receipts import quantity
 from greenlab.lab.theme import INK, WIDTH
@@ -24,7 +24,7 @@ from greenlab.lab.widgets import Explorer
 ANSWER = 300  # tokens
 CHIP = "h100-sxm5-80gb"
 QUERIES = [10.0 ** (exponent / 4) for exponent in range(53)]  # four to a factor of ten, so that the lines bend smoothly
-COUNTS = {1.0: "1", 1e3: "1 thousand", 1e6: "1 million", 1e9: "1 billion", 1e12: "1 trillion"}  # ticks of answers
+COUNTS = [1.0, 1e3, 1e6, 1e9, 1e12]  # ticks of answers
 AMOUNTS = {1e-9: "0.001 Wh", 1e-6: "1 Wh", 1e-3: "1 kWh", 1.0: "1 MWh", 1e3: "1 GWh", 1e6: "1 TWh"}  # ticks of MWh
 Triple = tuple[float, float, float]  # low, value, high
 
@@ -117,17 +117,17 @@ def _total(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> pd
     return pd.DataFrame(rows)
 
 
-def _words(ticks: dict[float, str]) -> str:
+def _amounts() -> str:
     """A Vega expression: the words for the tick that stands there (a tick is found by its power of ten)."""
-    words = {str(round(math.log10(value))): text for value, text in ticks.items()}
+    words = {str(round(math.log10(value))): text for value, text in AMOUNTS.items()}
     return f"{json.dumps(words)}[round(log(datum.value) / LN10)]"
 
 
 def _lines(table: pd.DataFrame) -> list[Any]:
     order = alt.Scale(domain=["teacher answers", "student made, then answers"])
-    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(values=list(COUNTS), labelExpr=_words(COUNTS))
+    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(labelExpr=PLAIN, values=COUNTS)
     y = alt.Y("mwh:Q", title="Energy so far").scale(type="log", domain=[1e-9, 1e6], clamp=True)
-    y = y.axis(values=list(AMOUNTS), labelExpr=_words(AMOUNTS))
+    y = y.axis(values=list(AMOUNTS), labelExpr=_amounts())
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("who:N", title=None, scale=order))
     return [base.mark_line().encode(strokeDash=alt.StrokeDash("who:N", title=None, scale=order))]
 

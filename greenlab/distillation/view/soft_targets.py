@@ -17,7 +17,7 @@ from torch import Tensor
 
 from greenlab.core import checks
 from greenlab.distillation import entropy, soft_targets
-from greenlab.lab.charts import bars_with_range
+from greenlab.lab.charts import bars_with_range, require_columns
 from greenlab.lab.widgets import Explorer
 
 MOST_TOKENS = 64  # of a text: a widget answers at once
@@ -85,8 +85,11 @@ def token_chart(table: pd.DataFrame, title: str, temperature: float) -> alt.Laye
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
+    require_columns(table, "token", "percent")
+    most = table["percent"].max()
+    decimals = 1 if most >= 10 else 2 if most >= 1 else 3  # the same for all bars
     return bars_with_range(
-        table, "token", "percent", title=title, x_title="Probability [%]", value_format=".3~g",
+        table, "token", "percent", title=title, x_title="Probability [%]", value_format=f".{decimals}f",
         subtitle=f"the {len(table)} likeliest tokens of SmolLM2 at temperature {temperature:g}; ␣ is a space",
         description="Probabilities of the likeliest next tokens after the text, as bars",
     )  # fmt: skip

@@ -46,11 +46,14 @@ def stack_picture(n_layers: int, dropped: list[int]) -> Any:
         labelAngle=0, values=list(range(0, n_layers, 5))
     )
     tiles = alt.Chart(data).mark_rect(stroke="white").encode(
-        x=x, color=alt.Color("state:N", title=None, scale=domain), tooltip=["layer:O", "state:N"]
+        x=x, color=alt.Color("state:N", scale=domain, legend=None), tooltip=["layer:O", "state:N"]
     )  # fmt: skip
     cross = alt.Chart(data[data["state"] == "dropped"]).mark_text(text="×", fontSize=18, color=VERMILION).encode(x=x)
     return alt.layer(tiles, cross).properties(
-        title=f"{len(dropped)} of {n_layers} layers go; the other {n_layers - len(dropped)} keep their order",
+        title=alt.Title(
+            f"{len(dropped)} of {n_layers} layers go; the other {n_layers - len(dropped)} keep their order",
+            subtitle="crossed out: the layers that go",
+        ),
         description=f"{n_layers} tiles in a row; crossed out: {', '.join(map(str, dropped)) or 'none'}",
         width=WIDTH,
         height=36,
@@ -213,7 +216,8 @@ def cut_explorer(model: Any, tokenizer: Any, distances: torch.Tensor, text: str,
         start = min(start, latest(n))
         same = table[table["n"] == n]
         less = int((same["distance"] < float(distances[start, n])).sum())
-        found = f"{less} of the {len(same) - 1} other blocks of this length change less than yours"
+        change = "changes" if less == 1 else "change"
+        found = f"{less} of the {len(same) - 1} other blocks of this length {change} less than yours"
         return alt.vconcat(
             stack_picture(n_layers, list(range(start, start + n))), _marked(same, start, found)
         ).properties(description=f"Cut: {_layers(start, n)}; below, the distance of each block of {n}")
