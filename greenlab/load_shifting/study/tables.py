@@ -21,12 +21,12 @@ def at(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
 
 
 def by_slack(temporal: pd.DataFrame, year: int, duration_h: float = 24) -> pd.DataFrame:
-    """Mean saving over the computed countries by slack: way, slack_h, saved_pct; low, high: quartiles."""
+    """Mean saving over the computed countries by slack: way, slack_h, slack_d, saved_pct; low, high: quartiles."""
     rows = at(temporal, year=year, duration_h=duration_h, basis="computed")
     found = rows.groupby(["pauses", "slack_h"])["saved_pct"]
     table = pd.DataFrame({"saved_pct": found.mean(), "low": found.quantile(0.25), "high": found.quantile(0.75)})
     table = table.reset_index()
-    return table.assign(way=table["pauses"].map(WAYS))
+    return table.assign(way=table["pauses"].map(WAYS), slack_d=table["slack_h"] / 24)
 
 
 def by_country(temporal: pd.DataFrame, year: int, slack_h: float = 24, duration_h: float = 24) -> pd.DataFrame:
