@@ -25,12 +25,8 @@ __all__ += ["pairs_chart", "photons_chart", "plain_csv", "plan_twin", "reach_cha
 __all__ += ["signal_chart", "slack_chart", "three_hours", "timeline"]
 INTENSITY = "Carbon intensity [g CO₂e/kWh]"
 SAVED = "Carbon saved [%]"
-SIDES = {
-    "LV": "left",
-    "BE": "left",
-    "BG": "left",
-    "SE": "below",
-}  # where a country's code stands beside its point, if not on the right
+# where a country's code stands beside its point, if not on the right
+SIDES = {"LV": "left", "BE": "left", "BG": "left", "SE": "below", "SK": "below"}
 
 
 def _ticks(chart: alt.LayerChart, values: Iterable[float]) -> alt.LayerChart:
@@ -169,15 +165,13 @@ def country_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     y = chart.layer[0].encoding.y
     y.scale = alt.Scale(domain=[0, 25])
     base = alt.Chart(rows).encode(x=x, y=y, text="zone:N")
-    for side, (align, dx, dy) in {
-        "right": ("left", 10, 0),
-        "left": ("right", -10, 0),
-        "below": ("center", 0, 14),
-    }.items():
-        words = base.transform_filter(
-            alt.FieldOneOfPredicate("zone", [z for z in rows["zone"] if SIDES.get(z, "right") == side])
-        )
-        chart.layer.append(words.mark_text(align=align, dx=dx, dy=dy))
+    places: dict[str, dict[str, Any]] = {
+        "right": {"align": "left", "dx": 10}, "left": {"align": "right", "dx": -10}, "below": {"dy": 14},
+    }  # fmt: skip
+    for side, place in places.items():
+        zones = [zone for zone in rows["zone"] if SIDES.get(zone, "right") == side]
+        words = base.transform_filter(alt.FieldOneOfPredicate("zone", zones))
+        chart.layer.append(words.mark_text(**place))
     return chart
 
 
@@ -284,11 +278,12 @@ def front_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     x, y = chart.layer[0].encoding.x, chart.layer[0].encoding.y
     x.scale, y.scale = alt.Scale(domain=[-5, 35]), alt.Scale(domain=[0, 22])
     x.axis = y.axis = alt.Undefined
-    ends = {
-        "price only": (rows.head(1), {"align": "right", "dx": -12, "dy": 8}),
-        "carbon only": (rows.tail(1), {"align": "left", "dx": -4, "dy": -14}),
-    }
-    for words, (row, place) in ends.items():  # the least weights change nothing: the first point is price only
+    # the least weights change nothing, so the first point is price only
+    ends: list[tuple[str, pd.DataFrame, dict[str, Any]]] = [
+        ("price only", rows.head(1), {"align": "right", "dx": -12, "dy": 8}),
+        ("carbon only", rows.tail(1), {"align": "left", "dx": -4, "dy": -14}),
+    ]
+    for words, row, place in ends:
         chart.layer.append(alt.Chart(row).mark_text(text=words, **place).encode(x=x, y=y))
     return chart
 
@@ -317,9 +312,9 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     counts = cut.value_counts(sort=False).reset_index()
     counts.columns = pd.Index(["bin", "n"])
     rows = pd.DataFrame(
-        {"times": [f"{int(b.left)} to {int(b.right)}" for b in counts["bin"]], "n": counts["n"].to_numpy()}
+        {"times": [f"{int(b.left)}–{int(b.right)}" for b in counts["bin"]], "n": counts["n"].to_numpy()}
     )
-    rows["kind"] = ["the claim" if t == "30 to 40" else "other pairs" for t in rows["times"]]
+    rows["kind"] = ["the claim" if t == "30–40" else "other pairs" for t in rows["times"]]
     base = alt.Chart(rows).encode(
         x=alt.X("times:N", title="How many times dirtier, mean of 2019", sort=None).axis(labelAngle=0),
         y=alt.Y("n:Q", title=f"Pairs of countries, of {len(times)}").scale(
