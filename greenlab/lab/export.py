@@ -35,6 +35,8 @@ for (const box of document.querySelectorAll(".greenlab-chart")) {
   const spec = JSON.parse(box.querySelector("script").textContent);
   greenlabEmbed(box.querySelector("div"), spec).catch(error => { box.append(String(error)); });
 }
+// a chart in a fold that is closed does not know its width: it is asked again when the fold opens
+document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
 """
 
 

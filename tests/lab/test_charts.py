@@ -282,3 +282,20 @@ def test_missing_values_of_every_kind_are_found():
 def test_what_dots_and_rooflines_cannot_show_is_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+@pytest.mark.parametrize("name", ["bars", "points", "roofline"])
+def test_ticks_are_written_in_plain_units(name):
+    """ "200m" megabytes, "0.2k" joules and "100G" FLOP/s are riddles."""
+    wide = ROOF.assign(flops_per_s=[1e9, 1e12, 1e12])
+    many = pd.DataFrame({"x": [0.01, 0.2, 5.0], "y": [1e3, 2.5e7, 3e7], "k": list("aab")})
+    chart = {
+        "bars": lambda: bars_with_range(BARS.assign(e=[1000.0, 322.0], low=300.0, high=3100.0), "n", "e",
+                                        band=("low", "high"), x_title="Energy [J]", **WORDS),
+        "points": lambda: points(many, "x", "y", color="k", log_x=True, log_y=True, **XY, **WORDS),
+        "roofline": lambda: roofline(wide, WORKS, **WORDS),
+    }[name]()  # fmt: skip
+    drawn = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version="5.21")
+    ticks = [text for text in re.findall(r"<text[^>]*>([^<]+)<", drawn) if re.match(r"[\d.,]", text)]
+    assert len(ticks) > 4
+    assert [text for text in ticks if not re.fullmatch(r"[\d.,]+( (million|billion|trillion))?", text)] == []

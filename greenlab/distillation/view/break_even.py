@@ -14,7 +14,7 @@ from greenlab.core import checks, facts
 from greenlab.core.names import unknown
 from greenlab.distillation import BreakEven, break_even_range
 from greenlab.distillation.study import tables as work
-from greenlab.lab.charts import Slider
+from greenlab.lab.charts import PLAIN, Slider
 from greenlab.lab.charts.parts import finish, goal_line
 from greenlab.lab.receipts import quantity
 from greenlab.lab.theme import INK, WIDTH
@@ -116,7 +116,7 @@ def _total(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> pd
 
 def _lines(table: pd.DataFrame) -> list[Any]:
     order = alt.Scale(domain=["teacher answers", "student made, then answers"])
-    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(format="~s", values=QUERIES)
+    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(labelExpr=PLAIN, values=QUERIES)
     y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-9, 1e6], clamp=True)
     y = y.axis(format="~g", values=[1e-9, 1e-6, 1e-3, 1, 1e3, 1e6])
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("who:N", title=None, scale=order))

@@ -9,10 +9,11 @@ from greenlab.lab.charts.dots import dots
 from greenlab.lab.charts.frames import require_columns, require_few, require_finite, require_unique
 from greenlab.lab.charts.heatmap import heatmap
 from greenlab.lab.charts.lines import lines
+from greenlab.lab.charts.parts import PLAIN
 from greenlab.lab.charts.points import points
 from greenlab.lab.charts.roofline import roofline
 from greenlab.lab.charts.slider import Slider, span, with_slider
 
-__all__ = ["Slider", "bars_with_range", "dots", "energy_bars", "heatmap", "lines", "points", "roofline"]
+__all__ = ["PLAIN", "Slider", "bars_with_range", "dots", "energy_bars", "heatmap", "lines", "points", "roofline"]
 __all__ += ["span", "with_slider"]
 __all__ += ["require_columns", "require_few", "require_finite", "require_unique"]

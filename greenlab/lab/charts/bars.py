@@ -20,6 +20,7 @@ from greenlab.lab.charts.frames import (
 from greenlab.lab.charts.parts import (
     COMPONENTS,
     NUMBER,
+    PLAIN,
     Goal,
     basis_opacity,
     check_format,
@@ -86,7 +87,7 @@ def bars_with_range(
     bars = base.mark_bar(cornerRadiusEnd=2, height={"band": 0.7}).encode(
         x=alt.X(f"{value}:Q", title=x_title)
         .scale(domain=span(data, value, *(band or ()), zero=True), nice=True)
-        .axis(format="~s", tickCount=6)
+        .axis(labelExpr=PLAIN, tickCount=6)
     )
     if basis:
         require_basis(data, basis)
@@ -140,7 +141,7 @@ def energy_bars(
         alt.Chart(energy)
         .mark_bar(height={"band": 0.7}, stroke="white", strokeWidth=1)
         .encode(
-            x=alt.X("energy_j:Q", title="Energy [J]").axis(format="~s", tickCount=6),
+            x=alt.X("energy_j:Q", title="Energy [J]").axis(labelExpr=PLAIN, tickCount=6),
             y=alt.Y("run:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8),
             color=alt.Color("component:N", title="Component").scale(domain=used),
             order=alt.Order("component:O"),

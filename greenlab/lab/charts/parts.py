@@ -14,6 +14,16 @@ from greenlab.lab.charts.slider import Slider, with_slider
 from greenlab.lab.theme import INK
 
 NUMBER = ",.4~g"  # d3: four significant digits, thousands separated
+# A tick in the units of the axis, or in words from a million on: "200m" and "0.2k" are riddles. A logarithmic axis
+# leaves some ticks without a label.
+PLAIN = (
+    "datum.label === '' ? '' : "
+    + "".join(
+        f"abs(datum.value) >= {least} ? format(datum.value / {least}, '~g') + ' {word}' : "
+        for least, word in (("1e12", "trillion"), ("1e9", "billion"), ("1e6", "million"))
+    )
+    + "format(datum.value, ',.12~g')"
+)
 COMPONENTS = ["cpu", "dram", "gpu"]  # a fixed order keeps colours equal in all chapters
 MOST_PX = 10_000  # of a plot's width or height: more is no picture on any screen
 Goal = tuple[float, str]  # a value on an axis and the words written beside it

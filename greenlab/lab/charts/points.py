@@ -17,7 +17,7 @@ from greenlab.lab.charts.frames import (
     require_few,
     require_finite,
 )
-from greenlab.lab.charts.parts import Goal, check_subtitle, check_words, finish, goal_line, number_tooltip
+from greenlab.lab.charts.parts import PLAIN, Goal, check_subtitle, check_words, finish, goal_line, number_tooltip
 from greenlab.lab.charts.slider import Slider, slider_column, span
 from greenlab.lab.theme import BLUE, HEIGHT, WIDTH
 
@@ -91,7 +91,7 @@ def points(
     tooltip = [*(alt.Tooltip(f"{column}:N") for column in (label, color, basis) if column), *tooltip]
     axes: dict[str, Any] = {}
     for channel, column, text, is_log in ((alt.X, x, x_title, log_x), (alt.Y, y, y_title, log_y)):
-        axis = channel(f"{column}:Q", title=text).axis(format="~s" if is_log else alt.Undefined)
+        axis = channel(f"{column}:Q", title=text).axis(labelExpr=PLAIN if is_log else alt.Undefined)
         scale: dict[str, Any] = {"type": "log"} if is_log else {"zero": False, "padding": 24}
         if slider:
             scale |= {"domain": span(data, column)}

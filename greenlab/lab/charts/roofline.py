@@ -12,7 +12,7 @@ import pandas as pd
 
 from greenlab.core.checks import integer
 from greenlab.lab.charts.frames import MAX_COLORS, check_columns, check_rows, require_few, require_finite
-from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.lab.charts.parts import PLAIN, finish, number_tooltip
 from greenlab.lab.theme import HEIGHT, MUTED, WIDTH
 
 FAINT = "#C9C9C9"  # roofs that are only there to be compared with
@@ -21,7 +21,7 @@ X_TITLE, Y_TITLE = "Arithmetic intensity [FLOP per byte read]", "Rate [FLOP/s]"
 
 def log_axes(x_domain: Any = alt.Undefined, y_domain: Any = alt.Undefined) -> dict[str, Any]:
     """The two axes that all rooflines share."""
-    axis: Any = {"format": "~s", "tickCount": 6}
+    axis: Any = {"labelExpr": PLAIN, "tickCount": 6}
     x = alt.X("intensity:Q", title=X_TITLE).scale(type="log", domain=x_domain).axis(**axis)
     return {"x": x, "y": alt.Y("flops_per_s:Q", title=Y_TITLE).scale(type="log", domain=y_domain).axis(**axis)}
 
