@@ -9,6 +9,7 @@ Rules for the author, beside those of nbval:
 * A side road is a section that Lab folds: its heading (a markdown cell that begins with ``###`` or deeper) has the tag
   ``side-road`` and the metadata ``"jp-MarkdownHeadingCollapsed": true``. It runs to the next heading of the same or a
   higher level. What is left, solutions apart, is the main road: 35 to 45 cells.
+* A number's unit is read in its link and behind it: a word there is the fact's unit or one of a few small words.
 * A number in prose is a link to its fact or study, or stands in a phrase of ``metadata.greenlab.plain_numbers``, a list
   of short phrases quoted from the text ("lifting 2 kg by 0.75 m"), each with arithmetic that a reader can do in their
   head.
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlab.core.facts.prose import quantities, same_unit
+from greenlab.core.facts.prose import quantities, quoted
 from greenlab.core.machine import ROOT
 from greenlab.lab.side_roads import FOLDED, TAG, side_roads
 
@@ -32,6 +33,7 @@ Notebook = dict[str, Any]
 Cell = dict[str, Any]
 MAX_CODE_LINES = 15
 MIN_CHECKED = 0.6  # of the code cells that print
+BEHIND = 60  # characters behind a link in which its unit is looked for
 MAX_MAIN_ROAD = 45  # cells: more is no chapter of 45 minutes
 MAX_PHRASE = 60  # characters of a phrase in plain_numbers: it excuses a number, not a paragraph
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -45,7 +47,7 @@ TIME_OR_ENERGY = re.compile(
     r"\d\s*(?:[nµum]?s|min|h|days?|seconds?|minutes?|[nµumkMG]?J|joules?|[kMGT]?Wh|[mk]?W|[nµumk]?g|[kMG]?B"
     r"|tokens/s|tokens per second|/s|x|times|%)(?![\w])"
 )
-Matches = Callable[[str, str], bool]
+Matches = Callable[[str, str, str], bool]
 
 
 def text_of(value: str | list[str]) -> str:
@@ -193,6 +195,12 @@ _LINK = re.compile(
 )
 _FACT = re.compile(r"^(?:\.\./)*data/facts/README\.md#(.*)$")
 _STUDY = re.compile(r"^(?:\.\./)*data/studies/README\.md#(.*)$")
+_SAYS_A_NUMBER = re.compile(
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|(?:hundred|thousand|[mbtr]+illion|quarter|third|half|dozen)s?|halves|twice|thrice|double|triple"
+    r"|[kMGTPE]?Wh|\w*watt-hours?|\w*joules?|tonnes?|per ?cent)\b|%",
+    re.I,
+)
 _SOURCES = re.compile(r"#+\W*(?:sources|references|further reading)\b(?!\s+of\b)", re.I)
 _HEADING_NUMBER = re.compile(r"^(#+\s*)(?:chapter\s+)?\d+(?:\.\d+)*[.:)]?(?=\s)", re.I)
 _CHAPTER = re.compile(r"\b(?:chapters?|exercises?|sections?|cells?)\s+\d+(?:(?:\s*,\s*|\s+(?:and|to|or)\s+)\d+)*", re.I)
@@ -200,12 +208,20 @@ _NUMBER = re.compile(r"(?<![\w.,+−-])[-+−]?\d[\d.,]*(?:[a-zA-Z%°µ]\w*)?")
 _YEAR = re.compile(r"\(([^()]*\b(?:19|20)\d\d)\)")
 
 
-def links(notebook: Notebook) -> Iterator[tuple[int, str, str]]:
-    """Markdown links as (cell, text, target)."""
+def links(notebook: Notebook) -> Iterator[tuple[int, str, str, str]]:
+    """Markdown links as (cell, text, target, what follows): the unit of a number may stand behind its link."""
     for index, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "markdown":
-            for match in _LINK.finditer(_HIDDEN.sub(" ", text_of(cell["source"]))):
-                yield index, match.group(1), match.group(2)
+            source = _HIDDEN.sub(_shown, text_of(cell["source"]))
+            for match in _LINK.finditer(source):
+                yield index, match.group(1), match.group(2), source[match.end() : match.end() + BEHIND]
+
+
+def _shown(hidden: re.Match[str]) -> str:
+    """A word in backticks or in upright math may be the unit of the number before it; all else hidden is no prose."""
+    unit = r"([^\W\d_]+(?:/[^\W\d_]+)?|\\?%)"
+    found = re.fullmatch(rf"`{unit}`|\$(?:\\[,; ])*\\(?:mathrm|text)\{{\s*{unit}\s*\}}\$", hidden.group())
+    return f" {found[1] or found[2]} " if found else " "
 
 
 def facts_quoted_right(notebook: Notebook, matches: Matches | None = None) -> list[str]:
@@ -213,22 +229,26 @@ def facts_quoted_right(notebook: Notebook, matches: Matches | None = None) -> li
     if matches is None:
         from greenlab.core.facts import matches
     found = []
-    for index, text, target in links(notebook):
+    for index, text, target, behind in links(notebook):
         if fact := _FACT.match(target):
             try:
-                agrees = matches(fact.group(1), text)
+                agrees = matches(fact.group(1), text, behind)
             except (ValueError, KeyError) as error:
                 found.append(f"cell {index} links {target}: {error}")
             else:
-                if not agrees and re.search(r"\d", text):  # words alone may name a fact without quoting it
+                if not agrees and _SAYS_A_NUMBER.search(text):  # other words may name a fact without quoting it
                     found.append(
-                        f"cell {index} writes {text!r} for the fact {fact.group(1)}, which the table does not say"
+                        f"cell {index} writes {text!r} before {behind[:20]!r} for the fact {fact.group(1)}, "
+                        "which the table does not say"
                     )
     return found
 
 
-def study_figure(anchor: str, studies: Path = ROOT / "data" / "studies") -> tuple[float, str]:
-    """Value and unit of a link such as ``mixture-of-depths.speedup``, from ``<studies>/mixture_of_depths/figures.csv``.
+def study_figure(anchor: str, studies: Path = ROOT / "data" / "studies") -> tuple[float, str, list[str]]:
+    """Value, unit and nouns of a link such as ``mixture-of-depths.speedup``, from that study's figures.csv.
+
+    The nouns are the words of its name and remark ("one search"): it may be said to be "a search", though its unit does
+    not say so.
 
     Raises:
         ValueError: if the study or the figure does not exist.
@@ -243,25 +263,27 @@ def study_figure(anchor: str, studies: Path = ROOT / "data" / "studies") -> tupl
         raise ValueError(
             f"{path.parent.name}/figures.csv has {len(rows)} rows named {name!r}; a link needs exactly one"
         )
-    return float(rows[0]["value"]), rows[0]["unit"]
+    about = f"{name.replace('-', ' ')} {rows[0].get('note') or ''}"
+    return float(rows[0]["value"]), rows[0]["unit"], re.findall(r"[^\W\d_]+", about)
 
 
 def studies_quoted_right(notebook: Notebook, studies: Path = ROOT / "data" / "studies") -> list[str]:
     """A link to a study resolves, and the number in its text is the committed one, to the digits written."""
     found = []
-    for index, text, target in links(notebook):
+    for index, text, target, behind in links(notebook):
         if not (study := _STUDY.match(target)):
             continue
         try:
-            value, unit = study_figure(study.group(1), studies)
+            value, unit, nouns = study_figure(study.group(1), studies)
         except ValueError as error:
             found.append(f"cell {index} links {target}: {error}")
             continue
         written = quantities(text)
         if not written or len(written) != 1 or written[0].is_range:
             found.append(f"cell {index} writes {text!r} for {study.group(1)}; write one number, and its unit")
-        elif not (written[0].low.agrees(value) and same_unit(written[0].unit, unit)):
-            found.append(f"cell {index} writes {text!r} for {study.group(1)}, which is {value:g} {unit}")
+        elif not (written[0].low.agrees(value) and quoted(text, unit, nouns, behind)):
+            after = f" before {behind[:20]!r}"
+            found.append(f"cell {index} writes {text!r}{after} for {study.group(1)}, which is {value:g} {unit}")
     return found
 
 

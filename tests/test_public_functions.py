@@ -100,6 +100,7 @@ CALLED = {  # a name is called by what it names: no claim 'qqq'
 }  # fmt: skip
 NO_FILE = {"empty": "no limit", "unknown": "no limit", "nul": "no limit"}
 MEANT = {
+    "core.facts.matches": {"behind": {"empty": "nothing follows the link", "unknown": "words, none of them a unit"}},
     "ternary.absmax_quantize": {"x": {"cube": "any number of axes"}},
     "ternary.absmean_quantize": {"weight": {"cube": "any number of axes", "scalar": "a single weight"}},
     "ternary.pack": {"q": {"tensor of bool": "zeros and ones", "tensor of negative": "minus ones"}},

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from greenlab.core import checks
-from greenlab.core.facts import schema
+from greenlab.core.facts import index, schema
 from greenlab.core.names import unknown
 
 RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
@@ -25,7 +25,7 @@ RATES = {  # column of the table -> arithmetic; all are 1e12 a second there
 }
 # A chip without a unit of that kind widens the operands, which every chip can do: the kinds it tries, in order.
 WIDER = {"fp8": ("fp8", "bf16", "fp32"), "int8": ("int8", "bf16", "fp32"), "bf16": ("bf16", "fp32"), "fp32": ("fp32",)}
-CONFIDENCES = ("measured", "seen", "secondary", "unverified", "rumour")  # from surest to least sure
+CONFIDENCES = ("measured", *index.CONFIDENCES)  # from surest to least sure
 
 
 @dataclass(frozen=True)

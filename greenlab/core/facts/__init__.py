@@ -13,6 +13,7 @@ by ``table``, so that a look-up stays light.
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -130,26 +131,32 @@ def table(name: str) -> pd.DataFrame:
     return _frame(name).copy()
 
 
-def matches(id: str, text: str) -> bool:
+def matches(id: str, text: str, behind: str = "") -> bool:
     """Whether a number written in prose agrees with the fact to the digits written.
 
     Understood: thousands separators, 3×10^10 and 3e10, million to trillion, ranges ("45-55 %") and lists with slashes
     ("40/20/40"). A range must be the fact's range; "up to" and "at least" may quote one end of it. A unit must be the
-    fact's own, and any word directly behind the number counts as one. Text with no number, or with two, does not match:
-    one link, one number.
+    fact's own, and any word directly behind the number counts as one, also behind the end of a link. A unit may say "a
+    prompt" or "a year" more than the table if the fact is about a prompt or about a year. Text with no number, or with
+    two, does not match: one link, one number.
 
     >>> matches("iea-dc-2025", "485 TWh"), matches("iea-dc-2025", "about 500 TWh"), matches("iea-dc-2025", "485 GWh")
     (True, False, False)
+    >>> matches("iea-dc-2025", "485", behind=" TWh"), matches("iea-dc-2025", "485", behind=" GWh")
+    (True, False)
+
+    Args:
+        id: of a fact.
+        text: the words of a link.
+        behind: the words that follow the link.
 
     Raises:
-        TypeError: if the id or the text is no text.
+        TypeError: if one of them is no text.
         ValueError: if the name is unknown.
     """
     found = fact(id)
-    if not isinstance(text, str):
-        raise TypeError(f"text={text!r} is {type(text).__name__}: give the words that are written")
-    said = facts_prose.quantities(text)
-    if said is None or not all(facts_prose.same_unit(quantity.unit, found.unit) for quantity in said):
+    said = facts_prose.quoted(text, found.unit, _nouns(found), behind)
+    if said is None:
         return False
     if len(said) > 1:  # a list such as 40/20/40: item by item against the list in the table
         items = facts_prose.quantities(found.text) or []
@@ -165,6 +172,13 @@ def matches(id: str, text: str) -> bool:
     else:
         end = {"low": found.low, "high": found.high}.get(quantity.bound)
     return end is not None and quantity.low.agrees(end)
+
+
+def _nouns(found: Fact) -> list[str]:
+    """What a fact is about, as words: its unit may be said to be "a prompt" or "a year" of it."""
+    about = f"{found.name} {found.id}"
+    year = ["year"] if re.search(r"(?<!\d)(19|20)\d\d(?!\d)|\byear|\bannual", about) else []
+    return re.findall(r"[^\W\d_]+", about) + year
 
 
 def _agrees(quantity: facts_prose.Quantity, low: float, high: float) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from greenlab.core.facts import schema
@@ -12,7 +13,35 @@ from greenlab.core.facts.schema import Cell, Row
 from greenlab.core.names import unknown
 
 LISTS = "facts.ids() and data/facts/README.md list the ids"
-CONFIDENCES = ("seen", "secondary", "unverified", "rumour")  # from surest to least sure
+CONFIDENCES = ("seen", "secondary", "inferred", "unverified", "rumour")  # from surest to least sure
+SHAKY = ("inferred", "unverified", "rumour")  # nobody of us saw the publisher print it: charts draw these hollow
+SCOPES = {  # what a figure of energy, power or carbon covers
+    "one operation": "an addition, a multiplication or a memory read, nothing around it",
+    "accelerators": "GPUs or TPUs alone",
+    "hosts": "the processors and memory beside the accelerators",
+    "idle machines": "machines that are switched on and wait",
+    "overhead of the building": "cooling and losses alone",
+    "servers": "whole machines, without the building",
+    "servers with PUE": "whole machines and the building's share, by its PUE",
+    "whole service": "machines at work, machines that wait, and the building",
+    "manufacture": "making the machines alone",
+    "life cycle": "manufacture, idle machines and use",
+    "data centres": "all data centres with their buildings, without cryptocurrencies",
+    "data centres and cryptocurrencies": "the same with cryptocurrencies",
+    "AI data centres": "the data centres built for AI",
+    "consumption": "electricity that users receive",
+    "generation": "electricity that power stations make; about 8 % more than is consumed",
+    "network": "lines and routers",
+    "with PUE": "of a training: the building's share is in it",
+    "without PUE": "of a training: the building's share is left out",
+    "development with PUE": "a training with all experiments and failed runs before it, the building's share in it",
+    "life cycle with use": "training and the use after it, manufacture included",
+    "not stated": "the publisher does not say",
+}
+_SCOPE = re.compile(r"^scope: ([^;]+)")  # at the start of the remarks of a constant
+_SCOPE_OF = {  # the column that holds the scope of a number in models.csv
+    "training_energy_mwh": "energy_scope", "emissions_tco2e": "emissions_scope",
+}  # fmt: skip
 VERDICTS = ("confirmed", "imprecise", "wrong", "outdated", "unverifiable")
 
 
@@ -53,6 +82,7 @@ class Fact:
 
     ``value`` is None when only a range is known; ``low`` and ``high`` are None when no range is given. ``text`` is the
     number as the table writes it. ``confidence`` is that of this number, which may be better than that of its row.
+    ``scope`` is one of ``SCOPES`` for a figure of energy, power or carbon, and empty for most others.
     """
 
     id: str
@@ -68,11 +98,18 @@ class Fact:
     confidence: str
     notes: str
     table: str
+    scope: str = ""
 
     def __post_init__(self) -> None:
         if not self.source:
             raise ValueError(f"source of {self.id!r} is empty: a number from outside must name its publisher")
         _one_of("confidence", self.confidence, CONFIDENCES, self.id)
+        _one_of("scope", self.scope, ("", *SCOPES), self.id)
+
+    @property
+    def is_shaky(self) -> bool:
+        """Whether nobody of us saw the publisher print it: inferred by others, from memory, or a rumour."""
+        return self.confidence in SHAKY
 
 
 def _one_of(name: str, got: str, allowed: tuple[str, ...], id: str) -> None:
@@ -164,6 +201,11 @@ def cell(id: str) -> Fact:
         ValueError: if there is no such row or numeric column, or the cell is empty.
     """
     check_id(id)
+    return _cell(id)
+
+
+@cache
+def _cell(id: str) -> Fact:
     key, _, column = id.partition(".")
     if key not in row_tables():
         raise unknown("row", key, row_tables().keys(), LISTS)
@@ -178,15 +220,51 @@ def cell(id: str) -> Fact:
     is_intensity = column == "intensity_g_per_kwh"
     spread = (row["low_g_per_kwh"], row["high_g_per_kwh"]) if is_intensity else (None, None)
     name = f"{row.get('name') or row.get('model')}: {numeric[column].meaning}"
-    weaker = str(row.get("weaker_columns") or "")
-    confidence = row["confidence_other"] if weaker and column not in weaker.split("|") else row["confidence"]
     numbers = (row[column], *spread)
-    return _make(row, table, id, name, f"{row[column]:.12g}", numbers, numeric[column].unit, str(confidence))
+    scope = str(row.get(_SCOPE_OF.get(column, ""), ""))
+    if column == "emissions_with_pue_tco2e":
+        scope = "with PUE"
+    return _make(
+        row, table, id, name, f"{row[column]:.12g}", numbers, numeric[column].unit, cell_confidence(row, column), scope
+    )
+
+
+def cell_confidence(row: Row, column: str) -> str:
+    """How surely one number of a row is known.
+
+    ``weaker_columns`` of a row lists the columns that its ``confidence`` is about, or gives a column a word of its own:
+    "onchip_sram_mb|tdp_w:inferred". All other columns are as sure as ``confidence_other`` says.
+
+    Args:
+        row: of a table that has a confidence.
+        column: name of one of its columns.
+
+    Raises:
+        TypeError: if the row is no mapping, or the column is no text.
+        ValueError: if the row has no such column.
+
+    >>> row = {"tdp_w": 1.0, "year": 1, "confidence": "unverified", "confidence_other": "seen"}
+    >>> row["weaker_columns"] = "onchip_sram_mb|tdp_w:inferred"
+    >>> cell_confidence(row, "tdp_w"), cell_confidence(row, "year")
+    ('inferred', 'seen')
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"row={row!r} is {type(row).__name__}: give a row as schema.rows() gives it")
+    if not isinstance(column, str):
+        raise TypeError(f"column={column!r} is {type(column).__name__}: give the name of a column as text")
+    if column not in row or "confidence" not in row:
+        raise unknown("column", column, row.keys(), "the row must have a confidence too")
+    named = schema.weaker_columns(row)
+    if column in named:
+        return named[column] or str(row["confidence"])
+    return str(row["confidence_other"] if named else row["confidence"])
 
 
 def _make(
-    row: Row, table: str, id: str, name: Cell, text: Cell, numbers: tuple[Cell, ...], unit: Cell, confidence: str = ""
-) -> Fact:
+    row: Row, table: str, id: str, name: Cell, text: Cell, numbers: tuple[Cell, ...], unit: Cell, confidence: str = "",
+    scope: str = "",
+) -> Fact:  # fmt: skip
+    written = _SCOPE.match(str(row["notes"])) if table == "constants" else None
     value, low, high = (None if number is None else float(number) for number in numbers)
     return Fact(
         id=id,
@@ -202,4 +280,5 @@ def _make(
         confidence=confidence or str(row["confidence"]),
         notes=str(row["notes"]),
         table=table,
+        scope=written[1].strip() if written else scope,
     )

@@ -19,9 +19,14 @@ the digits written. In Python: `facts.value("iea-dc-2025")`, `facts.low_high(...
 A cell of a wide table is named `row.column`, as in `h100-sxm5-80gb.tdp_w`.
 
 Confidence says how surely we know a number: **seen** was read in the source or in a verbatim copy of it; **secondary** was
-read in somebody's account of the source; **unverified** is from memory; **rumour** is a leak that nobody confirmed. The
-confidence of a row is that of its weakest part, and the remarks say which part that is. Charts draw what is unverified or
-a rumour hollow. Masses of carbon are CO2e.
+read in somebody's account of the source; **inferred** was worked out by a third party from other figures, and its
+publisher never printed it; **unverified** is from memory, or was not found again; **rumour** is a leak that nobody
+confirmed. The confidence of a row is that of its weakest part, and the remarks say which part that is. Charts draw what is
+inferred, unverified or a rumour hollow. Masses of carbon are CO2e.
+
+Two figures compare only if they cover the same things. The remarks of a constant begin with its scope, and the columns
+energy_scope and emissions_scope of the models name it:
+
 """
 _TITLES = {
     "claims": "statements of the field, recomputed, with our verdict",
@@ -37,7 +42,7 @@ _MARKUP = re.compile(r"([\\`*~$|<>\[\]])")
 
 def render() -> str:
     """The text of data/facts/README.md."""
-    parts = [_HEAD, _contents()]
+    parts = [_HEAD + _scopes(), _contents()]
     for table in facts.tables():
         parts.append(f"## {table}\n\n{_TITLES.get(table, '').capitalize()}: [{table}.csv]({table}.csv).\n")
         parts.append(_columns(table))
@@ -68,6 +73,11 @@ def show(number: float | None) -> str:
         return ""
     short = f"{number:.5g}".replace("e+0", "e").replace("e+", "e")
     return short if abs(number) >= 1e7 and float(short) == number else f"{number:,.12g}"
+
+
+def _scopes() -> str:
+    rows = [f"* **{scope}**: {meaning}" for scope, meaning in index.SCOPES.items()]
+    return "\n".join(rows) + "\n"
 
 
 def _contents() -> str:

@@ -168,11 +168,31 @@ def read_table(table: str, folder: Path = FOLDER) -> tuple[Row, ...]:
             )
         seen[cells[key]] = line
         _check_order(row, _ORDERED.get(table, ()), where)
-        for name in str(row.get("weaker_columns", "")).split("|"):
-            if name and name not in schema:
+        for name, confidence in weaker_columns(row).items():
+            if name not in schema:
                 raise ValueError(f"{where} 'weaker_columns': {name!r} is no column of {path.name}")
+            if confidence and confidence not in schema["confidence"].allowed:
+                allowed = ", ".join(schema["confidence"].allowed)
+                raise ValueError(f"{where} 'weaker_columns': {confidence!r} of {name!r} must be one of {allowed}")
+        if row.get("weaker_columns") and not row["confidence_other"]:
+            raise ValueError(f"{where} 'confidence_other': must not be empty where weaker_columns is filled")
         rows.append(MappingProxyType(row))
     return tuple(rows)
+
+
+def weaker_columns(row: Row) -> dict[str, str]:
+    """The columns of a row that have a confidence apart: name -> confidence, "" for that of the row.
+
+    >>> weaker_columns({"weaker_columns": "onchip_sram_mb|tdp_w:inferred"})
+    {'onchip_sram_mb': '', 'tdp_w': 'inferred'}
+
+    Raises:
+        TypeError: if the row is no mapping.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"row={row!r} is {type(row).__name__}: give a row as rows() gives it")
+    parts = (part.partition(":") for part in str(row.get("weaker_columns") or "").split("|"))
+    return {name: confidence for name, _, confidence in parts if name}
 
 
 def _check_order(row: Row, names: tuple[str, ...], where: str) -> None:
