@@ -70,6 +70,20 @@ def test_recall_counts_ranks_up_to_k_and_nothing_that_was_not_found():
         tables.recall(RANKS, "all")
 
 
+def test_recall_with_the_first_evidence_takes_the_other_rank():
+    found = tables.recall(RANKS.assign(first_rank=0), "held", "first_rank")
+    assert (found["share"] == 0).all()
+    assert len(found) == 6
+
+
+def test_a_search_ranks_what_it_found_only():
+    """BM25 finds one passage for this question; the other ones share no word with it and have no rank."""
+    corpus = retrieval.Corpus.from_texts({"a": "Wind.", "b": "Coal.", "c": "Ice."})
+    found = retrieval.BM25Index(corpus).search("coal", search.DEPTH)["passage"].tolist()
+    assert search.rank_of(found, {1}) == 1
+    assert search.rank_of(found, {0, 2}) == 0
+
+
 def test_indexes_are_compared_on_the_same_questions():
     """Of c and d, the held ones, the fusion finds c first and BM25 d."""
     assert tables.compared(RANKS, FUSION, BM25, 100) == (1, 1)
@@ -112,9 +126,9 @@ def test_every_setting_answers_the_same_questions_where_that_is_asked():
 
 def test_both_ways_to_answer_stand_beside_each_other():
     rows = [answered(index=index, method=method, exact=method == "extract")
-            for index in (FUSION, answers.RIGHT) for method in ("write", "extract")]  # fmt: skip
+            for index in (FUSION, answers.RIGHT) for method in tables.WORDS]  # fmt: skip
     found = tables.ways(tables.scores(pd.DataFrame(rows)), answers.RIGHT, "exact")
-    assert found["percent"].tolist() == [0.0, 100.0, 0.0, 100.0]
+    assert found["percent"].tolist() == [0.0, 100.0, 0.0] * 2
     assert found["label"].iloc[1] == "chooses a span, the passage found"
     assert tables.changed(pd.DataFrame(rows), FUSION, "exact") == (0, 1)
     assert tables.changed(pd.DataFrame(rows), FUSION, "hit") == (0, 0)
@@ -160,16 +174,19 @@ def test_a_training_is_paid_back_only_if_passages_cost_something():
 
 def test_every_setting_is_tried_once():
     found = answers.settings((0, 1, 2, 8), ("static",), (4,))
-    assert len(set(found)) == len(found) == 9
+    assert len(set(found)) == len(found) == 11
     assert [one.n_passages for one in found][:4] == [0, 1, 2, 8]
     assert set(answers.settings((0, 1))) < set(found)
 
 
-def test_the_plan_asks_every_question_once_and_all_of_every_second_one():
-    ids = [f"q{i}" for i in range(11)]
-    found = study.plan(ids, study.Config())
-    assert sorted(one for _, chunk, _ in found for one in chunk) == sorted(ids)
-    assert [one for _, chunk, more in found if more for one in chunk] == ids[::2]
+def test_the_plan_asks_every_question_once_and_all_settings_of_the_held_half():
+    questions = pd.DataFrame({"id": [f"q{i}" for i in range(22)], "half": ["tune", "held"] * 11})
+    config = study.Config()
+    found = study.plan(questions, config)
+    asked = {one: settings for _, chunk, settings in found for one in chunk}
+    assert sorted(one for _, chunk, _ in found for one in chunk) == sorted(questions["id"])
+    wanted = {"held": (config.passages, config.others, config.removed), "tune": (config.tune_passages, (), ())}
+    assert asked == {one.id: wanted[one.half] for one in questions.itertuples()}
     assert len({name for name, _, _ in found}) == len(found)
 
 
@@ -228,7 +245,7 @@ def test_the_same_passages_are_not_answered_twice(monkeypatch):
     monkeypatch.setattr(answers, "indexes", lambda tokens: (corpus, dict.fromkeys(search.INDEXES, index)))
     rows = answers.answer_questions((question["id"],), 100, 8, (0, 1, 2), (BM25,), (4,))
     assert len(rows) == len(answers.settings((0, 1, 2), (BM25,), (4,)))
-    assert len(asked) == len(set(asked)) == 4, "none, and one passage: written, chosen, or written by a cut model"
+    assert len(asked) == len(set(asked)) == 5, "none, and one passage: written, chosen, quoted, written by a cut model"
     assert all(row["exact"] and row["hit"] for row in rows)
     assert [row["cited_right"] for row in rows if row["n_passages"] == 0] == [False]
     assert all(row["found"] and row["cited_right"] for row in rows if row["n_passages"])
@@ -250,14 +267,12 @@ def test_the_committed_scores_are_those_of_the_committed_texts(committed):
     assert (rows["exact"] <= rows["hit"]).all(), "what is the answer holds the answer"
 
 
-def test_every_question_held_back_was_asked_and_every_figure_follows_from_the_tables(committed):
+def test_every_question_was_asked_and_every_figure_follows_from_the_tables(committed):
     rows, config = committed["answers"], study.Config()
-    found = rows.groupby("id").size()
-    ids = load_questions("held")["id"].tolist()
-    every = len(answers.settings(config.passages))
-    more = len(answers.settings(config.passages + config.more_passages, config.others, config.removed))
-    wanted = {one: more if all_of_it else every for _, chunk, all_of_it in study.plan(ids, config) for one in chunk}
-    assert found.to_dict() == wanted
+    plan = study.plan(load_questions(), config)
+    wanted = {one: len(answers.settings(*settings)) for _, chunk, settings in plan for one in chunk}
+    assert len(wanted) == 106
+    assert rows.groupby("id").size().to_dict() == wanted
     again = tables.figures(committed).set_index("name")["value"]
     kept = committed["figures"].set_index("name")["value"]
     assert set(again.index) == set(kept.index)
