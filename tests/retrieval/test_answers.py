@@ -350,7 +350,7 @@ def test_a_choice_is_made_among_the_words_of_the_nearest_sentences():
         ("What does a token cost one user?", 1000, LONG.text),
     ):
         given = answer_from(question, [LONG], llm(), method="extract", n_sentences=n)
-        want = extract(question, [Passage(text, "b")], llm(), n_new_tokens=48)
+        want = answer_from(question, [Passage(text, "b")], llm(), method="extract", n_sentences=1000)
         assert (given.text, given.n_input_tokens) == (want.text, want.n_input_tokens)
         assert given.text in {span for part in sentences(text) for span in candidate_spans(part)}
         assert given.passages == (LONG,)
@@ -362,8 +362,8 @@ def test_a_choice_is_made_among_the_words_of_the_nearest_sentences():
         answer_from("What is clean?", [LONG], llm(), n_sentences=0)
 
 
-def test_a_quotation_is_the_nearest_sentences_in_their_order_and_asks_no_model():
-    given = answer_from("What does one user pay for a token?", [HONEST, LONG], llm(), method="quote")
+def test_a_quotation_is_the_nearest_sentences_in_their_order_and_asks_no_model(corpus):
+    given = answer_from("What is written, and what does a token cost?", [corpus[1], LONG], llm(), method="quote")
     assert given.text == "A token costs 3.11 J. It is written for one user."
     assert (given.cited, given.sources) == ((2,), ("b#1",))
     assert (given.n_input_tokens, given.n_output_tokens, given.complete) == (0, 0, True)
