@@ -11,7 +11,7 @@ from greenlab import retrieval
 from greenlab.retrieval import study
 from greenlab.retrieval.metrics import exact_match, hit
 from greenlab.retrieval.questions import load_questions
-from greenlab.retrieval.study import answers, hostile, search, tables
+from greenlab.retrieval.study import answers, hostile, quotes, search, tables
 from greenlab.retrieval.study.search import BM25, FUSION
 
 RANKS = pd.DataFrame(
@@ -82,6 +82,20 @@ def test_a_search_ranks_what_it_found_only():
     found = retrieval.BM25Index(corpus).search("coal", search.DEPTH)["passage"].tolist()
     assert search.rank_of(found, {1}) == 1
     assert search.rank_of(found, {0, 2}) == 0
+
+
+def test_quotations_are_counted_by_index_and_number_of_sentences(monkeypatch):
+    """One passage of three sentences, of which the second holds the answer and the words of the question."""
+    corpus = retrieval.Corpus.from_texts({"a": "Ice melts. The kettle draws 2 kW here. Tea is hot."})
+    question = {"id": "q", "half": "held", "question": "What does the kettle draw?", "answers": ("2 kW",)}
+    monkeypatch.setattr(quotes, "make_indexes", lambda tokens: (corpus, {BM25: retrieval.BM25Index(corpus)}, []))
+    monkeypatch.setattr(quotes, "load_questions", lambda: pd.DataFrame([question]))
+    rows = pd.DataFrame(quotes.quote_all(100, (1, 2)))
+    assert rows["hit"].tolist() == [True, True]
+    assert rows["n_words"].tolist() == [6, 8]
+    found = tables.quotations(rows.assign(hit=[True, False]), "held").set_index("n_sentences")
+    assert found["share"].to_dict() == {1: 1.0, 2: 0.0}
+    assert found["n_words"].to_dict() == {1: 6, 2: 8}
 
 
 def test_indexes_are_compared_on_the_same_questions():

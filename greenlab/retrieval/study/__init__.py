@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from greenlab.core import studies
 from greenlab.retrieval.questions import load_questions
-from greenlab.retrieval.study import answers, hostile, search
+from greenlab.retrieval.study import answers, hostile, quotes, search
 from greenlab.retrieval.study.tables import figures
 
 CHAPTER = "retrieval"
@@ -29,6 +29,7 @@ EXAMPLES = (  # questions that the static map shows; none is of the evaluation s
     "What is a router good for?",
     "Do ternary weights save energy?",
 )
+QUOTED = (1, 2, 3)  # sentences that are quoted where no model answers
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
 
     Returns:
         made, ranks, leads, queries, table, answers, prefix, hostile, map, map_questions, map_nearest, steps, book,
-        choices, figures.
+        quotes, choices, figures.
     """
     torch.set_num_threads(1)
     steps, questions = studies.Steps(CHAPTER, config), load_questions()
@@ -77,6 +78,8 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
         work = partial(answers.answer_questions, chunk, config.passage_tokens, config.n_new_tokens, *settings)
         add("answers", steps.run(name, work))
     ids = questions.loc[questions["half"] == "held", "id"].tolist()
+    quoted = partial(quotes.quote_all, config.passage_tokens, QUOTED)
+    add("quotes", steps.run("quotes", quoted))
     race = partial(answers.prefix_race, tuple(ids[: config.n_prefix]), config.passage_tokens, config.n_new_tokens)
     add("prefix", steps.run("prefix", race))
     add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))

@@ -198,6 +198,24 @@ def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write"
     return rows.iloc[0]
 
 
+def quotations(quotes: pd.DataFrame, half: str) -> pd.DataFrame:
+    """How often sentences that are quoted without a model hold the answer.
+
+    Args:
+        quotes: id, half, index, n_sentences, hit, n_words and cpu_s.
+        half: "held" or "tune".
+
+    Returns:
+        index, n_sentences, share, low, high, n_right, n, n_words and cpu_s (means of a quotation, without the search).
+    """
+    checks.one_of("half", half, ("held", "tune"))
+    rows = []
+    for (index, n_sentences), part in quotes[quotes["half"] == half].groupby(["index", "n_sentences"], sort=False):
+        row = {"index": index, "n_sentences": n_sentences} | share(part["hit"])
+        rows.append(row | {"n_words": part["n_words"].mean(), "cpu_s": part["cpu_s"].mean()})
+    return pd.DataFrame(rows)
+
+
 def by_passages(table: pd.DataFrame) -> pd.DataFrame:
     """Right answers, freely written, against the number of passages: n_passages, measure, percent, low, high, n.
 
@@ -330,6 +348,11 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 200) -> pd.Da
             rows += _of_setting(r, "-every" if every else "")
     for r in _rows(searched(tables, passage_tokens, half="tune")):
         rows += _of_setting(r, "-tune")
+    for half in ("held", "tune"):
+        for r in _rows(quotations(tables["quotes"], half)):
+            note = f"{r['n_right']} of {r['n']}; 95 % interval {100 * r['low']:.0f} to {100 * r['high']:.0f} %"
+            name = f"quoted-{r['n_sentences']}-{slug(r['index'])}-{half}"
+            rows.append((name, 100 * r["share"], "%", "measured", f"{note}; {r['n_words']:.0f} words, no model"))
     prefix = prefix_figures(tables["prefix"])
     rows.append(("prefix-same", 100 * prefix["same"], "%", "measured", "of the answers are the same"))
     rows.append(("prefix-tokens", prefix["reused"], "tokens", "measured", "of the instructions, read once"))
