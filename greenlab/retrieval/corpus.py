@@ -287,7 +287,7 @@ class Corpus:
             TypeError: if an argument is of another type.
             ValueError: if a number is out of range, a chapter is unknown or its notebook is not there.
 
-        >>> len(Corpus.from_book(chapters=["footprint"], facts=False)) > 20
+        >>> len(Corpus.from_book(chapters=["footprint"], facts=False)) > 10
         True
         """
         limit, overlap = _sizes(passage_tokens, overlap)

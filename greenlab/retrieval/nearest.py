@@ -33,8 +33,8 @@ def sentence_scores(question: str, passages: Sequence[Passage]) -> list[np.ndarr
         TypeError: if an argument is of another type.
         ValueError: if the question has no word, or there is no passage.
 
-    >>> [scores.round(2).tolist() for scores in sentence_scores("tea?", [Passage("Tea is hot. Ice is not.", "a")])]
-    [[0.38, 0.0]]
+    >>> [(scores > 0).tolist() for scores in sentence_scores("tea?", [Passage("Tea is hot. Ice is not.", "a")])]
+    [[True, False]]
     """
     checked_query_as("question", question)
     held = checks.several("passages", passages)

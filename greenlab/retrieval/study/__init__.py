@@ -29,6 +29,7 @@ EXAMPLES = (  # questions that the static map shows; none is of the evaluation s
     "What is a router good for?",
     "Do ternary weights save energy?",
 )
+Step = tuple[str, tuple[str, ...], tuple[tuple[Any, ...], ...]]  # of answering: name, questions, settings
 QUOTED = (1, 2, 3)  # sentences that are quoted where no model answers
 
 
@@ -90,15 +91,18 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     return tables | {"figures": figures(tables)}
 
 
-def plan(questions: pd.DataFrame, config: Config) -> list[tuple[str, tuple[str, ...], tuple[tuple[Any, ...], ...]]]:
+def plan(questions: pd.DataFrame, config: Config) -> list[Step]:
     """The steps of answering: their names, their questions, and what `answers.settings` gets for them.
 
     Args:
         questions: id and half of each.
         config: every setting is tried on the held half, a few on the other one.
     """
-    asked = {"held": (config.passages, config.others, config.removed), "tune": (config.tune_passages, (), ())}
-    steps = []
+    asked: dict[str, tuple[tuple[Any, ...], ...]] = {
+        "held": (config.passages, config.others, config.removed),
+        "tune": (config.tune_passages, (), ()),
+    }
+    steps: list[Step] = []
     for half, settings in asked.items():
         of = questions.loc[questions["half"] == half, "id"].tolist()
         for start in range(0, len(of), config.chunk):
