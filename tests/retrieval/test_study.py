@@ -9,8 +9,11 @@ from scipy.stats import binomtest
 
 from greenlab import retrieval
 from greenlab.retrieval import study
+from greenlab.retrieval.corpus import PASSAGE_TOKENS
 from greenlab.retrieval.metrics import exact_match, hit
+from greenlab.retrieval.nearest import N_NEAREST
 from greenlab.retrieval.questions import load_questions
+from greenlab.retrieval.spans import LENGTH_POWER
 from greenlab.retrieval.study import answers, hostile, quotes, search, tables
 from greenlab.retrieval.study.search import BM25, FUSION
 
@@ -291,6 +294,39 @@ def test_every_question_was_asked_and_every_figure_follows_from_the_tables(commi
     kept = committed["figures"].set_index("name")["value"]
     assert set(again.index) == set(kept.index)
     np.testing.assert_allclose(again[kept.index].to_numpy(float), kept.to_numpy(float), rtol=1e-4, atol=1e-6)
+
+
+def test_the_settings_are_those_that_the_half_for_tuning_chose(committed):
+    """What is in use is what the table says was chosen; the committed searches give its counts again."""
+    choices = committed["choices"]
+    assert study.Config().passage_tokens == PASSAGE_TOKENS == 200
+    assert (N_NEAREST, LENGTH_POWER) == (2, 0.25)
+    chosen = choices[choices["chosen"]]
+    assert set(zip(chosen["step"], chosen["setting"], strict=True)) == {
+        ("passage length and index", f"{FUSION}, 200 tokens"),
+        ("quotation", "2 nearest by BM25"),
+        ("writing", "three examples of short answers, whole passage"),
+        ("choice of a span", "2 sentences, length power 0.25"),
+    }
+    found = tables.recall(committed["ranks"], "tune")
+    counted = 0
+    for row in choices[choices["step"] == "passage length and index"].itertuples():
+        index, _, length = row.setting.rpartition(", ")
+        at = found[(found["index"] == index) & (found["passage_tokens"] == int(length.split()[0]))]
+        if len(at):  # lengths that were tried but are not in the study have no other witness
+            assert at.set_index("k").loc[int(row.measure[-1]), "n_right"] == row.n_right
+            counted += 1
+    assert counted == 16
+    quoted = tables.quotations(committed["quotes"], "tune").set_index(["index", "n_sentences"])["n_right"]
+    of = choices[choices["setting"].str.endswith("nearest by BM25")]
+    assert [quoted[FUSION, int(row.setting[0])] for row in of.itertuples()] == of["n_right"].tolist()
+
+
+def test_a_quotation_in_the_answers_is_the_one_in_the_table_of_quotations(committed):
+    rows = committed["answers"].query("method == 'quote' and index == @FUSION").set_index("id")["hit"]
+    quoted = committed["quotes"].query("n_sentences == 2 and index == @FUSION").set_index("id")["hit"]
+    assert len(rows) == 106
+    assert rows.to_dict() == quoted.to_dict()
 
 
 def test_reading_the_instructions_once_changes_no_answer(committed):
