@@ -25,6 +25,7 @@ from greenlab.retrieval import (
     build_prompt,
     extract,
     make_prefix,
+    nearest_sentences,
     neutralise,
 )  # fmt: skip
 from greenlab.retrieval.answer import METHODS, one_line
@@ -360,6 +361,15 @@ def test_a_choice_is_made_among_the_words_of_the_nearest_sentences():
     assert answer_from("What is clean?", [LONG], llm(), n_new_tokens=1, n_sentences=1).n_input_tokens < len(whole)
     with pytest.raises(ValueError, match="n_sentences=0"):
         answer_from("What is clean?", [LONG], llm(), n_sentences=0)
+
+
+def test_the_nearest_sentences_keep_the_order_of_the_text():
+    """The last sentence shares two words with the question and the first one: it is nearer, and still comes last."""
+    passage = Passage("Ice is cold. Tea is red. The kettle draws power here.", "a", "a#1", "Kitchen")
+    (short,) = nearest_sentences("Does a kettle draw power for ice?", [passage], 2)
+    assert short == Passage("Ice is cold. The kettle draws power here.", "a", "a#1", "Kitchen")
+    assert nearest_sentences("kettle", [passage], 1)[0].text == "The kettle draws power here."
+    assert nearest_sentences("kettle", [passage], 9)[0] == passage
 
 
 def test_a_quotation_is_the_nearest_sentences_in_their_order_and_asks_no_model(corpus):

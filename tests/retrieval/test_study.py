@@ -79,12 +79,19 @@ def test_recall_with_the_first_evidence_takes_the_other_rank():
     assert len(found) == 6
 
 
-def test_a_search_ranks_what_it_found_only():
-    """BM25 finds one passage for this question; the other ones share no word with it and have no rank."""
-    corpus = retrieval.Corpus.from_texts({"a": "Wind.", "b": "Coal.", "c": "Ice."})
-    found = retrieval.BM25Index(corpus).search("coal", search.DEPTH)["passage"].tolist()
-    assert search.rank_of(found, {1}) == 1
-    assert search.rank_of(found, {0, 2}) == 0
+def test_a_search_ranks_what_it_found_only(monkeypatch):
+    """The passage with the evidence shares no word with the question, so that BM25 has no rank for it; the first has."""
+    corpus = retrieval.Corpus.from_texts({"a": "Wind is clean.", "b": "Coal.", "c": "Ice."})
+    bm25 = retrieval.BM25Index(corpus)
+    question = {"id": "q", "half": "held", "question": "Is wind clean?", "evidence": ("Ice",)}
+    indexes = {BM25: bm25, FUSION: retrieval.Fusion([bm25, bm25], by="score")}
+    monkeypatch.setattr(search, "make_indexes", lambda tokens: (corpus, indexes, []))
+    monkeypatch.setattr(search, "load_questions", lambda: pd.DataFrame([question]))
+    monkeypatch.setattr(search, "first_evidence", lambda: {"q": ("Ice", "Wind")})
+    ranks = pd.DataFrame(search.search(100, 1)["ranks"])
+    assert ranks["rank"].tolist() == [0, 0]
+    assert ranks["first_rank"].tolist() == [1, 1]
+    assert ranks["n_relevant"].tolist() == [1, 1]
 
 
 def test_quotations_are_counted_by_index_and_number_of_sentences(monkeypatch):
