@@ -80,7 +80,7 @@ def test_recall_with_the_first_evidence_takes_the_other_rank():
 
 
 def test_a_search_ranks_what_it_found_only(monkeypatch):
-    """The passage with the evidence shares no word with the question, so that BM25 has no rank for it; the first has."""
+    """The passage with the evidence shares no word with the question: BM25 has no rank for it. The first one has."""
     corpus = retrieval.Corpus.from_texts({"a": "Wind is clean.", "b": "Coal.", "c": "Ice."})
     bm25 = retrieval.BM25Index(corpus)
     question = {"id": "q", "half": "held", "question": "Is wind clean?", "evidence": ("Ice",)}
