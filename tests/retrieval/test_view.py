@@ -231,10 +231,10 @@ def test_a_value_stands_at_its_bar_and_not_at_the_end_of_its_interval():
 
 SCORED = pd.DataFrame([
     {"index": "none", "n_passages": 0, "method": "write", "n_removed": 0, "n": 53, "hit": 0.0, "hit_low": 0.0,
-     "hit_high": 6.8, "exact": 0.0, "exact_low": 0.0, "exact_high": 6.8, "n_read_tokens": 24.6, "energy_j": 4.55,
+     "hit_high": 6.8, "exact": 0.0, "exact_low": 0.0, "exact_high": 6.8, "found": 0.0, "n_read_tokens": 24.6, "energy_j": 4.55,
      "low_j": 1.4, "high_j": 14.0, "j_per_hit": math.inf},
     {"index": "BM25", "n_passages": 2, "method": "extract", "n_removed": 4, "n": 53, "hit": 22.6, "hit_low": 13.2,
-     "hit_high": 35.6, "exact": 11.3, "exact_low": 5.2, "exact_high": 22.6, "n_read_tokens": 152.4, "energy_j": 8.963,
+     "hit_high": 35.6, "exact": 11.3, "exact_low": 5.2, "exact_high": 22.6, "found": 83.0, "n_read_tokens": 152.4, "energy_j": 8.963,
      "low_j": 2.758, "high_j": 27.58, "j_per_hit": 39.59},
 ])  # fmt: skip
 
@@ -242,8 +242,8 @@ SCORED = pd.DataFrame([
 def test_answers_are_listed_with_their_intervals_and_an_infinite_price_is_a_dash():
     shown = view.answers_table(SCORED, "Answers")
     assert shown.rows == (
-        ("no passage", "53", "0 (0 to 7)", "0 (0 to 7)", "25", "4.5 (1.4 to 14)", "–"),
-        ("2 passages by BM25, chooses a span, 4 layers fewer", "53", "23 (13 to 36)", "11 (5 to 23)", "152",
+        ("no passage", "53", "0 (0 to 7)", "0 (0 to 7)", "0", "25", "4.5 (1.4 to 14)", "–"),
+        ("2 passages by BM25, chooses a span, 4 layers fewer", "53", "23 (13 to 36)", "11 (5 to 23)", "83", "152",
          "9.0 (2.8 to 28)", "40"),
     )  # fmt: skip
 
@@ -310,7 +310,7 @@ def test_an_index_that_takes_long_is_made_when_it_is_first_chosen_and_once():
     for n in (1, 2):
         widget.set(index="late", n_passages=n)
     assert calls == [1]
-    assert widget.panel.spec["description"] == "Scores of the 1 passages that late finds for the question"
+    assert widget.panel.spec["description"] == "Scores of the passages that late finds for the question: 1"
     wrong = view.ask_widget({"BM25": retrieval.BM25Index(book()), "late": int}, {"tiny": tiny.llm()}, "Is tea hot?")
     with pytest.raises(TypeError, match="indexes"):
         wrong.set(index="late")

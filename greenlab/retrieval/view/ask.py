@@ -125,7 +125,7 @@ def ask_widget(
         return bars_with_range(
             table, "label", "score", title=ask_title(index, len(found), how, answer.cited), value_format=".2f",
             x_title=f"Score of {index} (each index has its own unit)",
-            description=f"Scores of the {len(table)} passages that {index} finds for the question",
+            description=f"Scores of the passages that {index} finds for the question: {len(found)}",
         )  # fmt: skip
 
     def say(asked: str, index: str, n_passages: int, how: str, llm: str) -> str:

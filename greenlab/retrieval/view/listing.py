@@ -10,7 +10,7 @@ from greenlab.lab.charts import require_columns
 from greenlab.lab.tables import Table
 
 ANSWER_COLUMNS = ("index", "n_passages", "method", "n_removed", "n", "hit", "hit_low", "hit_high", "exact", "exact_low",
-                  "exact_high", "n_read_tokens", "energy_j", "low_j", "high_j", "j_per_hit")  # fmt: skip
+                  "exact_high", "found", "n_read_tokens", "energy_j", "low_j", "high_j", "j_per_hit")  # fmt: skip
 
 
 def two_digits(value: float) -> str:
@@ -122,6 +122,7 @@ def answers_table(rows: pd.DataFrame, caption: str) -> Table:
         "n": rows["n"].to_numpy(),
         "hit": [_percent(r.hit, r.hit_low, r.hit_high) for r in rows.itertuples()],
         "exact": [_percent(r.exact, r.exact_low, r.exact_high) for r in rows.itertuples()],
+        "found": rows["found"].to_numpy(),
         "read": rows["n_read_tokens"].to_numpy(),
         "joules": [joules_in_words(r.energy_j, r.low_j, r.high_j) for r in rows.itertuples()],
         "per_hit": rows["j_per_hit"].to_numpy(),
@@ -129,7 +130,8 @@ def answers_table(rows: pd.DataFrame, caption: str) -> Table:
     return table(
         shown,
         {"The model gets": "setting", "Questions": "n", "Hits [%] (95 % interval)": "hit",
-         "Exact [%] (95 % interval)": "exact", "Tokens read": ("read", ".0f"),
+         "Exact [%] (95 % interval)": "exact", "Right passage in it [%]": ("found", ".0f"),
+         "Tokens read": ("read", ".0f"),
          "An answer [J] (range)": "joules", "A hit [J]": ("per_hit", ".0f")},
         caption,
     )  # fmt: skip
