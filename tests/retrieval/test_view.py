@@ -231,11 +231,11 @@ def test_a_value_stands_at_its_bar_and_not_at_the_end_of_its_interval():
 
 SCORED = pd.DataFrame([
     {"index": "none", "n_passages": 0, "method": "write", "n_removed": 0, "n": 53, "hit": 0.0, "hit_low": 0.0,
-     "hit_high": 6.8, "exact": 0.0, "exact_low": 0.0, "exact_high": 6.8, "found": 0.0, "n_read_tokens": 24.6, "energy_j": 4.55,
-     "low_j": 1.4, "high_j": 14.0, "j_per_hit": math.inf},
+     "hit_high": 6.8, "exact": 0.0, "exact_low": 0.0, "exact_high": 6.8, "found": 0.0, "n_read_tokens": 24.6,
+     "energy_j": 4.55, "low_j": 1.4, "high_j": 14.0, "j_per_hit": math.inf},
     {"index": "BM25", "n_passages": 2, "method": "extract", "n_removed": 4, "n": 53, "hit": 22.6, "hit_low": 13.2,
-     "hit_high": 35.6, "exact": 11.3, "exact_low": 5.2, "exact_high": 22.6, "found": 83.0, "n_read_tokens": 152.4, "energy_j": 8.963,
-     "low_j": 2.758, "high_j": 27.58, "j_per_hit": 39.59},
+     "hit_high": 35.6, "exact": 11.3, "exact_low": 5.2, "exact_high": 22.6, "found": 83.0, "n_read_tokens": 152.4,
+     "energy_j": 8.963, "low_j": 2.758, "high_j": 27.58, "j_per_hit": 39.59},
 ])  # fmt: skip
 
 
