@@ -104,7 +104,7 @@ def context_twin() -> bool:
     flops = wide.index.get_level_values("what") == "FLOPs"
     fits = ~np.isnan(steps)
     rising = bool((steps[~flops][fits[~flops]] > 0).all())
-    return rising and bool(np.allclose(steps[flops][fits[flops]], 0)) and fits.sum() > 50
+    return rising and bool(np.allclose(steps[flops][fits[flops]], 0) and fits.sum() > 50)
 
 
 def hostile() -> bool:
