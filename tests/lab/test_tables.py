@@ -43,6 +43,11 @@ def test_the_drawn_table_has_header_cells_and_escapes_text():
         (np.int64(12), "", "12"),
         (0.58, ".0%", "58\N{NO-BREAK SPACE}%"),
         (-1.5, "+.1f", "−1.5"),
+        (-0.04, ".1f", "0.0"),
+        (-0.001, ".0%", "0\N{NO-BREAK SPACE}%"),
+        (1e-12, "", "1.00e-12"),
+        (0.99996, "", "1.00"),
+        (np.True_, "", "yes"),
         (math.inf, ".1f", "–"),
         (None, "", "–"),
         (pd.NA, "", "–"),
@@ -69,6 +74,7 @@ def test_how_a_value_is_written(value, spec, written):
         (CUTS, COLUMNS, None, TypeError, "caption=None"),
         (CUTS.iloc[:0], COLUMNS, "c", ValueError, "row"),
         ({"loss": [1]}, COLUMNS, "c", TypeError, "data"),
+        (pd.concat([CUTS, CUTS], axis=1), {"Loss": "loss"}, "c", ValueError, "column loss more than once"),
     ],
 )
 def test_what_is_refused(data, columns, caption, error, message):
