@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from greenlab.core import checks, facts
+from greenlab.core import checks, facts, studies
 from greenlab.core.facts import low_high, value
 from greenlab.footprint import inference_footprint, split_energy, training_footprint
 
 CERTAIN = ("seen", "secondary")  # all else is drawn hollow
+KNOWN = ("known", "inferred, unverified or rumour")
 SCOPE_WIDE, SCOPE_NARROW = "with cryptocurrencies", "data centres only"
 GEMINI_PARTS = {
     "accelerators at work": "gemini-tpu-energy", "host processor and memory": "gemini-host-energy",
@@ -39,12 +42,12 @@ def trend(quantity: str) -> pd.DataFrame:
                 continue
             if column == "params_active" and model[column] == model["params_total"]:
                 continue  # a dense model is one point
-            confidence = facts.fact(f"{model['id']}.{column}").confidence
+            found = facts.fact(f"{model['id']}.{column}")
             rows.append(
                 {
                     "model": model["model"], "date": pd.Timestamp(model["year_month"]), "count": count, "amount":
                     model[column],
-                    "confidence": confidence, "known": "known" if confidence in CERTAIN else "rumour or unverified",
+                    "confidence": found.confidence, "known": KNOWN[found.confidence not in CERTAIN],
                 }
             )  # fmt: skip
     return pd.DataFrame(rows).sort_values("date").reset_index(drop=True)
@@ -71,15 +74,21 @@ def scopes() -> pd.DataFrame:
 
 
 def world_shares() -> pd.DataFrame:
-    """Share of data centres in the world's electricity by scope and denominator: label, share_percent [%]."""
-    wide, narrow = value("iea-dc-2022"), value("iea-dc-2025")
-    consumption, production = value("world-electricity-consumption-2022"), value("world-electricity-2025")
+    """Share of data centres in the world's electricity, by what is counted and of what: label, share_percent [%].
+
+    What is generated is more than what is consumed, by the losses of grids and by what power stations use themselves.
+    """
+    consumed, generated = value("world-electricity-consumption-2022"), value("world-electricity-generation-2022")
     rows = [
-        ("2022, with cryptocurrencies", 100 * wide / consumption),
-        ("2025, data centres only", 100 * narrow / production),
-        ("2025, AI-focused data centres", 100 * value("iea-ai-dc-2025") / production),
+        ("2022 with crypto, of all consumed", value("iea-dc-2022") / consumed),
+        ("2022 with crypto, of all generated", value("iea-dc-2022") / generated),
+        ("2025 without, of all generated", value("iea-dc-2025") / value("world-electricity-2025")),
+        (
+            "2025 AI-focused, of all generated",
+            value("iea-ai-dc-2025") / value("world-electricity-2025"),
+        ),
     ]
-    return pd.DataFrame(rows, columns=["label", "share_percent"])
+    return pd.DataFrame([(label, 100 * share) for label, share in rows], columns=["label", "share_percent"])
 
 
 def yardsticks() -> pd.DataFrame:
@@ -108,19 +117,25 @@ def chatbot_twh() -> float:
     return float(year.year_twh)
 
 
+def building_mwh() -> dict[str, float]:
+    """Training energy of GPT-3 and BLOOM with the building's overhead [MWh]; BLOOM's is published without."""
+    return {
+        "GPT-3": value("gpt3-training-energy"),
+        "BLOOM": value("bloom-training-energy") * value("bloom-pue"),
+    }
+
+
 def multipliers() -> pd.DataFrame:
-    """GPT-3's and BLOOM's training, and each on the other's grid: label, carbon_t [t CO2e]."""
-    runs = {"BLOOM": "bloom", "GPT-3": "gpt3"}
+    """GPT-3's and BLOOM's training with their buildings, and each on the other's grid: label, carbon_t [t CO2e]."""
+    grids = {"GPT-3": value("gpt3-intensity"), "BLOOM": value("bloom-intensity")}
     rows = []
-    for name, run in runs.items():
-        for place, grid in runs.items():
-            footprint = training_footprint(
-                device_hours=1e3 * value(f"{run}-training-energy"), power_w=1000.0,
-                # a megawatt-hour is 1,000 h of 1 kW
-                intensity_g_per_kwh=value(f"{grid}-intensity"),
-            )  # fmt: skip
+    for name, energy_mwh in building_mwh().items():
+        for place, intensity in grids.items():
+            run = training_footprint(  # a megawatt-hour is 1,000 h of 1 kW
+                device_hours=1e3 * energy_mwh, power_w=1000.0, intensity_g_per_kwh=intensity
+            )
             where = "where it ran" if name == place else f"on {place}'s grid"
-            rows.append((f"{name}, {where}", footprint.carbon_t))
+            rows.append((f"{name}, {where}", run.carbon_t))
     return pd.DataFrame(rows, columns=["label", "carbon_t"]).sort_values("carbon_t", ignore_index=True)
 
 
@@ -150,6 +165,63 @@ def prompts() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "energy_wh"])
 
 
+ANSWERS = {  # measured by one method: ML.ENERGY v3.0, GPUs alone, most frugal published setting on H100
+    "Chat, Llama-3.1-8B": "mlenergy-chat-llama-8b",
+    "Chat, Qwen3-14B": "mlenergy-chat-qwen-14b",
+    "Chat, Llama-3.1-405B": "mlenergy-chat-llama-405b",
+    "Reasoning, Qwen3-14B": "mlenergy-reasoning-qwen-14b",
+    "Reasoning, Qwen3-235B": "mlenergy-reasoning-qwen-235b",
+    "Image, SANA 1.6B": "mlenergy-image-sana",
+    "Image, FLUX.1-dev": "mlenergy-image-flux",
+    "Video of 6 s, CogVideoX-2B": "mlenergy-video-cogvideox",
+    "Video of 5 s, Wan 2.1 14B": "mlenergy-video-wan",
+    "Video of 9 s, HunyuanVideo": "mlenergy-video-hunyuan",
+}
+TOKENS = {  # of our own study on an H100; the joules are those of the GPU
+    "One token, Llama-3.1-8B, 64 users": "decode-llama-3p1-8b-batch-64-context-512",
+    "One token, Llama-3.1-8B, one user": "decode-llama-3p1-8b-batch-1-context-512",
+}
+OWN_TOKEN = "One token, SmolLM2's size, a processor"
+
+
+def answers() -> pd.DataFrame:
+    """What an answer costs, from one token to a video: label, energy_wh, low_wh, high_wh [Wh], basis, by.
+
+    The tokens are ours, from the committed studies of chapters 2 and 7 (the processor's is modelled, with its range);
+    the answers are ML.ENERGY's, with the GPUs alone counted.
+    """
+    decode = studies.load("ternary", "decode")["decode"]
+    chosen = (decode["shape"] == "smollm2") & (decode["model"] == "float32") & (decode["threads"] == 2)
+    own = decode[chosen].to_dict("records")[0]
+    counters = studies.load("accelerator", "figures")["figures"].set_index("name")["value"]
+    rows: list[tuple[Any, ...]] = [
+        (label, counters[name], None, None, "measured", "this book") for label, name in TOKENS.items()
+    ]
+    rows.append((OWN_TOKEN, own["j_per_token"], own["low_j"], own["high_j"], own["basis"], "this book"))
+    table = pd.DataFrame(rows, columns=["label", "energy_wh", "low_wh", "high_wh", "basis", "by"])
+    numbers = ["energy_wh", "low_wh", "high_wh"]
+    table[numbers] = table[numbers].astype(float) / 3600
+    measured = [(label, value(id), None, None, "measured", "ML.ENERGY") for label, id in ANSWERS.items()]
+    table = pd.concat([table, pd.DataFrame(measured, columns=table.columns).astype(dict.fromkeys(numbers, float))])
+    return table.sort_values("energy_wh", ignore_index=True)
+
+
+def training_days() -> pd.DataFrame:
+    """How long all of ChatGPT's prompts take as much energy as one training did: model, energy_mwh [MWh], days.
+
+    No energy of Grok 4 is published: the last row is its compute, an outside estimate, at Llama 3.1 405B's efficiency.
+    """
+    day_mwh = value("chatgpt-prompts-per-day") * value("chatgpt-prompt") / 1e6
+    llama = value("llama-3p1-405b.training_energy_mwh")
+    scale = value("grok-4.training_compute_flop") / value("llama-3p1-405b.training_compute_flop")
+    rows = [
+        ("GPT-3", value("gpt3-training-energy")),
+        ("Llama 3.1 405B", llama),
+        ("Grok 4, if as efficient as Llama 3.1 405B", llama * scale),
+    ]
+    return pd.DataFrame([(model, mwh, mwh / day_mwh) for model, mwh in rows], columns=["model", "energy_mwh", "days"])
+
+
 def splits() -> pd.DataFrame:
     """How 100 units of a data centre's electricity split at three PUEs: label, part, share_percent.
 
@@ -171,18 +243,22 @@ def splits() -> pd.DataFrame:
 
 
 def trainings() -> pd.DataFrame:
-    """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known."""
+    """Models whose training energy and carbon are both published: model, energy_mwh [MWh], carbon_t [t CO2e], known.
+
+    Some count the building and some do not, both of a row alike. A whole development is no training: it is left out.
+    """
     rows = []
-    for model in facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"]).to_dict("records"):
-        certain = all(
-            facts.fact(f"{model['id']}.{c}").confidence in CERTAIN for c in ("training_energy_mwh", "emissions_tco2e")
-        )
+    published = facts.table("models").dropna(subset=["training_energy_mwh", "emissions_tco2e"])
+    one_run = published[~published["energy_scope"].str.startswith("development")]
+    for model in one_run.to_dict("records"):
+        columns = ("training_energy_mwh", "emissions_tco2e")
+        shaky = any(facts.fact(f"{model['id']}.{column}").confidence not in CERTAIN for column in columns)
         rows.append(
             (
                 model["model"],
                 model["training_energy_mwh"],
                 model["emissions_tco2e"],
-                "known" if certain else "rumour or unverified",
+                KNOWN[shaky],
             )
         )
     return pd.DataFrame(rows, columns=["model", "energy_mwh", "carbon_t", "known"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import math
 import numbers
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from greenlab.core.checks import text
@@ -103,6 +105,8 @@ def table(data: pd.DataFrame, columns: Mapping[str, Column], caption: str) -> Ta
             raise ValueError(f"{name} is empty: write what the reader sees there")
     pairs = [_column(heading, column) for heading, column in columns.items()]
     require_columns(data, *(name for name, _ in pairs))
+    if twice := sorted({name for name, _ in pairs if (data.columns == name).sum() > 1}):
+        raise ValueError(f"data has the column {twice[0]} more than once: rename one")
     if data.empty:
         raise ValueError("data has no row: a table needs at least one; write a sentence instead")
     cells = [[_cell(value, spec, name) for value in data[name].tolist()] for name, spec in pairs]
@@ -123,7 +127,7 @@ def _column(heading: str, column: Any) -> tuple[str, str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and not _is_missing(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_) and not _is_missing(value)
 
 
 def _is_missing(value: Any) -> bool:
@@ -132,16 +136,23 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not math.isfinite(value)
 
 
+def _three_digits(value: Any) -> str:
+    """Three significant digits without an exponent, if that takes no more than nine decimals; whole numbers whole."""
+    if isinstance(value, numbers.Integral) or not value:
+        return format(int(value))
+    digits = 2 - math.floor(math.log10(abs(float(f"{value:.3g}"))))  # 0.9996 is 1.00
+    return f"{value:.2e}" if digits > 9 else f"{value:,.{max(0, digits)}f}"
+
+
 def _cell(value: Any, spec: str, name: str) -> str:
     if _is_missing(value):
         return NOTHING
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    if not spec and isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-        digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-        spec = f",.{min(digits, 9)}f"
     try:
-        written = format(value, spec)
+        written = format(value, spec) if spec or not _is_number(value) else _three_digits(value)
+        if _is_number(value) and not re.search(r"[1-9]", written):
+            written = format(abs(value), spec) if spec else "0"  # -0.04 in one decimal is 0.0
     except (TypeError, ValueError) as error:
         raise ValueError(f"columns: the format {spec!r} does not fit {value!r:.40} of {name!r} ({error})") from error
     # typography of the book: a real minus, and a space before the per cent sign

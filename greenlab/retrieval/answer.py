@@ -1,4 +1,4 @@
-"""Answers from passages: the model writes freely, or chooses among the words of the passages; either way it cites.
+"""Answers from passages: the model writes freely, or chooses among their words, or the book is quoted; each cites.
 
 The citation is not written by the model as text, since a passage could make it write any. When the answer stands, the
 model is asked which of the numbers [1] to [n] comes next, and the likeliest is taken.
@@ -15,21 +15,24 @@ from greenlab.core import checks
 from greenlab.retrieval.corpus import Passage
 from greenlab.retrieval.evaluating import evaluating
 from greenlab.retrieval.generate import Prefix, Reading, start_reading, write_line
-from greenlab.retrieval.index import Index
+from greenlab.retrieval.index import Index, checked_query_as
+from greenlab.retrieval.nearest import MOST_SENTENCES, N_NEAREST, nearest_sentences, quote
 from greenlab.retrieval.prompt import (
     BEFORE_NUMBER,
     MOST_CITED,
     build_prompt,
     check_llm,
-    checked_query_as,
     frame_of,
+    neutralise,
     special_ids,
     token_ids,
 )
 from greenlab.retrieval.spans import choose_span
 
 N_NEW_TOKENS = 48
-METHODS = ("write", "extract")
+METHODS = ("write", "extract", "quote")
+# sentences of each passage that count; a choice among the words of two is right more often than among those of ten
+N_SENTENCES = {"write": MOST_SENTENCES, "extract": N_NEAREST, "quote": N_NEAREST}
 NOTHING_FOUND = "Nothing was found for this question."
 _CITED = re.compile(r"\[\s*[1-9](?:\s*[,;]\s*[1-9])*\s*\]")
 
@@ -98,6 +101,7 @@ def answer(
     n_passages: int = 1,
     *,
     method: str = "write",
+    n_sentences: int | None = None,
     n_new_tokens: int = N_NEW_TOKENS,
     template: str = "auto",
     context_length: int | None = None,
@@ -111,7 +115,10 @@ def answer(
         llm: a causal language model and its tokenizer: `greenlab.core.assets.load_smollm2`, a pruned one, or any of
             `greenlab.core.assets.load_llm`.
         n_passages: how many passages to give to the model, 0 (none is looked up) to 9.
-        method: ``"write"``: the model writes freely; ``"extract"``: it chooses among the words of the passages.
+        method: ``"write"``: the model writes freely; ``"extract"``: it chooses among the words of the passages;
+            ``"quote"``: the sentences of a passage that are nearest to the question, and no model is asked.
+        n_sentences: how many sentences of each passage count, the nearest to the question, 1 to 1,000; None for 2, and
+            for whole passages where the model writes freely.
         n_new_tokens: longest answer [tokens].
         template: ``"chat"`` for the tokenizer's chat template, ``"plain"`` for a text without roles, ``"auto"`` for
             the first if the tokenizer has one.
@@ -122,7 +129,8 @@ def answer(
     Raises:
         TypeError: if an argument is of another type.
         ValueError: if the question has no word in it, a number is out of range, the first passage does not fit the
-            context, there is no chat template though one is asked for, or ``method="extract"`` has no passage.
+            context, there is no chat template though one is asked for, or another method than ``"write"`` has no
+            passage.
     """
     checks.instance("index", index, Index, remedy="an index such as BM25Index(corpus)")
     n_passages = checks.integer("n_passages", n_passages, low=0, high=MOST_CITED)
@@ -131,12 +139,13 @@ def answer(
     passages = [index.corpus[number] for number in found]
     if n_passages and not passages:
         method = checks.one_of("method", method, METHODS)
+        _checked_sentences(n_sentences, method)
         build_prompt(question, [], llm, n_new_tokens=n_new_tokens, template=template, context_length=context_length)
         if prefix is not None:
             checks.instance("prefix", prefix, Prefix, remedy="make_prefix(llm)")
         return without_passages()
     return answer_from(
-        question, passages, llm, method=method, n_new_tokens=n_new_tokens, template=template,
+        question, passages, llm, method=method, n_sentences=n_sentences, n_new_tokens=n_new_tokens, template=template,
         context_length=context_length, prefix=prefix,
     )  # fmt: skip
 
@@ -156,6 +165,7 @@ def answer_from(
     llm: tuple[Any, Any],
     *,
     method: str = "write",
+    n_sentences: int | None = None,
     n_new_tokens: int = N_NEW_TOKENS,
     template: str = "auto",
     context_length: int | None = None,
@@ -169,11 +179,20 @@ def answer_from(
     """
     method = checks.one_of("method", method, METHODS)
     model, tokenizer = check_llm("llm", llm)
+    n_sentences = _checked_sentences(n_sentences, method)
+    held = checks.several("passages", passages)
+    read = nearest_sentences(question, held, n_sentences) if held and n_sentences < MOST_SENTENCES else held
     prompt = build_prompt(
-        question, passages, llm, n_new_tokens=n_new_tokens, template=template, context_length=context_length
+        question, read, llm, n_new_tokens=n_new_tokens, template=template, context_length=context_length
     )
-    if method == "extract" and not prompt.passages:
-        raise ValueError("passages is empty: method='extract' chooses among their words: give at least one")
+    if method != "write" and not prompt.passages:
+        raise ValueError(f"passages is empty: method={method!r} takes its words from them: give at least one")
+    kept = tuple(held[: len(prompt.passages)])  # whole, also where the model read a part
+    if method == "quote":
+        if prefix is not None:
+            checks.instance("prefix", prefix, Prefix, remedy="make_prefix(llm)")
+        text, number = quote(question, kept, n_sentences)
+        return Answer(neutralise(text, tokenizer), kept, (number,), prompt.n_dropped, 0, 0, 0, complete=True)
     cited: tuple[int, ...] = ()
     with evaluating(model):
         reading = start_reading(model, prompt.ids, prefix if prompt.passages else None)
@@ -189,7 +208,7 @@ def answer_from(
             cited = (_likeliest_number(reading, tokenizer, len(prompt.passages)),)
     return Answer(
         text=text,
-        passages=prompt.passages,
+        passages=kept,
         cited=cited,
         n_dropped=prompt.n_dropped,
         n_input_tokens=len(prompt.ids),
@@ -197,6 +216,13 @@ def answer_from(
         n_output_tokens=n_output,
         complete=complete,
     )
+
+
+def _checked_sentences(n_sentences: int | None, method: str) -> int:
+    if n_sentences is None:
+        return N_SENTENCES[method]
+    remedy = f"None for the usual number, {MOST_SENTENCES} for whole passages"
+    return checks.integer("n_sentences", n_sentences, low=1, high=MOST_SENTENCES, remedy=remedy)
 
 
 def extract(

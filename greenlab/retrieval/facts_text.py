@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenlab.core.facts import schema
+from greenlab.core.facts.index import SHAKY
 
 TABLES = {  # the heading of the passages of each table
     "claims": "Claims of the field, checked",
@@ -100,7 +101,7 @@ def fact_text(table: str, row: Mapping[str, Any]) -> str:
             if column.kind == "number" and row[column.column] is not None
         ]
         text = f"{_ABOUT[table].format(**row)}: {', '.join(told)}."
-    sure = f" Confidence: {row['confidence']}." if row["confidence"] in ("rumour", "unverified") else ""
+    sure = f" Confidence: {row['confidence']}." if row["confidence"] in SHAKY else ""
     return " ".join(f"{text}{sure}".split()).replace("..", ".")
 
 

@@ -53,7 +53,7 @@ class Fusion(Index):
         self.weights = given
 
     def scores(self, query: str) -> np.ndarray:
-        """Weighted sum of 1 / (k + rank), or of standardised scores, of each passage, ``(n_passages,)``.
+        """What each passage gets from the votes, ``(n_passages,)``: a sum of 1 / (k + rank) or of standardised scores.
 
         Raises:
             TypeError: if ``query`` is no text.
@@ -62,12 +62,7 @@ class Fusion(Index):
         return self._matches(query)[0]
 
     def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
-        """The scores, and which passages one of the indexes has found: a sum of standardised scores may be 0 or less.
-
-        Raises:
-            TypeError: if ``query`` is no text.
-            ValueError: if there is no word in it.
-        """
+        """As `Index._matches`; what one of the indexes finds is found: a sum of standardised scores may be 0."""
         checked_query(query)
         each = [index._matches(query) for index in self.indexes]
         total = self._sum([scores for scores, _ in each])
@@ -129,7 +124,7 @@ class Ladder(Index):
         return float(scores.max()) <= 0 or _lead(scores) < self.margin
 
     def scores(self, query: str) -> np.ndarray:
-        """Scores of the index that answers, ``(n_passages,)``; its unit is that index's.
+        """Scores of the cheap index or, where it is not sure, of the dear one, ``(n_passages,)``, each in its own unit.
 
         Raises:
             TypeError: if ``query`` is no text.
@@ -138,12 +133,7 @@ class Ladder(Index):
         return self._matches(query)[0]
 
     def _matches(self, query: str) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of the index that answers, and which passages it has found.
-
-        Raises:
-            TypeError: if ``query`` is no text.
-            ValueError: if there is no word in it.
-        """
+        """As `Index._matches`: what the index that answers says, so that its rule for what is found holds here too."""
         cheap = self.cheap._matches(query)
         return self.dear._matches(query) if self._is_close(cheap[0]) else cheap
 

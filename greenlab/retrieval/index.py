@@ -27,6 +27,19 @@ def checked_query(query: str) -> str:
     return query
 
 
+def checked_query_as(name: str, question: str) -> str:
+    """`checked_query` with the name that the argument has where it was given.
+
+    Raises:
+        TypeError: as `checked_query`.
+        ValueError: as `checked_query`.
+    """
+    try:
+        return checked_query(question)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("query", name, 1)) from None
+
+
 class Index:
     """Finds passages of a corpus. An index of another kind needs ``scores`` only.
 

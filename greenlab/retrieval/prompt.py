@@ -17,7 +17,7 @@ import torch
 
 from greenlab.core import checks
 from greenlab.retrieval.corpus import Passage
-from greenlab.retrieval.index import checked_query
+from greenlab.retrieval.index import checked_query_as
 
 TEMPLATES = ("auto", "chat", "plain")
 MOST_CITED = 9  # passages in a prompt: a citation is one digit
@@ -52,7 +52,8 @@ _ROLE = re.compile(
     r"\b(system|user|assistant|human|model|tool|developer|instructions?|question|answer|passages?)\s*[:：﹕︰∶]", re.I
 )
 _MARKS = r"<\||\|>|(?i:</?s>|\[/?INST\])|<<|>>"  # of special tokens, whichever the tokenizer has
-_JOINERS = "\u00ad\u200c\u200d\u2060\ufeff"  # not seen, and inside a word: the soft hyphen and the joiners
+# not seen, and inside a word: they vanish, so that a word that they cut for a computer is whole again
+_JOINERS = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 
 
 def check_llm(name: str, llm: Any) -> tuple[Any, Any]:
@@ -107,7 +108,7 @@ def neutralise(text: str, tokenizer: Any) -> str:
     checks.text("text", text)
     if not hasattr(tokenizer, "get_added_vocab"):
         raise TypeError(f"tokenizer={tokenizer!r:.80} is {type(tokenizer).__name__}: give a tokenizer of transformers")
-    # characters that are not seen (zero width, control, private, lone surrogates) are no words
+    # other characters that are not seen (control, private, lone surrogates) are no words
     text = "".join(letter for letter in text if letter not in _JOINERS)
     seen = (letter if letter == " " or unicodedata.category(letter)[0] != "C" else " " for letter in text)
     text = " ".join("".join(seen).translate(_BRACKETS).split())
@@ -248,11 +249,3 @@ def build_prompt(
             "corpus of shorter passages (passage_tokens), or give a model with a longer context"
         )
     return Prompt(tuple(head), tuple(body + asked), tuple(tail), tuple(kept), len(held) - len(kept))
-
-
-def checked_query_as(name: str, question: str) -> str:
-    """`checked_query` with the name that the argument has here."""
-    try:
-        return checked_query(question)
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("query", name, 1)) from None

@@ -32,6 +32,17 @@ def load_questions(half: str | None = None) -> pd.DataFrame:
     return table[table["half"] == half].reset_index(drop=True)
 
 
+def first_evidence() -> dict[str, tuple[str, ...]]:
+    """The evidence of each question as it was first committed, by the question's id (data/questions/README.md).
+
+    >>> len(first_evidence())
+    106
+    """
+    kept = load_questions().set_index("id")["evidence"].to_dict()
+    first = pd.read_csv(ROOT / "data" / "questions" / "first_evidence.csv", dtype=str, keep_default_na=False)
+    return kept | {name: tuple(cell.split(" || ")) for name, cell in zip(first["id"], first["evidence"], strict=True)}
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 

@@ -20,7 +20,9 @@ from greenlab.retrieval.prompt import neutralise, token_ids
 
 MOST_WORDS = 10  # in a span
 WIDTH = 8  # beams
-LENGTH_POWER = 0.5  # between the likelihood, which prefers one word, and its mean, which prefers whole sentences
+# between the likelihood, which prefers one word, and its mean, which prefers whole sentences; chosen on the half for
+# tuning (data/studies/retrieval/choices.csv)
+LENGTH_POWER = 0.25
 END = -1  # in the tree of spans: an answer may end here
 _OPENING, _CLOSING = "([{\"'“‘«", ")]}\"'”’»,.;:!?"
 Tree = dict[int, Any]

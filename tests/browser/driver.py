@@ -171,6 +171,8 @@ class LabPage:
 
     def run_all(self, timeout_s: float = 180) -> list[tuple[int, str, str]]:
         """Run every cell; gives the stored errors as (cell number, name, text)."""
+        # side roads stand folded; a test looks into them too
+        self.page.evaluate("async () => { await jupyterapp.commands.execute('notebook:expand-all-headings'); }")
         self.page.evaluate("async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }")
         self.page.wait_for_function(
             """() => { const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputArea-prompt')];

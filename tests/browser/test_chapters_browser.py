@@ -150,7 +150,7 @@ def test_mixture_of_depths_runs_and_its_widgets_answer(chapter):
     before, message = page.fingerprint(budget), page.cell(budget).get_by_role("status")
     page.press_slider(budget, "ArrowLeft", number=0)  # the next smaller capacity
     page.wait_for_change(budget, before, timeout_s=30)
-    assert re.search(r"25 % of the tokens in every 2nd block: \d+% of the FLOPs", message.inner_text())
+    assert re.search(r"25 % of the tokens in every 2nd block: \d+ % of the FLOPs", message.inner_text())
     keep_picture(page, budget, "chapter_5_budget.png")
     twin = cell_with(name, "see.layers_twin(")
     before = page.fingerprint(twin)
@@ -172,7 +172,7 @@ def test_ternary_runs_and_its_widgets_answer(chapter):
     page.press_slider(knife, "ArrowLeft", number=1)
     page.wait_for_change(knife, before, timeout_s=30)
     assert message.inner_text() != said
-    assert re.search(r"\d+% of the weights become 0", message.inner_text())
+    assert re.search(r"\d+ % of the weights become 0", message.inner_text())
     keep_picture(page, knife, "chapter_7.png")
     track = cell_with(name, "see.race_widget(")
     before, message = page.fingerprint(track), page.cell(track).get_by_role("status")

@@ -66,9 +66,11 @@ def test_what_the_chapter_says_of_the_gap_holds(tables):
 
 def test_the_finding_on_the_gap_counts_a_gain_or_a_loss_only_where_all_seeds_agree(tables):
     table = work.gaps(tables["models"])
-    assert work.gap_finding(table) == "47 to 80 % of the gap at equal steps; at equal energy nothing, or a loss"
+    assert work.gap_finding(table) == "47 to 80 % of the gap at equal steps; at equal energy no sure gain"
     better = table.assign(closed_min=table["closed_min"].where(table["student"] != "half", 1.0))
-    assert work.gap_finding(better).endswith("at equal energy a gain, or a loss")
+    assert work.gap_finding(better).endswith("at equal energy a sure gain for some")
+    all_ahead = table.assign(closed_min=1.0)
+    assert work.gap_finding(all_ahead).endswith("at equal energy a sure gain")
 
 
 def test_who_is_ahead_at_equal_energy_seed_by_seed(tables):

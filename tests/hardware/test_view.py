@@ -5,11 +5,12 @@ import torch
 
 from greenlab.core import assets, studies
 from greenlab.core.facts import value
-from greenlab.hardware import compare_published, decode, device, own_machine, prefill, systolic
+from greenlab.hardware import compare_published, decode, device, own_machine, prefill, roofline, systolic
 from greenlab.hardware import view as see
 from greenlab.hardware.own_machine import Prediction
+from greenlab.hardware.view.charts import plain_axes
 from greenlab.hardware.view.measured import nearest_point
-from greenlab.hardware.view.widgets import working_cells
+from greenlab.hardware.view.widgets import menu, working_cells
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
 
@@ -74,7 +75,7 @@ def test_energy_lines_end_where_memory_is_full_and_never_rise():
 
 def test_the_roofline_widget_holds_at_every_extreme_and_its_goal_can_be_reached():
     widget = see.roofline_widget()
-    assert widget.text.startswith("Memory sets the time; the units are busy 0.3%")
+    assert widget.text.startswith("Memory sets the time; the units are busy 0.3 %")
     for values, text in exercise_extremes(widget):
         assert ("tokens a second for each user" if values["phase"] == "decode" else "first word comes after") in text
         assert "nan" not in text
@@ -95,9 +96,9 @@ def test_the_widget_counts_the_caches_of_every_batch_under_way():
     assert "71 chips hold it, each some layers, and the caches of 4 batches at once." in widget.text
     widget.set(model="Llama-2-70B", batch=64, context=8192, form="int8 weights")
     assert "190 J a token" in widget.text
-    assert "the units are busy 0.1% of it" in widget.text, "1,046 of 1,047 chips wait"
+    assert "the units are busy 0.1 % of it" in widget.text, "1,046 of 1,047 chips wait"
     widget.set(chip="h100-sxm5-80gb")
-    assert "785 mJ a token" in widget.text, "the GPUs of the chapter's table need less, as the table says"
+    assert "0.785 J a token" in widget.text, "the GPUs of the chapter's table need less, as the table says"
 
 
 def test_the_systolic_widget_holds_at_every_extreme_and_its_goal_can_be_reached():
@@ -132,6 +133,57 @@ def test_the_bound_of_an_8b_model_by_hand(measured):
     assert 0.9 < first["j_per_token"] / first["bound_j"] < 1.1, "the chapter says that they agree at batch 1"
     tiny = measured[(measured["model"] == "SmolLM2-135M") & (measured["batch"] == 1)].iloc[0]
     assert tiny["j_per_token"] / tiny["bound_j"] > 7, "and that they differ by seven for the tiny model"
+
+
+def test_the_bound_is_right_for_one_user_and_too_low_for_a_crowd(measured):
+    """The H100's audited figures: 1.88 times the bound at 64 on ML.ENERGY's server."""
+    errors = see.bound_errors(measured, see.served_table()).set_index("batch")
+    assert errors.index.tolist() == [2**i for i in range(9)]
+    assert errors.loc[1, "ratio"] == pytest.approx(3.11158 / 3.1504, rel=1e-4)
+    assert errors.loc[64, "served_ratio"] == pytest.approx(0.1186 / 0.06303, rel=1e-3)
+    assert errors["served_j"].isna().tolist() == [True] * 3 + [False] * 6
+    assert errors["ratio"].is_monotonic_increasing
+    assert errors.loc[256, "power_share"] == pytest.approx(694.888 / 700)
+    # speed by the other way: our tokens a second over those that the bandwidth allows
+    allowed = roofline(decode("Llama-3.1-8B", batch=256), device("h100-sxm5-80gb")).tokens_per_s
+    assert errors.loc[256, "speed_share"] == pytest.approx(15031.7 / allowed, rel=1e-3)
+    assert errors.loc[256, "user_tokens_per_s"] < errors.loc[1, "user_tokens_per_s"] / 2, "the quality gate says so"
+    with pytest.raises(ValueError, match="bound_j"):
+        see.bound_errors(see.measured_table(), see.served_table())
+
+
+def test_the_claims_are_recomputed_from_the_data_sheets():
+    """989.4 / 188 = 5.26, 121 / 188 = 0.64, 989.4 / 115 = 8.6 and 185 / 66 = 2.8, by hand."""
+    found = see.claims_table().set_index("id")["found"]
+    assert "H100 5.3 and 2.6; A100 1.7 and 0.83; L4 0.64 and 0.32" in found["groq-compute-ge-gpu"]
+    assert "2.8 times the fastest" in found["groq-orders-of-magnitude"]
+    assert "Xeon 8480+: 8.6 times in 16 bits" in found["gpu-vs-cpu"]
+    assert found["tpu-more-efficient"].endswith("H100 1.4, B200 2.2, TPU v7 2.4 (its watts are inferred)")
+
+
+def test_a_single_answer_waits_for_memory_on_every_chip():
+    """The chapter's takeaway; a chip that publishes no 16-bit or 32-bit rate cannot be asked."""
+    chips = [device(id) for id in menu().values()]
+    assert len(chips) > 20
+    intensity = decode("Llama-3.1-8B").intensity
+    assert all(chip.ridge("bf16") > intensity for chip in chips)
+
+
+def test_what_holds_a_large_model_by_hand():
+    """Llama-2-70B has 68.98e9 weights: 138 GB in 16 bits on chips of 0.23 GB, each at 215 W."""
+    table = see.chips_table().set_index(["bits", "chip"])
+    assert table.loc[(16, "LPU"), "chips"] == 601
+    assert table.loc[(16, "LPU"), "power_kw"] == pytest.approx(601 * 0.215)
+    assert table.loc[(16, "H100"), "chips"] == 2
+    assert (table["at_once"] == 1).all()
+    lead = table.xs("LPU", level="chip")["user_tokens_per_s"] / table.xs("H100", level="chip")["user_tokens_per_s"]
+    assert (lead > 10).all(), "the chapter says: more than ten times as fast"
+
+
+@pytest.mark.parametrize("domain", [3, (1,), (0, 1), (2, 1), (1, float("nan"))])
+def test_axes_of_a_roofline_refuse_what_is_no_range(domain):
+    with pytest.raises((TypeError, ValueError), match="x_domain"):
+        plain_axes(domain)
 
 
 def test_the_token_widget_holds_at_every_extreme_and_shows_measured_points_only(measured):

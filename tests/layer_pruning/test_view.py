@@ -1,5 +1,6 @@
 """Chapter 6's charts from the committed study, its exercises, and its widget at every extreme on the real model."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
     methods = study_tables.method_table(tables["curve"])
     charts = [
         view.stack_picture(30, [13, 14]),
-        view.distance_map(tables["distances"]),
+        view.distance_map(tables["distances"], study_tables.best_blocks(tables["distances"]), "t"),
         view.distance_twin(tables["distances"]),
         view.method_loss(methods, "t"),
         view.method_accuracy(methods, "t"),
@@ -41,6 +42,30 @@ def test_the_comparison_starts_at_the_whole_model_and_keeps_the_spread(tables):
     random = methods[(methods["method"] == "random") & (methods["n_removed"] == 6)].iloc[0]
     losses = curve[(curve["method"] == "random") & (curve["n_removed"] == 6)]["loss"]
     assert (random["loss_min"], random["loss_max"]) == (losses.min(), losses.max())
+
+
+def test_the_map_marks_the_least_distance_of_each_length_and_says_where_they_lie(tables):
+    """Against NumPy's own least of each row of the map."""
+    rows = tables["distances"].pivot(index="n", columns="start", values="distance")
+    best = study_tables.best_blocks(tables["distances"])
+    assert best["n"].tolist() == rows.index.tolist()
+    assert best["start"].tolist() == np.nanargmin(rows.to_numpy(), axis=1).tolist()
+    assert study_tables.valley(tables["distances"], 6, 6).endswith(
+        "of 6 to 6 layers that change least all lie within layers 13 to 18"
+    )
+    with pytest.raises(ValueError, match="most"):
+        study_tables.valley(tables["distances"], 6, 5)
+    with pytest.raises(ValueError, match="least"):
+        study_tables.valley(tables["distances"], 0)
+
+
+def test_the_one_prediction_that_is_drawn_holds_for_reading_and_writing(tables):
+    """The chart says that the two predictions differ by less than half a per cent."""
+    predicted = tables["speed"].pivot(index="n_removed", columns="phase", values="predicted")
+    assert (predicted["prefill"] / predicted["decode"] - 1).abs().max() < 0.005
+    drawn = view.speed_chart(tables["speed"], "t").data
+    assert set(drawn["line"]) == set(view.LINES.values())
+    assert not drawn.duplicated(["line", "n_removed"]).any()
 
 
 WRONG = {

@@ -372,3 +372,11 @@ def test_without_a_capacity_the_program_equals_the_optimum():
 def test_wrong_limits_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Traces(("A",), "2020", 1.0, [[100.0] * 4]), Jobs(0, 1, slack_h=1))
+
+
+@pytest.mark.parametrize("order", [(50.0, 300.0, 900.0), (900.0, 300.0, 50.0), (300.0, 50.0, 900.0)])
+def test_jobs_in_one_piece_go_to_the_cleanest_zones_that_have_room(order):
+    """Eight runs, room for three in each of three zones: three, three and two, the cleanest first."""
+    traces = Traces(("A", "B", "C"), "2020-01-01", 1.0, np.repeat(np.array(order)[:, None], 40, axis=1))
+    found = simulate(Jobs(np.zeros(8), 24, 1.0, 6, home="B"), traces, "joint", capacity=3.0)
+    assert found.carbon_g.sum() == pytest.approx(24 * (3 * 50 + 3 * 300 + 2 * 900))

@@ -31,7 +31,7 @@ def test_every_chart_is_a_valid_specification_of_the_committed_tables(tables):
         see.day_strip(tables["profile"], "t"),
         see.day_map(tables["profile"], "t"),
         see.duck_twin(tables["profile"], "t"),
-        see.three_hours([2.0, 3.0, 1.0], [[0, 1], [0, 2]], ["at once", "with a pause"]),
+        see.three_hours([2.0, 3.0, 1.0], [[0, 1], [0, 2]], ["at once", "with a pause"], "t"),
         see.slack_chart(work.by_slack(tables["temporal"], 2019), "t"),
         see.country_chart(work.by_country(tables["temporal"], 2019), "t"),
         see.reach_chart(work.by_reach(tables["reach"]), "t"),
@@ -67,7 +67,7 @@ def test_a_chart_with_a_modelled_zone_says_so(tables):
 def test_a_modelled_home_is_marked_even_when_nothing_runs_there():
     """South Africa's hours are drawn as the grey line, although the runs go to Switzerland."""
     away = widgets.timeline_values(see.shift("ZA", 12, 24, True, widgets.WORLD, "perfect", 8), 24)
-    assert "ZA" in away["warning"]
+    assert "South Africa" in away["warning"]
 
 
 def test_the_widget_answers_at_every_extreme(explorer):
@@ -94,6 +94,47 @@ def test_the_timeline_draws_the_schedule_it_speaks_of():
     working = np.flatnonzero(values["away"])
     assert working.min() >= 24
     assert working.max() < 24 + 72
+
+
+def test_a_saving_that_rounds_to_nothing_is_neither_less_nor_more():
+    assert [widgets.compared(pct) for pct in (0.0, 0.4, -0.4, 0.6, -0.6)] == [
+        "as much", "as much", "as much", "1 % less", "1 % more",
+    ]  # fmt: skip
+    assert widgets.compared(-0.04, digits=1) == "as much"
+    assert widgets.compared(-0.06, digits=1) == "0.1 % more"
+
+
+def test_the_headline_says_which_runs_are_not_done():
+    """One machine and no slack: one run is done, the same way as at once."""
+    at_once = widgets.shift("DE", 12, 0, False, widgets.STAY, "perfect", 1)
+    assert widgets.headline(at_once) == "As much carbon as at once, at home; 7 of 8 runs are not done"
+    kept = widgets.shift("DE", 12, 24, True, widgets.STAY, "perfect", 8)
+    assert widgets.headline(kept) == "14 % less carbon than at once, at home"
+
+
+def test_the_words_above_the_timeline_fit_into_its_width():
+    """At most three places, however many there are; a reader sees each word of them."""
+    far = widgets.timeline_values(widgets.shift("ZA", 30, 0, True, widgets.WORLD, "perfect", 1), 0)
+    assert far["places"].count(",") == 2
+    assert far["places"].endswith("…")
+    assert max(len(far[line]) for line in ("key", "places", "warning")) <= 90
+
+
+def test_the_sources_are_in_words_and_the_largest_ratio_comes_first(tables):
+    """IPCC AR5 medians: coal 820 g/kWh, gas 490, wind on land 11, hydropower 24."""
+    rows = work.source_ratios(tables["pairs"]).set_index("clean")
+    assert rows.index[0] == "wind power on land"
+    assert rows.loc["hydropower", "coal"] == pytest.approx(820 / 24, rel=1e-4)
+    assert rows.loc["wind power on land", "gas"] == pytest.approx(490 / 11, rel=1e-4)
+    assert len(rows) == 6
+
+
+def test_each_country_has_one_code_beside_its_point(tables):
+    """The codes stand on three sides, so that none lies over another; together they are all 25."""
+    spec = see.country_chart(work.by_country(tables["temporal"], 2019), "t").to_dict()
+    sides = [layer["transform"][0]["filter"]["oneOf"] for layer in spec["layer"] if "transform" in layer]
+    named = [zone for side in sides for zone in side]
+    assert len(named) == len(set(named)) == 25
 
 
 def test_no_machines_no_crash(explorer):

@@ -55,8 +55,12 @@ def test_the_map_shows_what_the_routers_chose(small):
         best = rows.nlargest(4, "score")
         assert set(best["state"]) == {"enters"}
     assert "".join(table[table["block"] == 1].sort_values("position")["character"]) == TEXT
-    spec = see.token_map(table, "t").to_dict()
+    spec = see.token_map(table).to_dict()
     assert spec["description"]
+    assert spec["title"]["text"] == "Of 19 characters 4 enter each block that skips"
+    table.loc[(table["block"] == 4) & (table["state"] == "enters"), "state"] = "passes by"
+    assert see.token_map(table).to_dict()["title"]["text"] == "Of 19 characters 0 to 4 enter a block that skips"
+    assert see.token_map(table, "t").to_dict()["title"]["text"] == "t"
 
 
 def test_the_past_depends_on_the_ending_with_the_top_k_and_not_token_by_token(small):
@@ -140,8 +144,8 @@ def test_the_budget_widget_counts_what_blocks_cost(monkeypatch):
     for values, text in exercise_extremes(widget):
         assert "of the FLOPs of 12 dense layers" in text, values
     widget.set(capacity=0.125, every=2, layers=20)
-    assert widget.text.startswith("20 layers, 12.5 % of the tokens in every 2nd block: 93% of the FLOPs")
-    assert "100% of their time" in widget.text
+    assert widget.text.startswith("20 layers, 12.5 % of the tokens in every 2nd block: 93 % of the FLOPs")
+    assert "100 % of their time" in widget.text
     assert widget.text.endswith(": reached.")
     widget.set(every=1)
     assert "not yet reached" in widget.text, "whole blocks have to stay in between"

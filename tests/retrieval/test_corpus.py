@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from greenlab.core.facts import schema
 from greenlab.core.machine import ROOT
 from greenlab.retrieval import Corpus, Passage
-from greenlab.retrieval.corpus import count_tokens, plain_text, sentences, units_of
-from greenlab.retrieval.facts_text import TABLES, number_text
+from greenlab.retrieval.corpus import count_tokens, sentences, units_of
+from greenlab.retrieval.facts_text import TABLES, fact_text, number_text
+from greenlab.retrieval.markdown import plain_text
 
 WORDS = st.lists(st.from_regex(r"[A-Za-z]{1,9}[.?!]?", fullmatch=True), min_size=1, max_size=120)
 
@@ -108,6 +109,17 @@ def test_numbers_are_written_as_people_write_them():
     assert [number_text(v) for v in (0.0, 1480.46, 2e12, 1.571e12, 405e9, 1e6, 999999.0)] == [
         "0", "1,480.46", "2 trillion", "1.571 trillion", "405 billion", "1 million", "999,999",
     ]  # fmt: skip
+
+
+def test_a_fact_is_written_with_its_range_and_with_what_nobody_confirmed():
+    row = {"name": "Energy of a token", "value": 3.0, "low": 1.5, "high": 9.0, "unit": "J", "notes": "a remark",
+           "source": "S. Body", "date": "2024-01", "confidence": "seen"}  # fmt: skip
+    text = "Energy of a token: 3 J (range 1.5 to 9 J). Source: S. Body, 2024-01. Remark: a remark."
+    assert fact_text("constants", row) == text
+    assert fact_text("constants", row | {"confidence": "rumour"}) == f"{text} Confidence: rumour."
+    assert fact_text("constants", row | {"confidence": "unverified"}) == f"{text} Confidence: unverified."
+    bare = row | {"value": None, "notes": ""}
+    assert fact_text("constants", bare) == "Energy of a token: 1.5 to 9 J. Source: S. Body, 2024-01."
 
 
 def test_every_row_of_the_facts_is_in_the_book_with_a_link_that_leads_to_it(book):

@@ -1,5 +1,6 @@
 """Indexes against code that we did not write: bm25s itself, brute force, pooling as its authors print it."""
 
+import copy
 import json
 import re
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from greenlab.core import assets
 from greenlab.retrieval import (
@@ -74,6 +77,13 @@ def test_bm25_scores_equal_bm25s_used_directly(book, query):
     np.testing.assert_array_equal(index.scores(query)[found[0]], scores[0])
 
 
+def test_bm25_has_the_constants_of_anserini(book):
+    """k1 = 0.9 and b = 0.4 (Yang, Fang and Lin 2017)."""
+    query = "How much energy did training GPT-3 take?"
+    np.testing.assert_array_equal(BM25Index(book).scores(query), BM25Index(book, k1=0.9, b=0.4).scores(query))
+    assert not np.array_equal(BM25Index(book).scores(query), BM25Index(book, k1=0.9, b=0.75).scores(query))
+
+
 def test_bm25_by_hand():
     """Lucene's formula (Kamphuis et al. 2020, table 1), for one word in three passages of two words."""
     corpus = Corpus.from_texts({"a": "red red", "b": "red blue", "c": "green blue"})
@@ -113,6 +123,21 @@ def test_a_text_longer_than_the_window_is_read_to_its_end():
     front = "a b c " * 30
     first, second = embed([front + "x y z " * 30, front + "q r s " * 30], encoder(), window=16)
     assert not np.allclose(first, second, atol=1e-3)
+
+
+def test_the_window_has_256_tokens_and_no_more_than_the_model_can_read():
+    _, tokenizer = encoder()
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        reader = BertModel(config).eval(), tokenizer
+    text = ["a b c d " * 80 + "x y z " * 30]
+    usual = embed(text, reader)
+    np.testing.assert_array_equal(usual, embed(text, reader, window=256))
+    assert not np.allclose(usual, embed(text, reader, window=512), atol=1e-4)
+    np.testing.assert_array_equal(embed(text, encoder()), embed(text, encoder(), window=64))
 
 
 @pytest.mark.parametrize("unit", ["sentence", "passage"])
@@ -244,7 +269,7 @@ def test_a_dense_file_is_mapped_and_refused_for_another_text_encoder_or_unit(cor
     [
         (lambda vectors: np.where(np.arange(16) == 3, np.float32("nan"), vectors), "not finite: delete it"),
         (lambda vectors: vectors[:, :5], r"float32 \(\d, 5\), not float32 \(\d, 16\): delete it"),
-        (lambda vectors: vectors[1:], "delete it"),
+        (lambda vectors: vectors[1:], r"float32 \((\d+), 16\), not float32 \((?!\1)\d+, 16\): delete it"),
         (lambda vectors: vectors.astype(np.float64), "float64"),
     ],
 )
@@ -303,6 +328,20 @@ def test_an_encoders_hash_sees_one_weight_and_one_word():
     assert embedder_sha256((model, tokenizer)) != before
 
 
+def test_an_encoders_hash_sees_another_vocabulary():
+    model, tokenizer = encoder(seed=3)
+    swapped = copy.deepcopy(tokenizer)
+    core = json.loads(swapped.backend_tokenizer.to_str())
+    vocabulary = core["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(core)), pad_token="[PAD]", unk_token="[UNK]",
+        cls_token="[CLS]", sep_token="[SEP]",
+    )  # fmt: skip
+    assert other("ab", add_special_tokens=False).input_ids != tokenizer("ab", add_special_tokens=False).input_ids
+    assert embedder_sha256((model, other)) != embedder_sha256((model, tokenizer))
+
+
 def test_reciprocal_rank_fusion_by_hand(corpus):
     first, second = Fixed(corpus, [9, 5, 1, 0]), Fixed(corpus, [0.1, 0.4, 0.2, 0.3])
     got = Fusion([first, second], k=60).scores("x")
@@ -335,6 +374,13 @@ def test_the_ladder_asks_the_dear_index_where_the_cheap_one_is_not_sure(corpus, 
     ladder = Ladder(Fixed(corpus, scores), dear, margin=margin)
     assert ladder.asks_dear("x") is asks
     assert ladder.search("x", 1)["passage"].item() == (3 if asks else 0)
+
+
+@pytest.mark.parametrize(("second", "asks"), [(8.1, True), (7.9, False)])
+def test_a_lead_of_a_fifth_is_enough_unless_another_is_given(corpus, second, asks):
+    ladder = Ladder(Fixed(corpus, [10, second, 0, 0]), Fixed(corpus, [0, 0, 0, 1]))
+    assert ladder.lead("x") == pytest.approx(1 - second / 10)
+    assert ladder.asks_dear("x") is asks
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from scipy.stats import binomtest
 
 from greenlab import retrieval
 from greenlab.retrieval import study
+from greenlab.retrieval.corpus import PASSAGE_TOKENS
 from greenlab.retrieval.metrics import exact_match, hit
+from greenlab.retrieval.nearest import N_NEAREST
 from greenlab.retrieval.questions import load_questions
-from greenlab.retrieval.study import answers, hostile, search, tables
+from greenlab.retrieval.spans import LENGTH_POWER
+from greenlab.retrieval.study import answers, hostile, quotes, search, tables
 from greenlab.retrieval.study.search import BM25, FUSION
 
 RANKS = pd.DataFrame(
@@ -70,6 +73,41 @@ def test_recall_counts_ranks_up_to_k_and_nothing_that_was_not_found():
         tables.recall(RANKS, "all")
 
 
+def test_recall_with_the_first_evidence_takes_the_other_rank():
+    found = tables.recall(RANKS.assign(first_rank=0), "held", "first_rank")
+    assert (found["share"] == 0).all()
+    assert len(found) == 6
+
+
+def test_a_search_ranks_what_it_found_only(monkeypatch):
+    """The passage with the evidence shares no word with the question: BM25 has no rank for it. The first one has."""
+    corpus = retrieval.Corpus.from_texts({"a": "Wind is clean.", "b": "Coal.", "c": "Ice."})
+    bm25 = retrieval.BM25Index(corpus)
+    question = {"id": "q", "half": "held", "question": "Is wind clean?", "evidence": ("Ice",)}
+    indexes = {BM25: bm25, FUSION: retrieval.Fusion([bm25, bm25], by="score")}
+    monkeypatch.setattr(search, "make_indexes", lambda tokens: (corpus, indexes, []))
+    monkeypatch.setattr(search, "load_questions", lambda: pd.DataFrame([question]))
+    monkeypatch.setattr(search, "first_evidence", lambda: {"q": ("Ice", "Wind")})
+    ranks = pd.DataFrame(search.search(100, 1)["ranks"])
+    assert ranks["rank"].tolist() == [0, 0]
+    assert ranks["first_rank"].tolist() == [1, 1]
+    assert ranks["n_relevant"].tolist() == [1, 1]
+
+
+def test_quotations_are_counted_by_index_and_number_of_sentences(monkeypatch):
+    """One passage of three sentences, of which the second holds the answer and the words of the question."""
+    corpus = retrieval.Corpus.from_texts({"a": "Ice melts. The kettle draws 2 kW here. Tea is hot."})
+    question = {"id": "q", "half": "held", "question": "What does the kettle draw?", "answers": ("2 kW",)}
+    monkeypatch.setattr(quotes, "make_indexes", lambda tokens: (corpus, {BM25: retrieval.BM25Index(corpus)}, []))
+    monkeypatch.setattr(quotes, "load_questions", lambda: pd.DataFrame([question]))
+    rows = pd.DataFrame(quotes.quote_all(100, (1, 2)))
+    assert rows["hit"].tolist() == [True, True]
+    assert rows["n_words"].tolist() == [6, 8]
+    found = tables.quotations(rows.assign(hit=[True, False]), "held").set_index("n_sentences")
+    assert found["share"].to_dict() == {1: 1.0, 2: 0.0}
+    assert found["n_words"].to_dict() == {1: 6, 2: 8}
+
+
 def test_indexes_are_compared_on_the_same_questions():
     """Of c and d, the held ones, the fusion finds c first and BM25 d."""
     assert tables.compared(RANKS, FUSION, BM25, 100) == (1, 1)
@@ -112,9 +150,9 @@ def test_every_setting_answers_the_same_questions_where_that_is_asked():
 
 def test_both_ways_to_answer_stand_beside_each_other():
     rows = [answered(index=index, method=method, exact=method == "extract")
-            for index in (FUSION, answers.RIGHT) for method in ("write", "extract")]  # fmt: skip
+            for index in (FUSION, answers.RIGHT) for method in tables.WORDS]  # fmt: skip
     found = tables.ways(tables.scores(pd.DataFrame(rows)), answers.RIGHT, "exact")
-    assert found["percent"].tolist() == [0.0, 100.0, 0.0, 100.0]
+    assert found["percent"].tolist() == [0.0, 100.0, 0.0] * 2
     assert found["label"].iloc[1] == "chooses a span, the passage found"
     assert tables.changed(pd.DataFrame(rows), FUSION, "exact") == (0, 1)
     assert tables.changed(pd.DataFrame(rows), FUSION, "hit") == (0, 0)
@@ -160,16 +198,19 @@ def test_a_training_is_paid_back_only_if_passages_cost_something():
 
 def test_every_setting_is_tried_once():
     found = answers.settings((0, 1, 2, 8), ("static",), (4,))
-    assert len(set(found)) == len(found) == 9
+    assert len(set(found)) == len(found) == 11
     assert [one.n_passages for one in found][:4] == [0, 1, 2, 8]
     assert set(answers.settings((0, 1))) < set(found)
 
 
-def test_the_plan_asks_every_question_once_and_all_of_every_second_one():
-    ids = [f"q{i}" for i in range(11)]
-    found = study.plan(ids, study.Config())
-    assert sorted(one for _, chunk, _ in found for one in chunk) == sorted(ids)
-    assert [one for _, chunk, more in found if more for one in chunk] == ids[::2]
+def test_the_plan_asks_every_question_once_and_all_settings_of_the_held_half():
+    questions = pd.DataFrame({"id": [f"q{i}" for i in range(22)], "half": ["tune", "held"] * 11})
+    config = study.Config()
+    found = study.plan(questions, config)
+    asked = {one: settings for _, chunk, settings in found for one in chunk}
+    assert sorted(one for _, chunk, _ in found for one in chunk) == sorted(questions["id"])
+    wanted = {"held": (config.passages, config.others, config.removed), "tune": (config.tune_passages, (), ())}
+    assert asked == {one.id: wanted[one.half] for one in questions.itertuples()}
     assert len({name for name, _, _ in found}) == len(found)
 
 
@@ -228,7 +269,7 @@ def test_the_same_passages_are_not_answered_twice(monkeypatch):
     monkeypatch.setattr(answers, "indexes", lambda tokens: (corpus, dict.fromkeys(search.INDEXES, index)))
     rows = answers.answer_questions((question["id"],), 100, 8, (0, 1, 2), (BM25,), (4,))
     assert len(rows) == len(answers.settings((0, 1, 2), (BM25,), (4,)))
-    assert len(asked) == len(set(asked)) == 4, "none, and one passage: written, chosen, or written by a cut model"
+    assert len(asked) == len(set(asked)) == 5, "none, and one passage: written, chosen, quoted, written by a cut model"
     assert all(row["exact"] and row["hit"] for row in rows)
     assert [row["cited_right"] for row in rows if row["n_passages"] == 0] == [False]
     assert all(row["found"] and row["cited_right"] for row in rows if row["n_passages"])
@@ -250,18 +291,49 @@ def test_the_committed_scores_are_those_of_the_committed_texts(committed):
     assert (rows["exact"] <= rows["hit"]).all(), "what is the answer holds the answer"
 
 
-def test_every_question_held_back_was_asked_and_every_figure_follows_from_the_tables(committed):
+def test_every_question_was_asked_and_every_figure_follows_from_the_tables(committed):
     rows, config = committed["answers"], study.Config()
-    found = rows.groupby("id").size()
-    ids = load_questions("held")["id"].tolist()
-    every = len(answers.settings(config.passages))
-    more = len(answers.settings(config.passages + config.more_passages, config.others, config.removed))
-    wanted = {one: more if all_of_it else every for _, chunk, all_of_it in study.plan(ids, config) for one in chunk}
-    assert found.to_dict() == wanted
+    plan = study.plan(load_questions(), config)
+    wanted = {one: len(answers.settings(*settings)) for _, chunk, settings in plan for one in chunk}
+    assert len(wanted) == 106
+    assert rows.groupby("id").size().to_dict() == wanted
     again = tables.figures(committed).set_index("name")["value"]
     kept = committed["figures"].set_index("name")["value"]
     assert set(again.index) == set(kept.index)
     np.testing.assert_allclose(again[kept.index].to_numpy(float), kept.to_numpy(float), rtol=1e-4, atol=1e-6)
+
+
+def test_the_settings_are_those_that_the_half_for_tuning_chose(committed):
+    """What is in use is what the table says was chosen; the committed searches give its counts again."""
+    choices = committed["choices"]
+    assert study.Config().passage_tokens == PASSAGE_TOKENS == 200
+    assert (N_NEAREST, LENGTH_POWER) == (2, 0.25)
+    chosen = choices[choices["chosen"]]
+    assert set(zip(chosen["step"], chosen["setting"], strict=True)) == {
+        ("passage length and index", f"{FUSION}, 200 tokens"),
+        ("quotation", "2 nearest by BM25"),
+        ("writing", "three examples of short answers, whole passage"),
+        ("choice of a span", "2 sentences, length power 0.25"),
+    }
+    found = tables.recall(committed["ranks"], "tune")
+    counted = 0
+    for row in choices[choices["step"] == "passage length and index"].itertuples():
+        index, _, length = row.setting.rpartition(", ")
+        at = found[(found["index"] == index) & (found["passage_tokens"] == int(length.split()[0]))]
+        if len(at):  # lengths that were tried but are not in the study have no other witness
+            assert at.set_index("k").loc[int(row.measure[-1]), "n_right"] == row.n_right
+            counted += 1
+    assert counted == 16
+    quoted = tables.quotations(committed["quotes"], "tune").set_index(["index", "n_sentences"])["n_right"]
+    of = choices[choices["setting"].str.endswith("nearest by BM25")]
+    assert [quoted[FUSION, int(row.setting[0])] for row in of.itertuples()] == of["n_right"].tolist()
+
+
+def test_a_quotation_in_the_answers_is_the_one_in_the_table_of_quotations(committed):
+    rows = committed["answers"].query("method == 'quote' and index == @FUSION").set_index("id")["hit"]
+    quoted = committed["quotes"].query("n_sentences == 2 and index == @FUSION").set_index("id")["hit"]
+    assert len(rows) == 106
+    assert rows.to_dict() == quoted.to_dict()
 
 
 def test_reading_the_instructions_once_changes_no_answer(committed):

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from greenlab import retrieval
+from greenlab.accelerator.shapes import MODELS
 from greenlab.core import assets, studies
-from greenlab.core.model.cost import flops_per_token, prefill_flops
+from greenlab.core.model.cost import decode_bytes, flops_per_token, prefill_flops
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
 from greenlab.retrieval import view
 from greenlab.retrieval.view import ask, context
+from tests.retrieval import tiny
 
 MODEL = context.MEASURED
 
@@ -144,6 +146,20 @@ def test_the_twin_draws_what_the_widget_says():
     assert spec["params"][0]["bind"]["max"] == 8
 
 
+def test_the_rule_for_another_model_is_tried_on_one_that_was_measured():
+    """Batch 1: 8.147 ms and 3.112 J of the 8B model, times 2.48 GB over 15.1 GB, beside 1/438 s and 0.671 J."""
+    rows = view.scaling_check().set_index("batch")
+    assert rows.index.tolist() == [1, 8, 64, 256]
+    assert rows.loc[1, "measured_s"] == pytest.approx(1 / 437.982, rel=1e-4)
+    assert rows.loc[1, "measured_j"] == pytest.approx(0.671, abs=5e-4)
+    weights = {name: MODELS[name].shape for name in (context.TRIED, MODEL)}
+    small, large = (decode_bytes(shape, 512, batch=1, bytes_per_weight=2).total for shape in weights.values())
+    assert rows.loc[1, "rule_s"] == pytest.approx(small / large / 122.738, rel=1e-4)
+    assert rows.loc[1, "rule_j"] == pytest.approx(small / large * 3.11158, rel=1e-4)
+    # the chapter says: too few seconds, and by less than a factor of two
+    assert ((rows["times_s"] > 0.5) & (rows["times_s"] < 1)).all()
+
+
 # Charts ---------------------------------------------------------------------------------------------------------------
 
 RUNGS = pd.DataFrame(
@@ -164,11 +180,11 @@ CHARTS = {
     "rungs": lambda: view.rungs_chart(RUNGS, "t"),
     "lengths": lambda: view.lengths_chart(
         pd.DataFrame({"passage_tokens": [70, 140], "index": "BM25", "percent": [60.0, 70], "low": [50.0, 60],
-                      "high": [70.0, 80]}), "t"),
+                      "high": [70.0, 80], "n": 53}), "t"),
     "passages": lambda: view.passages_chart(LONG, "t"),
     "ways": lambda: view.ways_chart(WAYS, "t"),
     "joules": lambda: view.joules_chart(
-        pd.DataFrame({"label": ["1"], "j_per_hit": [9.0], "low": [8.0], "high": [10.0]}), "t"),
+        pd.DataFrame({"label": ["1"], "j_per_hit": [9.0], "low": [8.0], "high": [10.0], "n": 27}), "t"),
     "hostile": lambda: view.hostile_chart(
         pd.DataFrame({"kind": ["a lie"], "n_astray": [3], "n_cited": [4], "n_cited_harmless": [2]}), "t"),
     "map": lambda: view.map_chart(SPOTS, ASKED, RINGS, "t"),
@@ -196,6 +212,58 @@ def test_charts_name_the_column_that_is_missing():
         view.rungs_chart(RUNGS.drop(columns="mj"), "t")
     with pytest.raises(ValueError, match="kind"):
         view.map_twin(SPOTS.drop(columns="kind"), ASKED, NEAR, "t")
+
+
+@pytest.mark.parametrize("name", ["passages", "lengths"])
+def test_ticks_stand_where_passages_were_tried(name):
+    """Half a passage is none: Vega would write 0.5."""
+    axes = [layer["encoding"]["x"]["axis"] for layer in CHARTS[name]().to_dict()["layer"]]
+    assert {tuple(axis["values"]) for axis in axes} == {{"passages": (0, 1), "lengths": (70, 140)}[name]}
+
+
+def test_a_value_stands_at_its_bar_and_not_at_the_end_of_its_interval():
+    layers = CHARTS["joules"]().to_dict()["layer"]
+    words = next(layer for layer in layers if layer["mark"]["type"] == "text")
+    assert words["encoding"]["x"]["field"] == words["encoding"]["text"]["field"] == "j_per_hit"
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+SCORED = pd.DataFrame([
+    {"index": "none", "n_passages": 0, "method": "write", "n_removed": 0, "n": 53, "hit": 0.0, "hit_low": 0.0,
+     "hit_high": 6.8, "exact": 0.0, "exact_low": 0.0, "exact_high": 6.8, "found": 0.0, "n_read_tokens": 24.6,
+     "energy_j": 4.55, "low_j": 1.4, "high_j": 14.0, "j_per_hit": math.inf},
+    {"index": "BM25", "n_passages": 2, "method": "extract", "n_removed": 4, "n": 53, "hit": 22.6, "hit_low": 13.2,
+     "hit_high": 35.6, "exact": 11.3, "exact_low": 5.2, "exact_high": 22.6, "found": 83.0, "n_read_tokens": 152.4,
+     "energy_j": 8.963, "low_j": 2.758, "high_j": 27.58, "j_per_hit": 39.59},
+])  # fmt: skip
+
+
+def test_answers_are_listed_with_their_intervals_and_an_infinite_price_is_a_dash():
+    shown = view.answers_table(SCORED, "Answers")
+    assert shown.rows == (
+        ("no passage", "53", "0 (0 to 7)", "0 (0 to 7)", "0", "25", "4.5 (1.4 to 14)", "–"),
+        ("2 passages by BM25, chooses a span, 4 layers fewer", "53", "23 (13 to 36)", "11 (5 to 23)", "83", "152",
+         "9.0 (2.8 to 28)", "40"),
+    )  # fmt: skip
+
+
+def test_searches_are_listed_with_both_recalls_in_millijoules():
+    first = pd.DataFrame({"index": ["BM25", "static"], "share": [66.0, 47.2], "low": [52.6, 34.4], "high": [77.3, 60.3],
+                          "energy_j": [0.00284, 0.00467], "low_j": [0.000874, 0.00144], "high_j": [0.00874, 0.0144],
+                          "n": 53})  # fmt: skip
+    five = first.assign(share=[86.8, 71.7], low=[75.2, 58.4], high=[93.5, 82.0]).iloc[::-1]
+    assert view.search_table(first, five).rows == (
+        ("BM25", "66 (53 to 77)", "87 (75 to 94)", "2.8 (0.87 to 8.7)"),
+        ("static", "47 (34 to 60)", "72 (58 to 82)", "4.7 (1.4 to 14)"),
+    )
+
+
+def test_tables_name_the_column_that_is_missing():
+    with pytest.raises(ValueError, match="j_per_hit"):
+        view.answers_table(SCORED.drop(columns="j_per_hit"), "Answers")
+    with pytest.raises(ValueError, match="n_form"):
+        view.hostile_table(pd.DataFrame({"kind": ["a lie"], "n": [5]}))
 
 
 # Ask this book --------------------------------------------------------------------------------------------------------
@@ -228,6 +296,24 @@ def test_the_map_lands_on_the_passage_that_answers():
     assert "FAILED" not in widget.text
     with pytest.raises(ValueError, match="nearest"):
         view.map_widget(dense, nearest=0)
+
+
+def test_an_index_that_takes_long_is_made_when_it_is_first_chosen_and_once():
+    calls = []
+
+    def late():
+        calls.append(1)
+        return retrieval.BM25Index(book())
+
+    widget = view.ask_widget({"BM25": retrieval.BM25Index(book()), "late": late}, {"tiny": tiny.llm()}, "Is tea hot?")
+    assert not calls
+    for n in (1, 2):
+        widget.set(index="late", n_passages=n)
+    assert calls == [1]
+    assert widget.panel.spec["description"] == "Scores of the passages that late finds for the question: 1"
+    wrong = view.ask_widget({"BM25": retrieval.BM25Index(book()), "late": int}, {"tiny": tiny.llm()}, "Is tea hot?")
+    with pytest.raises(TypeError, match="indexes"):
+        wrong.set(index="late")
 
 
 @pytest.mark.assets
@@ -303,6 +389,8 @@ WRONG = {
         (lambda h, m: h.mean(1), "multiply with the mask"),
         (lambda h, m: (h * m[..., None]).mean(1), "padding counts as a token"),
         (lambda h, m: (h * m[..., None]).sum(1) / m.sum(), "each has its own count"),
+        (lambda h, m: h[:, 0], "first token"),
+        (lambda h, m: (h * m[..., None]).sum(1), "the sum of each sentence's tokens"),
     ],
 }  # fmt: skip
 

@@ -56,8 +56,8 @@ def test_the_threshold_widget_says_what_the_quantizer_does():
     widget.set(layer=3, name="keys", threshold=0.5)
     q, gamma = absmean_quantize(weight := assets.smollm2_matrix(3, "self_attn.k_proj"))
     lost = (weight - q * gamma).square().sum() / weight.square().sum()
-    assert f"{(q == 0).float().mean():.0%} of the weights" in widget.text
-    assert f"{lost:.1%} of the matrix" in widget.text
+    assert f"{100 * (q == 0).float().mean():.0f} % of the weights" in widget.text
+    assert f"{100 * lost:.1f} % of the matrix" in widget.text
 
 
 @pytest.mark.assets
@@ -98,6 +98,40 @@ def test_the_energy_widget_starts_at_the_papers_ratio_and_falls_with_reading():
     widget.set(read_pj=32)
     assert "needs 7.7 times less" in widget.text or "needs 7.8 times less" in widget.text
     assert "Goal: make the saving less than 10 times: reached" in widget.text
+
+
+def test_the_claims_are_recomputed():
+    """2977 / 176 over 333 / 16 is 0.81 and 176 / 16 is 11; 13 billion weights of two bits are 3.25 GB."""
+    found = see.claims_table().set_index("id")["found"]
+    assert found["bitnet-2977-tps"] == "a batch 11 times as large; each sequence gets 0.81 times as many"
+    assert found["bitnet-41p2x-energy"].startswith("40.2 times if nothing is read")
+    assert "7.8 with 32 pJ" in found["bitnet-41p2x-energy"]
+    assert found["bitnet-ffn-only"] == "then 1.92 times at 3B"
+    assert see.sizes_table()["ternary_gb"].tolist() == [3.25, 7.5, 17.5]
+    assert see.sizes_table()["float_gb"].tolist() == [6, 14, 26]
+
+
+def test_no_feed_forward_only_model_reaches_the_printed_memory_and_time_stays_below_reading():
+    memory, time = see.memory_table(), see.latency_table()
+    assert (memory["best_feed_forward"] < memory["printed"]).all(), "the chapter says: attention is ternary too"
+    assert (memory["feed_forward"] < memory["best_feed_forward"]).all()
+    assert time["reached"].between(0.33, 0.55).all(), "the chapter says: a third to a half, as one rounds it"
+
+
+def test_the_bars_of_modelled_joules_are_pale_and_named_with_their_figure(tables):
+    decode = tables["decode"].query("shape == 'smollm2' and threads == 2")
+    spec = see.decode_chart(decode, "t", "s").to_dict()
+    assert spec["layer"][0]["mark"]["opacity"] == 0.4
+    assert all(layer["mark"]["type"] != "text" for layer in spec["layer"])
+    (rows,) = spec["datasets"].values()
+    assert [row["label"] for row in rows][:2] == ["float32: 0.49 J", "bfloat16: 0.24 J"]
+    measured = see.decode_chart(decode.assign(basis="measured"), "t", "s").to_dict()
+    assert "opacity" not in measured["layer"][0]["mark"]
+
+
+def test_the_race_widget_asks_for_something_that_can_race():
+    with pytest.raises(TypeError, match="measure"):
+        see.race_widget("fast")
 
 
 WRONG = {

@@ -92,18 +92,15 @@ def gaps(models: pd.DataFrame) -> pd.DataFrame:
 def gap_finding(table: pd.DataFrame) -> str:
     """One sentence on `gaps`: the least and the most share at equal steps, and what is left at equal energy.
 
-    A student gains or loses only if each of its seeds does; otherwise it has nothing.
+    A gain is sure for a student if each of its seeds gains.
 
     Args:
         table: what `gaps` gives.
     """
     sized = table[table["student"].isin(STUDENTS)]
     steps = sized.loc[sized["against"] == EQUAL_STEPS, "closed"]
-    kinds = [
-        "a gain" if row["closed_min"] > 0 else "a loss" if row["closed_max"] < 0 else "nothing"
-        for row in _rows(sized[sized["against"] == EQUAL_ENERGY])
-    ]
-    energy = ", or ".join(dict.fromkeys(kinds))
+    sure = sized.loc[sized["against"] == EQUAL_ENERGY, "closed_min"] > 0
+    energy = "a sure gain" if sure.all() else "a sure gain for some" if sure.any() else "no sure gain"
     return f"{steps.min():.0f} to {steps.max():.0f} % of the gap at equal steps; at equal energy {energy}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import lru_cache
 from typing import Any
@@ -15,14 +16,16 @@ from greenlab.core.names import unknown
 from greenlab.distillation import BreakEven, break_even_range
 from greenlab.distillation.study import tables as work
 from greenlab.lab.charts import PLAIN, Slider
-from greenlab.lab.charts.parts import finish, goal_line
+from greenlab.lab.charts.parts import finish
 from greenlab.lab.receipts import quantity
 from greenlab.lab.theme import INK, WIDTH
 from greenlab.lab.widgets import Explorer
 
 ANSWER = 300  # tokens
 CHIP = "h100-sxm5-80gb"
-QUERIES = [10.0**exponent for exponent in range(14)]
+QUERIES = [10.0 ** (exponent / 4) for exponent in range(53)]  # four to a factor of ten, so that the lines bend smoothly
+COUNTS = [1.0, 1e3, 1e6, 1e9, 1e12]  # ticks of answers
+AMOUNTS = {1e-9: "0.001 Wh", 1e-6: "1 Wh", 1e-3: "1 kWh", 1.0: "1 MWh", 1e3: "1 GWh", 1e6: "1 TWh"}  # ticks of MWh
 Triple = tuple[float, float, float]  # low, value, high
 
 
@@ -114,11 +117,17 @@ def _total(n_tokens: float, batch: int, tokens: int, counts_teacher: bool) -> pd
     return pd.DataFrame(rows)
 
 
+def _amounts() -> str:
+    """A Vega expression: the words for the tick that stands there (a tick is found by its power of ten)."""
+    words = {str(round(math.log10(value))): text for value, text in AMOUNTS.items()}
+    return f"{json.dumps(words)}[round(log(datum.value) / LN10)]"
+
+
 def _lines(table: pd.DataFrame) -> list[Any]:
     order = alt.Scale(domain=["teacher answers", "student made, then answers"])
-    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(labelExpr=PLAIN, values=QUERIES)
-    y = alt.Y("mwh:Q", title="Energy so far [MWh]").scale(type="log", domain=[1e-9, 1e6], clamp=True)
-    y = y.axis(format="~g", values=[1e-9, 1e-6, 1e-3, 1, 1e3, 1e6])
+    x = alt.X("queries:Q", title="Answers").scale(type="log").axis(labelExpr=PLAIN, values=COUNTS)
+    y = alt.Y("mwh:Q", title="Energy so far").scale(type="log", domain=[1e-9, 1e6], clamp=True)
+    y = y.axis(values=list(AMOUNTS), labelExpr=_amounts())
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("who:N", title=None, scale=order))
     return [base.mark_line().encode(strokeDash=alt.StrokeDash("who:N", title=None, scale=order))]
 
@@ -130,7 +139,7 @@ def _amount(n: float) -> str:
     for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if n >= size:
             return f"{n / size:.3g} {word}"
-    return f"{n:.3g}"
+    return f"{n:,.0f}"
 
 
 def _on_chart(queries: float) -> bool:
@@ -200,7 +209,7 @@ def break_even_twin(title: str) -> alt.LayerChart:
     tables = [_total(10.0**e, 64, ANSWER, False).assign(log_tokens=e) for e in range(6, 14)]
     data = pd.concat(tables, ignore_index=True)
     return finish(
-        [*_lines(data), *goal_line((1.0, "one MWh"), "y", "Energy so far [MWh]")], data, title=title,
+        _lines(data), data, title=title,
         slider=Slider("log_tokens", "Tokens to learn from, 10 to the power", 10), width=WIDTH, height=300,
         subtitle="64 answers of 300 tokens at once, the teacher's own training not counted; axes are logarithmic",
         description="Energy against the number of answers for the teacher and for the student, with a slider for how "

@@ -13,6 +13,7 @@ from greenlab.lab.theme import INK, WIDTH
 
 LOSS_TITLE = "Loss on unseen text [nats per character]"
 NORM_TITLE = "Size of the soft part's gradient"
+POWERS = [1e-4, 1e-3, 1e-2, 1e-1, 1]
 
 
 def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -33,7 +34,7 @@ def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         .scale(type="log", domain=[1, 20], nice=False)
         .axis(values=[1, 2, 4, 8, 16])
     )
-    y = alt.Y("norm:Q", title=NORM_TITLE).scale(type="log").axis(format="~g", values=[1e-4, 1e-3, 1e-2, 1e-1, 1])
+    y = alt.Y("norm:Q", title=NORM_TITLE).scale(type="log").axis(format="~g", values=POWERS)
     order = alt.Scale(domain=list(dict.fromkeys(table["factor"])))
     base = alt.Chart(table).encode(x=x, y=y, color=alt.Color("factor:N", title=None, scale=order))
     points = base.mark_point(filled=True, opacity=1, size=70).encode(
@@ -44,7 +45,7 @@ def gradient_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         [base.mark_line(), points], table, title=title, slider=None, width=WIDTH, height=300,
         subtitle="at the logits of a trained student, mean of three seeds; both axes are logarithmic",
         description="Size of the gradient of the soft part against temperature: with the factor T squared it stays "
-        "nearly level, without it it falls more than a hundredfold between 1 and 10",
+        "nearly level, without it it falls more than five hundredfold between 1 and 20",
     )  # fmt: skip
 
 
@@ -62,8 +63,8 @@ def ends_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     checks.text("title", title)
     require_columns(table, "beta", "place", "form", "norm")
     data = table.assign(shown=[f"{beta:g}" for beta in table["beta"]])
-    x = alt.X("shown:O", title="beta", sort=list(dict.fromkeys(data["shown"]))).axis(labelAngle=0)
-    y = alt.Y("norm:Q", title="Size of the gradient").scale(type="log").axis(format="~g")
+    x = alt.X("shown:O", title="β", sort=list(dict.fromkeys(data["shown"]))).axis(labelAngle=0)
+    y = alt.Y("norm:Q", title="Size of the gradient").scale(type="log").axis(format="~g", values=POWERS)
     order, legend = alt.Scale(domain=[PUBLIC, OURS]), alt.Legend(symbolOpacity=1)
     base = alt.Chart(data).encode(x=x, y=y, color=alt.Color("form:N", title=None, scale=order, legend=legend))
     points = base.mark_point(filled=True, opacity=1, size=80).encode(
@@ -72,9 +73,8 @@ def ends_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     )
     return finish(
         [base.mark_line(opacity=0.5), points], data, title=title, slider=None, width=WIDTH, height=280,
-        subtitle="0 is the forward KL, 1 the reverse; the steps of beta are not even, and the other axis is "
-        "logarithmic",
-        description="Size of the gradient against beta: the public form falls a hundredfold next to both ends and "
+        subtitle="0 is the forward KL, 1 the reverse; the steps of β are uneven, the other axis is logarithmic",
+        description="Size of the gradient against beta: the public form falls a thousandfold next to both ends and "
         "jumps back at them; the scaled one is level",
     )  # fmt: skip
 
@@ -141,13 +141,11 @@ def gap_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     points = base.mark_point(filled=True, size=120, opacity=1).encode(
         x=x, tooltip=["label:N", number_tooltip("closed", x_title)]
     )
-    figures = base.mark_text(align="left", dx=9).encode(
-        x=alt.X("closed_max:Q", title=x_title), text=alt.Text("closed:Q", format=".0f")
-    )
+    figures = base.mark_text(baseline="bottom", dy=-7).encode(x=x, text=alt.Text("closed:Q", format=".0f"))
     zero = alt.Chart(pd.DataFrame({"closed": [0.0]})).mark_rule(color=INK, strokeDash=[5, 4]).encode(x=x)
     return finish(
-        [zero, ranges, points, figures], table, title=title, slider=None, width=WIDTH, height=alt.Step(32),
-        subtitle="mean, least and greatest of three seeds; left of the dashed line the teacher was not worth it",
+        [zero, ranges, points, figures], table, title=title, slider=None, width=WIDTH, height=alt.Step(36),
+        subtitle="mean, least and greatest of three seeds; left of the dashed line the lone student is ahead",
         description="Share of the gap between the lone student and its teacher that distillation closes, for each "
         "student at equal steps and at equal energy",
     )  # fmt: skip
@@ -166,8 +164,8 @@ def sweep_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     return heatmap(
         table, x="temperature", y="alpha", value="loss", title=title, x_title="Temperature T",
-        y_title="Weight of the soft part, alpha", value_title="Loss", label_format=".3f", width=400,
-        subtitle="loss on unseen text [nats per character], mean of three seeds (ranges below); dark is better",
+        y_title="Teacher's weight α", value_title="Loss", label_format=".2f", width=400, height=150,
+        subtitle="loss on unseen text [nats per character], mean of three seeds; dark is better",
         description="Loss of the half-size student for three temperatures and three weights of the soft part",
     )  # fmt: skip
 
@@ -186,8 +184,7 @@ def account_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return _pairs_with_range(
         table, ("account", "training"), ("loss", "loss_min", "loss_max"), title=title, x_title=LOSS_TITLE,
         scale=alt.Scale(zero=False, padding=24),
-        subtitle="to the left is better; each pair compares at one bill; lines: the least and the greatest of "
-        "three seeds",
+        subtitle="to the left is better; each pair has one bill; lines: the least and the greatest of three seeds",
         description="Loss of the distilled student and of a student that trained alone for the same processor time, "
         "for three ways to count the teacher, with the range of three seeds",
     )  # fmt: skip
@@ -203,6 +200,7 @@ def _pairs_with_range(
     scale: alt.Scale,
     subtitle: str,
     description: str,
+    ticks: list[float] | None = None,
 ) -> alt.LayerChart:
     """Draw a point with its range for each label (a row of the chart) and each series, side by side."""
     checks.text("title", title)
@@ -213,11 +211,12 @@ def _pairs_with_range(
     y = alt.Y(f"{label}:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8, labelLimit=260)
     colour = alt.Color(f"{series}:N", title=None, scale=order, legend=alt.Legend(symbolOpacity=1))
     base = alt.Chart(table).encode(y=y, yOffset=alt.YOffset(f"{series}:N", sort=names), color=colour)
+    axis = alt.Axis() if ticks is None else alt.Axis(values=ticks, format="~g")
     ranges = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
-        x=alt.X(f"{low}:Q", title=x_title, scale=scale), x2=f"{high}:Q"
+        x=alt.X(f"{low}:Q", title=x_title, scale=scale, axis=axis), x2=f"{high}:Q"
     )
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
-        x=alt.X(f"{value}:Q", title=x_title, scale=scale),
+        x=alt.X(f"{value}:Q", title=x_title, scale=scale, axis=axis),
         shape=alt.Shape(f"{series}:N", title=None, scale=order),
         tooltip=[f"{label}:N", f"{series}:N", *(number_tooltip(name, name) for name in (value, low, high))],
     )
@@ -241,7 +240,7 @@ def training_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     return bars_with_range(
         table, "part", "mj_per_token", band=("low", "high"), title=title, x_title="Energy a token [mJ]",
         value_format=".1f",
-        subtitle="MEASURED on one H100: shapes of Llama-3.2-1B and Llama-3.1-8B; lines are the meter's range",
+        subtitle="MEASURED on one H100: shapes of Llama-3.2-1B and Llama-3.1-8B; lines: the meter's range",
         description="Measured energy a token of a small shape reading and learning, of a large one reading, and of the "
         "small one learning with the large one as its teacher",
     )  # fmt: skip
@@ -260,8 +259,8 @@ def writing_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     return _pairs_with_range(
         table, ("label", "model"), ("j_per_token", "low", "high"), title=title, x_title="Energy a written token [J]",
-        scale=alt.Scale(type="log"),
-        subtitle="MEASURED on one H100 (the GPU alone), 512 tokens of context; lines are the meter's range",
+        scale=alt.Scale(type="log", nice=False, padding=16), ticks=[0.01, 0.03, 0.1, 0.3, 1, 3],
+        subtitle="MEASURED on one H100 (the GPU alone), 512 tokens of context; lines: the meter's range",
         description="Measured energy a token of an 8B and a 1B shape for four batches, with the meter's range; the "
         "small one takes about a fifth everywhere",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from greenlab.core import checks
 from greenlab.distillation import entropy, soft_targets
-from greenlab.lab.charts import bars_with_range
+from greenlab.lab.charts import bars_with_range, require_columns
 from greenlab.lab.widgets import Explorer
 
 MOST_TOKENS = 64  # of a text: a widget answers at once
@@ -85,11 +85,30 @@ def token_chart(table: pd.DataFrame, title: str, temperature: float) -> alt.Laye
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
+    require_columns(table, "token", "percent")
+    most = table["percent"].max()
+    decimals = 1 if most >= 10 else 2 if most >= 1 else 3  # the same for all bars
     return bars_with_range(
-        table, "token", "percent", title=title, x_title="Probability [%]", value_format=".2~g",
+        table, "token", "percent", title=title, x_title="Probability [%]", value_format=f".{decimals}f",
         subtitle=f"the {len(table)} likeliest tokens of SmolLM2 at temperature {temperature:g}; ␣ is a space",
         description="Probabilities of the likeliest next tokens after the text, as bars",
     )  # fmt: skip
+
+
+def _percent(value: float) -> str:
+    """A share as one says it: 87.4 is "87", 3.21 is "3.2", and 99.97 is "over 99.9" and not 100.
+
+    >>> [_percent(value) for value in (99.97, 99.62, 87.4, 3.21, 0.0042)]
+    ['over 99.9', '99.6', '87', '3.2', '0.0042']
+    """
+    if value > 99.9:
+        return "over 99.9"
+    return f"{value:.1f}" if value >= 99 else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _rounded(value: float) -> str:
+    """A count to two digits: 4.38 is "4.4", 5,633 is "5,600"."""
+    return f"{value:.1f}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
@@ -108,17 +127,20 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
     def draw(text: str, temperature: float) -> Any:
         table = token_table(logits_after(text), tokenizer, temperature)
         first = table.iloc[0]
-        return token_chart(table, f"{first['token']} has {first['percent']:.2g} % of the probability", temperature)
+        return token_chart(
+            table, f"{first['token']} has {_percent(first['percent'])} % of the probability", temperature
+        )
 
     def say(text: str, temperature: float) -> str:
         logits = logits_after(text)
         p = soft_targets(logits, temperature)
         table, h = token_table(logits, tokenizer, temperature), float(entropy(p))
         others = 100 - table["percent"].iloc[0]
+        undecided, next_ones = _rounded(math.exp(h)), ", ".join(table["token"][1:4])
         return (
-            f"Temperature {temperature:g}: entropy {h:.2f} nats, as undecided as between {math.exp(h):,.1f} equally "
-            f"likely tokens of {len(p):,}.\nA label would name one token; the soft target gives {others:.3g} % to the "
-            f"others, most of it to {', '.join(table['token'][1:4])}."
+            f"Temperature {temperature:g}: entropy {h:.2f} nats, as undecided as between {undecided} equally likely "
+            f"tokens of {len(p):,}.\nA label would name one token; the soft target gives {_percent(others)} % to the "
+            f"others; the likeliest of them are {next_ones}."
         )
 
     def reached(text: str, temperature: float) -> bool:
@@ -131,5 +153,7 @@ def soft_widget(model: Any, tokenizer: Any, text: str) -> Explorer:
             options=[0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], value=1.0, description="Temperature T"
         ),
     }
-    goal = f"at temperature 1, find a beginning of {EXPECTED} words or more whose next token has over {SURE:.0%}"
+    goal = (
+        f"at temperature 1, find a beginning of {EXPECTED} words or more whose next token has over {100 * SURE:.0f} %"
+    )
     return Explorer(controls, draw, say, reached, goal)

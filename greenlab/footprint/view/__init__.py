@@ -7,23 +7,32 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from greenlab.footprint.tables import KNOWN
 from greenlab.footprint.view import exercises  # noqa: F401 - registers the exercises
 from greenlab.footprint.view.widgets import search_twin, search_widget, training_twin, training_widget
 from greenlab.lab.charts import bars_with_range, require_columns
-from greenlab.lab.theme import BLUE, MUTED, VERMILION, WIDTH
+from greenlab.lab.theme import BLUE, GRID, INK, MUTED, VERMILION, WIDTH
 
-__all__ = ["amounts", "iea_chart", "search_twin", "search_widget", "split_chart", "training_twin", "training_widget"]
+__all__ = [
+    "amounts",
+    "answers_chart",
+    "iea_chart",
+    "search_twin",
+    "search_widget",
+    "split_chart",
+    "training_twin",
+    "training_widget",
+]
 __all__ += ["trend_chart", "yardstick_chart"]
 NAMED = (  # the models that a reader may know, written beside their points; the others answer to the mouse
     "GPT-1", "GPT-2 (1.5B)", "GPT-3 175B", "Switch Transformer (MoE)", "PaLM 540B", "GPT-4 (RUMOURED)", "Llama 3.1 "
     "405B",
-    "SmolLM2-1.7B", "DeepSeek-V4-Pro (MoE)", "Grok 4", "Llama 4 Scout (MoE)",
+    "DeepSeek-V4-Pro (MoE)", "Grok 4",
 )  # fmt: skip
 WORDS = (
     "datum.value >= 1e12 ? format(datum.value / 1e12, '~g') + ' trillion' : "
     "datum.value >= 1e9 ? format(datum.value / 1e9, '~g') + ' billion' : format(datum.value / 1e6, '~g') + ' million'"
 )
-KNOWN = ["known", "rumour or unverified"]
 
 
 def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: str, words: bool = True) -> Any:
@@ -41,7 +50,7 @@ def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: st
     axis = (
         alt.Axis(labelExpr=WORDS, values=[10.0**k for k in range(8, 15)])
         if words
-        else alt.Axis(format=".0e", tickCount=5)
+        else alt.Axis(labelExpr="'10^' + format(log(datum.value) / LN10, '.0f')", tickCount=5)
     )
     y = alt.Y("amount:Q", title=y_title, axis=axis).scale(type="log")
     x = (
@@ -57,7 +66,7 @@ def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: st
         fill=alt.Fill("count:N", title=None, scale=order, legend=legend),
         shape=alt.Shape("count:N", title=None, legend=legend).scale(domain=counts, range=["circle", "diamond"][:
         len(counts)]),
-        fillOpacity=alt.FillOpacity("known:N", legend=None).scale(domain=KNOWN, range=[0.85, 0.0]),
+        fillOpacity=alt.FillOpacity("known:N", legend=None).scale(domain=list(KNOWN), range=[0.85, 0.0]),
         tooltip=["model:N", alt.Tooltip("date:T", format="%B %Y"), "count:N",
                  alt.Tooltip("amount:Q", format=".3~s"), "confidence:N"],
     )  # fmt: skip
@@ -72,11 +81,11 @@ def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: st
     halo = words_at.mark_text(align="left", dx=8, dy=-7, fontSize=11, stroke="white", strokeWidth=4)
     layers = [
         *([stems] if len(sparse) else []),
+        halo,  # under the points: it must hide none
         marks,
-        halo,
         words_at.mark_text(align="left", dx=8, dy=-7, fontSize=11),
     ]
-    subtitle = f"{data['model'].nunique()} models; hollow: rumour or unverified"
+    subtitle = f"{data['model'].nunique()} models; hollow: an outside estimate, a rumour, or a number from memory"
     if len(counts) > 1:
         subtitle += "; a stem joins the two counts of a mixture of experts"
     heading = alt.Title(title, subtitle=subtitle)
@@ -86,6 +95,56 @@ def trend_chart(data: pd.DataFrame, *, title: str, y_title: str, description: st
 def amounts(data: pd.DataFrame, value: str, *, title: str, x_title: str, **words: Any) -> alt.LayerChart:
     """Draw one bar per row of ``label`` and ``value``."""
     return bars_with_range(data, "label", value, title=title, x_title=x_title, **words)
+
+
+def _two_digits(energy_wh: float) -> str:
+    """An energy as it stands beside its dot: two digits that one can say, never a power of ten."""
+    if energy_wh >= 100:
+        return f"{energy_wh:.0f} Wh"
+    return f"{float(f'{energy_wh:.2g}'):.7f}".rstrip("0").rstrip(".") + " Wh"
+
+
+def answers_chart(data: pd.DataFrame, title: str) -> Any:
+    """Draw what answers cost on a logarithmic axis: one dot each, hollow and with its range where it is modelled.
+
+    Args:
+        data: from `greenlab.footprint.tables.answers`: label, energy_wh, low_wh, high_wh, basis, by; in order of size.
+        title: the finding, as a sentence.
+    """
+    require_columns(data, "label", "energy_wh", "low_wh", "high_wh", "basis", "by")
+    sources = ["this book", "ML.ENERGY"]
+    data = data.assign(said=[_two_digits(wh) for wh in data["energy_wh"]])
+    data["end_wh"] = data["high_wh"].fillna(data["energy_wh"])
+    y = alt.Y("label:N", sort=data["label"].tolist(), title=None)
+    y = y.axis(domain=False, ticks=False, labelPadding=8, labelLimit=300)
+    axis = alt.Axis(values=[10.0**k for k in range(-5, 4, 2)], labelExpr="format(datum.value, ',~g')")
+    x = alt.X(
+        "energy_wh:Q", title="Energy of the chips alone [Wh]; each line of the grid is a hundred times", axis=axis
+    )
+    x = x.scale(type="log", domain=[1e-5, 2e4], nice=False)
+    base = alt.Chart(data).encode(y=y, x=x)
+    spans = alt.Chart(data.dropna(subset=["low_wh"])).mark_rule(strokeWidth=2, color=GRID).encode(
+        y=y, x="low_wh:Q", x2="high_wh:Q"
+    )  # fmt: skip
+    colour = alt.Scale(domain=sources, range=[VERMILION, BLUE])
+    legend = alt.Legend(title=None, labelLimit=400)
+    marks = base.mark_point(size=90, strokeWidth=2).encode(
+        stroke=alt.Stroke("by:N", scale=colour, legend=legend), fill=alt.Fill("by:N", scale=colour, legend=legend),
+        shape=alt.Shape("by:N", legend=legend).scale(domain=sources, range=["diamond", "circle"]),
+        fillOpacity=alt.FillOpacity("basis:N", legend=None).scale(domain=["measured", "modelled"], range=[1.0, 0.0]),
+        tooltip=["label:N", "said:N", "basis:N", "by:N"],
+    )  # fmt: skip
+    figures = alt.Chart(data).mark_text(align="left", dx=9, color=INK).encode(
+        y=y, x=alt.X("end_wh:Q", axis=axis).scale(type="log", domain=[1e-5, 2e4], nice=False), text="said:N"
+    )  # fmt: skip
+    return alt.layer(spans, marks, figures).properties(
+        title=alt.Title(
+            title,
+            subtitle="ML.ENERGY: H100, the most frugal setting published, without host and building; hollow: modelled",
+        ),
+        description="Energy of an answer from one token to a video, logarithmic, one dot each",
+        width=WIDTH - 160, height=alt.Step(26),
+    )  # fmt: skip
 
 
 def iea_chart(data: pd.DataFrame, title: str) -> Any:

@@ -16,6 +16,7 @@ from greenlab import footprint
 from greenlab.core import checks
 from greenlab.core.energy.receipt import grid_intensity
 from greenlab.core.facts import value
+from greenlab.footprint.tables import KNOWN
 from greenlab.lab.charts import require_columns
 from greenlab.lab.theme import BLUE, GRID, INK, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
@@ -115,7 +116,7 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
     require_columns(trainings, "model", "energy_mwh", "carbon_t", "known")
     x = alt.X("energy_mwh:Q", title="Electricity of the training [MWh]")
     x = x.scale(type="log", domain=[1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(7)])
-    y = alt.Y("carbon_t:Q", title="Emissions [t CO2e]")
+    y = alt.Y("carbon_t:Q", title="Emissions [t CO₂e]")
     y = y.scale(type="log", domain=[0.1, 1e6], clamp=True).axis(format=",~g", values=[10.0**k for k in range(-1, 7)])
     grids = [grid_intensity(region) for region in GRID_LINES]
     ends_mwh = (3.0, 1e6)  # 3 MWh on the cleanest grid is still on the axis
@@ -128,14 +129,14 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         alt.Chart(ends).mark_text(align="left", fontSize=11, color=MUTED, clip=False).encode(x=x, y=y, text="words:N")
     )
     seen = alt.Chart(trainings).encode(x=x, y=y)
-    marks = seen.mark_point(color=MUTED, size=60, strokeWidth=1.5).encode(
-        fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
-            domain=["known", "rumour or unverified"], range=[0.8, 0.0]
+    marks = seen.mark_point(size=60, strokeWidth=1.5).encode(
+        stroke=alt.value(MUTED), fill=alt.value(MUTED), fillOpacity=alt.FillOpacity("known:N", legend=None).scale(
+            domain=list(KNOWN), range=[0.8, 0.0]
         ),
         tooltip=["model:N", alt.Tooltip("energy_mwh:Q", format=",.4~g"), alt.Tooltip("carbon_t:Q", format=",.4~g"),
         "known:N"],
     )  # fmt: skip
-    few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B", "Llama 3.2 1B"])]
+    few = trainings[trainings["model"].isin(["GPT-3 175B", "BLOOM-176B", "Llama 3.1 405B"])]
     told = alt.Chart(few).mark_text(align="left", dx=8, dy=9, fontSize=11, color=MUTED).encode(x=x, y=y, text="model:N")
     # a logarithmic axis has no 0; parameters arrive one by one, so each expression stands alone
     yours = alt.Chart(pd.DataFrame({"run":
@@ -145,15 +146,15 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
         words=f"{lead} + format(datum.energy_mwh, ',.3~r') + ' MWh, ' + format(datum.carbon_t, ',.3~r') + ' t'"
     ).encode(x=x, y=y)  # fmt: skip
     spot = yours.mark_point(size=190, filled=True, color=VERMILION, shape="diamond", opacity=1)
-    # at a fixed place, as beside the point it would leave the chart at its right edge
+    # at a fixed place between the names of the grids: beside the point it would leave the chart at its right edge
     figure = yours.mark_text(align="left", fontSize=13, fontWeight=600, color=VERMILION).encode(
-        x=alt.value(10), y=alt.value(12), text="words:N"
+        x=alt.value(10), y=alt.value(43), text="words:N"
     )
     return alt.layer(lines, names, marks, told, spot, figure).properties(
         title=alt.Title(
-            "Work and chips move a run along a grid's line; a place moves it to another line",
-            subtitle="Grey: published trainings, hollow where unverified. Each line is one grid; "
-            "a step of the axes is ten times",
+            "Work and chips move a run along the line of its grid; a place moves it to another line",
+            subtitle="Grey: published trainings, some with their building, hollow where not confirmed. "
+            "Each line is one grid; a step of the axes is ten times",
         ),
         description="Training energy against emissions, both logarithmic: published models, three grids as lines, "
         "your run",
@@ -271,7 +272,7 @@ def _search_chart(marks: pd.DataFrame, before_twh: str, after_twh: str, note: st
         yours.mark_text(align="left", dx=12, fontWeight=600, color=INK).encode(text=figure),
     ).properties(
         title=alt.Title(
-            "The energy of an answer decides; then how often people ask",
+            "Cheaper answers save electricity only while use grows less than they get cheaper",
             subtitle="Diamonds: your scenario, before and after answers get cheaper. Grey: to compare",
         ),
         description="Yearly electricity of chat answers to searches before and after a saving, beside countries; "

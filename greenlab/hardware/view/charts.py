@@ -15,6 +15,7 @@ from greenlab.hardware.work import NumberFormat
 from greenlab.lab import charts
 from greenlab.lab.charts import Slider, bars_with_range, dots, require_columns, require_few
 from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.lab.charts.roofline import log_axes
 from greenlab.lab.theme import WIDTH
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 NAMED = {
     "h100-sxm5-80gb": "H100",
-    "groqchip1": "GroqChip (LPU)",
+    "groqchip1": "LPU",
     "epyc-9654": "EPYC 9654 (96 cores)",
     "tpu-v7": "TPU v7",
 }
 INTENSITIES = (0.1, 1e5)  # FLOP per byte: from less than one row to the longest prompt
+RATES = (1e9, 1e17)  # FLOP/s: from a laptop's single core to a hundred data-centre chips
+DECADES = [0.001, 0.01, 0.1, 1, 10, 100]  # J: ticks of the logarithmic axes of energy
 HOLDERS = {  # devices of the chip chart, in its order
     "groqchip1": "GroqChip 1, 230 MB SRAM", "groq-3-lpu": "Groq 3 LPU, 500 MB SRAM", "tpu-v5e": "TPU v5e, 16 GB",
     "rtx-4090": "RTX 4090, 24 GB", "wse-3": "WSE-3, a whole wafer, 44 GB SRAM", "h100-sxm5-80gb": "H100, 80 GB",
@@ -82,6 +85,38 @@ def fastest(chip: Device) -> str:
         if name in chip.flops_per_s:
             return name
     raise ValueError(f"chip={chip.id} has no published rate: give one with chip.replace(flops_per_s=...)")
+
+
+def plain_axes(x_domain: Any = INTENSITIES, y_domain: Any = RATES) -> dict[str, Any]:
+    """The axes of a roofline in plain numbers: FLOP per byte, and TFLOP/s as data sheets have them.
+
+    Args:
+        x_domain: least and greatest intensity [FLOP/B].
+        y_domain: least and greatest rate [FLOP/s].
+
+    Raises:
+        TypeError: if a domain is no pair of numbers.
+        ValueError: if a domain does not rise from above 0.
+    """
+    for name, domain in (("x_domain", x_domain), ("y_domain", y_domain)):
+        if not isinstance(domain, (list, tuple)) or len(domain) != 2:
+            raise TypeError(f"{name}={domain!r}: give two numbers, the least and the greatest")
+        low, high = (checks.number(name, end, above=0) for end in domain)
+        if not low < high:
+            raise ValueError(f"{name}={domain!r}: give the least number first")
+    axes = log_axes(list(x_domain), list(y_domain))
+    decades = [10.0**power for power in range(-3, 19)]  # without them Vega labels 2, 4 and 8 of each as well
+    x = axes["x"].axis(format=",~g", values=decades)
+    y = axes["y"].title("Rate [TFLOP/s]").axis(labelExpr="format(datum.value / 1e12, ',~g')", values=decades)
+    return {"x": x, "y": y}
+
+
+def _on_plain_axes(chart: alt.LayerChart, y_domain: tuple[float, float]) -> alt.LayerChart:
+    """The same roofline with the axes of this chapter."""
+    for layer in chart.layer:
+        for side, axis in plain_axes(y_domain=y_domain).items():
+            layer.encoding[side] = axis
+    return chart
 
 
 def roof_points(chips: Sequence[Device], named: Sequence[str]) -> pd.DataFrame:
@@ -144,11 +179,12 @@ def all_roofs(works: dict[str, tuple[Work, Device]], title: str, own: Sequence[D
     _chips("own", own)
     chips = [chip for chip in devices().values() if chip.flops_per_s]
     named = [*NAMED, *(chip.id for chip in own)]
-    return charts.roofline(
+    chart = charts.roofline(
         roof_points([*chips, *own], named), work_points(works), title=title, height=340,
         subtitle="each line is a chip: rising, memory feeds it; flat, its units are busy (16 bits, dense)",
         description=f"Rooflines of {len(chips) + len(own)} chips with the works {', '.join(works)}",
     )  # fmt: skip
+    return _on_plain_axes(chart, (1e9, 1e16))
 
 
 def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> alt.LayerChart:
@@ -173,19 +209,20 @@ def own_roof(one: Device, everything: Device, found: Prediction, title: str) -> 
         {"work": words, "kind": kind, "intensity": work.intensity, "flops_per_s": work.flops / seconds}
         for words, kind, seconds in (
             ("bound", "bound", work.bytes_moved / one.bandwidth_b_per_s),
-            ("predicted", "predicted", found.predicted_s),
-            ("", "measured", found.measured_s),
+            ("", "predicted", found.predicted_s),
+            ("predicted, measured", "measured", found.measured_s),  # too close for two labels
         )
     ]
     both = everything.replace(name=f"{everything.name} (pale: {one.name})")  # too close for two names
     chips = [device("h100-sxm5-80gb"), device("epyc-9654"), one.replace(id="one core"), both]
     named = [chip.id for chip in chips if chip.id != "one core"]
-    return charts.roofline(
+    chart = charts.roofline(
         roof_points(chips, named), pd.DataFrame(points), title=title, height=340,
         subtitle="SmolLM2 writes on one core; your machine's two lines were measured just now, in 32-bit floats",
         description="Rooflines of this machine, of one of its cores, of an H100 and a server processor, with SmolLM2's "
         "decoding as bound, predicted and measured",
     )  # fmt: skip
+    return _on_plain_axes(chart, (1e9, 1e16))
 
 
 def published_chart(compared: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -205,7 +242,7 @@ def published_chart(compared: pd.DataFrame, title: str) -> alt.LayerChart:
     long = rows.melt(["label"], ["measured", "bound"], "what", "tokens_per_s")
     return dots(
         long, "label", "tokens_per_s", "what", title=title, log_x=True, x_title="Tokens a second for one user",
-        subtitle="left dot: what others measured; right dot: what the roofline allows",
+        subtitle="left: what others measured; right: what the roofline allows (LPU: 8-bit weights, we assume)",
         description="Measured and greatest possible tokens a second of Llama-2 models on several chips",
     )  # fmt: skip
 
@@ -224,12 +261,13 @@ def chips_chart(title: str, model: str = "Llama-2-70B") -> alt.LayerChart:
     _text(title=title, model=model)
     rows = []
     for bits in (4, 8, 12, 16):
-        work = decode(model, context=1, format=NumberFormat(f"{bits} bits", bits / 8, 2, "bf16"))
+        work = decode(model, context=512, format=NumberFormat(f"{bits} bits", bits / 8, 2, "bf16"))
         for id, name in HOLDERS.items():
             rows.append({"chip": name, "chips": chips_needed(work, device(id)), "bits": bits})
     return bars_with_range(
-        pd.DataFrame(rows), "chip", "chips", title=title, x_title=f"Chips that hold the weights of {model}",
-        subtitle="move the slider: half the bits, half the chips", slider=Slider("bits", "Bits a weight", 16),
+        pd.DataFrame(rows), "chip", "chips", title=title, x_title=f"Chips that hold {model} and a cache of 512 tokens",
+        subtitle="the slider sets the bits of a weight; the cache is small beside the weights",
+        slider=Slider("bits", "Bits a weight", 16),
         description=f"Chips needed to hold {model}, by chip, with a slider for the bits of a weight",
     )  # fmt: skip
 
@@ -283,7 +321,7 @@ def energy_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     x_title, y_title = "Sequences at once (batch)", "Energy a token [J], at rated power"
     base = alt.Chart(table).encode(
         x=alt.X("batch:Q", title=x_title).scale(type="log", base=2),
-        y=alt.Y("j_per_token:Q", title=y_title).scale(type="log").axis(format="~g", tickCount=6),
+        y=alt.Y("j_per_token:Q", title=y_title).scale(type="log").axis(format="~g", values=DECADES),
         color=alt.Color("chip:N", title=None, scale=order),
     )
     marks = base.mark_point(filled=True, opacity=1).encode(

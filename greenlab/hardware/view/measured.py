@@ -17,7 +17,7 @@ import pandas as pd
 from greenlab.core import checks, facts, studies
 from greenlab.core.names import unknown
 from greenlab.hardware import decode, device, roofline
-from greenlab.hardware.view.charts import _table, _text
+from greenlab.hardware.view.charts import DECADES, _table, _text
 from greenlab.lab.charts import bars_with_range, require_columns, require_few
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.theme import INK, MUTED, VERMILION, WIDTH
@@ -30,8 +30,7 @@ USUAL_BATCH = 8  # sequences, at which contexts were measured
 ANSWER = 300  # tokens
 GOAL_J, GOAL_TOKENS_PER_S = 20, 75  # for an answer; for each user
 BATCH_TITLE, ENERGY_TITLE = "Sequences at once (batch)", "Energy a token [J]"
-DECADES = [0.001, 0.01, 0.1, 1, 10]  # J: ticks of the logarithmic axes
-MEASURED, BOUND = "measured", "bound at rated power"
+MEASURED, BOUND = "measured", "bound"
 COLUMNS = ["model", "batch", "context", "j_per_token", "low", "high", "power_w", "tokens_per_s", "basis"]
 SHARES = {  # rows of the chart of zeros: words -> figure of the study
     "zeros in a product: joules": "matmul-zeros-over-random",
@@ -90,6 +89,34 @@ def bound_table(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(bound_j=[bound(row) for row in table.itertuples()])
 
 
+def bound_errors(table: pd.DataFrame, served: pd.DataFrame) -> pd.DataFrame:
+    """How far the bound's joules are from what was measured for the 8B model, batch by batch.
+
+    Args:
+        table: as `bound_table` gives it.
+        served: as `served_table` gives it.
+
+    Returns:
+        One row a batch at the usual context: batch, j_per_token [J], bound_j [J], ratio (measured over bound), served_j
+        [J] and served_ratio (a server over the bound), missing where no server was measured, power_share (of the rated
+        power), speed_share (of the roofline's speed) and user_tokens_per_s.
+
+    Raises:
+        TypeError: if an argument is no table.
+        ValueError: if a column is missing.
+    """
+    require_columns(_table("table", table), *COLUMNS, "bound_j")
+    require_columns(_table("served", served), "batch", "j_per_token")
+    rows = table[(table["model"] == LARGE) & (table["context"] == USUAL_CONTEXT)]
+    rows = rows.merge(served[["batch", "j_per_token"]].rename(columns={"j_per_token": "served_j"}), "left", "batch")
+    rows = rows.assign(ratio=rows["j_per_token"] / rows["bound_j"], served_ratio=rows["served_j"] / rows["bound_j"])
+    rows["power_share"] = rows["power_w"] / float(device(CHIP).power_w or np.nan)
+    rows["speed_share"] = rows["power_share"] / rows["ratio"]  # energy is power over speed
+    rows["user_tokens_per_s"] = rows["tokens_per_s"] / rows["batch"]
+    wanted = ["batch", "j_per_token", "bound_j", "ratio", "served_j", "served_ratio"]
+    return rows[[*wanted, "power_share", "speed_share", "user_tokens_per_s"]].reset_index(drop=True)
+
+
 def measured_chart(table: pd.DataFrame, served: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw measured joules a token against the batch, beside the bound and published measurements of a server.
 
@@ -111,7 +138,7 @@ def measured_chart(table: pd.DataFrame, served: pd.DataFrame, title: str) -> alt
     order = alt.Scale(domain=require_few(usual, "model"))
     color = alt.Color("model:N", title=None, scale=order)
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2)
-    y = alt.Y("j:Q", title=ENERGY_TITLE).scale(type="log").axis(format="~g", values=DECADES)
+    y = alt.Y("j:Q", title=ENERGY_TITLE).scale(type="log").axis(format="~g", values=DECADES[:5])
     dash = alt.StrokeDash("what:N", title=None).scale(domain=[MEASURED, BOUND], range=[[1, 0], [5, 4]])
     lines = alt.Chart(long).mark_line().encode(x=x, y=y, color=color, strokeDash=dash)
     base = alt.Chart(usual).encode(x=x, color=color)
@@ -137,6 +164,13 @@ def measured_chart(table: pd.DataFrame, served: pd.DataFrame, title: str) -> alt
     )  # fmt: skip
 
 
+def _figures_inside(chart: alt.LayerChart) -> alt.LayerChart:
+    """The figures at the foot of their bars, as at the end of a wide range they seem to name that end."""
+    chart.layer[-1].mark = alt.MarkDef("text", align="left", dx=8, color="white")
+    chart.layer[-1].encoding.x = alt.value(0)
+    return chart
+
+
 def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw measured joules a token by the length of the context, at the usual batch.
 
@@ -152,12 +186,13 @@ def context_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     require_columns(_table("table", table), *COLUMNS)
     rows = table[(table["model"] == LARGE) & (table["batch"] == USUAL_BATCH)].sort_values("context")
     rows = rows.assign(label=[f"{context:,} tokens" for context in rows["context"]])
-    return bars_with_range(
+    chart = bars_with_range(
         rows, "label", "j_per_token", title=title, x_title=ENERGY_TITLE, band=("low", "high"), value_format=".2f",
         subtitle=f"MEASURED: {LARGE} on an H100, {USUAL_BATCH} sequences at once; lines are the meter's range",
         description="Measured energy a token of an 8B model for five lengths of context; it hardly rises up to 2,048 "
         "tokens and then rises to 2.6 times that",
     )  # fmt: skip
+    return _figures_inside(chart)
 
 
 def zeros_table() -> pd.DataFrame:
@@ -243,7 +278,7 @@ def _moving_point(point: alt.Chart, title: str, description: str) -> Any:
     table = _points()
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2, domain=[1, 1024])
     y = alt.Y("j_per_token:Q", title="Energy a token [J], measured")
-    y = y.scale(type="log", domain=[0.002, 6]).axis(format="~g", values=DECADES)
+    y = y.scale(type="log", domain=[0.002, 6]).axis(format="~g", values=DECADES[:5])
     usual = alt.Chart(table[table["context"] == USUAL_CONTEXT])
     lines = usual.mark_line(color=MUTED, strokeWidth=1.5, opacity=0.5).encode(x=x, y=y, detail="model:N")
     dots = alt.Chart(table).mark_point(filled=True, color=MUTED, size=45, opacity=0.7).encode(x=x, y=y)
@@ -264,8 +299,17 @@ def _moving_point(point: alt.Chart, title: str, description: str) -> Any:
     return alt.layer(*layers).properties(title=title, description=description, width=WIDTH, height=320)
 
 
-def _joules(value: float) -> str:
-    """Joules with three digits and no prefix, so that they can be compared at a glance."""
+def joules(energy_j: float) -> str:
+    """Joules with three digits and no prefix, so that they can be compared at a glance: 0.0107 is "0.0107 J".
+
+    Args:
+        energy_j: an amount [J].
+
+    Raises:
+        TypeError: if ``energy_j`` is no number.
+        ValueError: if it is negative or not finite.
+    """
+    value = checks.number("energy_j", energy_j, low=0)
     return f"{float(f'{value:.3g}'):g} J" if value < 100 else f"{value:,.0f} J"
 
 
@@ -282,7 +326,7 @@ def token_widget() -> Explorer:
         row, _ = nearest_point(**chosen)
         numbers = {"at_batch": int(row["batch"]), "at_j": float(row["j_per_token"])}
         numbers |= {"at_low": float(row["low"]), "at_high": float(row["high"])}
-        return numbers | {"at_words": f"{_joules(row['j_per_token'])} a token, {row['power_w']:.0f} W"}
+        return numbers | {"at_words": f"{joules(row['j_per_token'])} a token, {row['power_w']:.0f} W"}
 
     def say(**chosen: Any) -> str:
         row, exact = nearest_point(**chosen)
@@ -290,9 +334,9 @@ def token_widget() -> Explorer:
         note = "" if exact else f" (not measured: batch {chosen['batch']} with {chosen['context']:,}; this is nearest)"
         answer, low, high = (ANSWER * row[name] for name in ("j_per_token", "low", "high"))
         return (
-            f"{row['basis'].upper()} at {place}{note}: {_joules(row['j_per_token'])} a token, {row['power_w']:.0f} W, "
+            f"{row['basis'].upper()} at {place}{note}: {joules(row['j_per_token'])} a token, {row['power_w']:.0f} W, "
             f"{row['tokens_per_s']:,.0f} tokens/s in all, {row['tokens_per_s'] / row['batch']:,.0f} for each user.\n"
-            f"Writing {ANSWER} tokens: {_joules(answer)} ({_joules(low)} to {_joules(high)} by the meter), "
+            f"Writing {ANSWER} tokens: {joules(answer)} ({joules(low)} to {joules(high)} by the meter), "
             f"{answer / 3600:.2g} Wh."
         )
 
@@ -333,7 +377,7 @@ def token_twin(title: str) -> alt.LayerChart:
     usual = table[table["context"] == USUAL_CONTEXT].sort_values("batch")
     pick = alt.binding_select(options=list(usual["model"].unique()), name="Model: ")
     model = alt.param(name="twin_model", value=LARGE, bind=pick)
-    slide = alt.binding_range(min=0, max=10, step=1, name="Batch, as a power of two: ")
+    slide = alt.binding_range(min=0, max=10, step=1, name="Doublings of the batch: ")
     power = alt.param(name="twin_doublings", value=3, bind=slide)
     answer = f"{ANSWER} * datum.j_per_token"
     point = (

@@ -16,17 +16,30 @@ import pandas as pd
 from greenlab.core import checks
 from greenlab.hardware import FORMATS, MODELS, Estimate, Work, chips_needed, decode, device, devices, prefill, roofline
 from greenlab.hardware.systolic import utilisation
-from greenlab.hardware.view.charts import INTENSITIES, roof_points
-from greenlab.lab.charts.roofline import FAINT, log_axes
-from greenlab.lab.receipts import duration, quantity
+from greenlab.hardware.view.charts import INTENSITIES, plain_axes, roof_points
+from greenlab.hardware.view.measured import joules
+from greenlab.lab.charts.roofline import FAINT
+from greenlab.lab.receipts import duration
 from greenlab.lab.theme import BLUE, GRID, INK, MUTED, VERMILION, WIDTH
 from greenlab.lab.widgets import Explorer
 
-RATES = (1e9, 1e17)  # FLOP/s: the vertical axis stands still while the point moves
 WORDS_TURN_AT = 200  # FLOP per byte: right of it the point's words stand to its left
 START = "h100-sxm5-80gb"
 BOARD = 8  # chips on one board
 SIZE, MOST_ROWS = 4, 8  # the matrix unit of the step-through, and the longest batch pushed through it
+
+
+def percent(share: float) -> str:
+    """A share in per cent, with one digit after the point: 0.003 is "0.3 %".
+
+    Args:
+        share: from 0 to 1.
+
+    Raises:
+        TypeError: if ``share`` is no number.
+        ValueError: if it is out of range.
+    """
+    return f"{100 * checks.number('share', share, low=0, high=1 + 1e-9):.1f} %"
 
 
 def menu() -> dict[str, str]:
@@ -37,7 +50,7 @@ def menu() -> dict[str, str]:
 
 def _moving_roof(corners: alt.Chart, point: alt.Chart, title: str, description: str) -> Any:
     """All roofs faint, one of them strong, one point with words; the strong roof and the point are given."""
-    axes = log_axes(list(INTENSITIES), list(RATES))
+    axes = plain_axes()  # they stand still while the point moves
     others = roof_points([chip for chip in devices().values() if chip.flops_per_s], ())
     faint = alt.Chart(others).mark_line(color=FAINT, strokeWidth=1, clip=True).encode(detail="roof:N", **axes)
     strong = corners.mark_line(color=MUTED, strokeWidth=3, clip=True).encode(**axes)
@@ -95,14 +108,14 @@ def roofline_widget() -> Explorer:
         energy = (
             "no rated power is published"
             if e.j_per_token is None
-            else f"{quantity(float(e.j_per_token), 'J')} a token at rated power"
+            else f"{joules(float(e.j_per_token))} a token at rated power"
         )
         if chosen["phase"] == "prefill":
             speed = f"The first word comes after {duration(float(e.time_s))} or more"
         else:
             speed = f"At most {_rate(float(e.stream_tokens_per_s))} tokens a second for each user"
         return (
-            f"{limit}; the units are busy {busy:.1%} of it (computed in {e.arithmetic}). {_holders(e)}.\n"
+            f"{limit}; the units are busy {percent(busy)} of it (computed in {e.arithmetic}). {_holders(e)}.\n"
             f"{speed}, {_rate(float(e.tokens_per_s))} tokens a second in all; {energy}."
         )
 
@@ -113,7 +126,7 @@ def roofline_widget() -> Explorer:
         "chip": W.Dropdown(options=menu(), value=START, description="Device"),
         "model": W.Dropdown(options=list(MODELS), value="Llama-3.1-8B", description="Model"),
         "phase": W.Dropdown(
-            options={"writes (decode)": "decode", "reads (prefill)": "prefill"}, description="The model"
+            options={"writing (decode)": "decode", "reading (prefill)": "prefill"}, description="Phase"
         ),
         "batch": W.SelectionSlider(options=[2**i for i in range(11)], value=1, description="Sequences at once (batch)"),
         "context": W.SelectionSlider(options=[2**i for i in range(7, 14)], value=512, description="Tokens of context"),
@@ -161,7 +174,7 @@ def roofline_twin(title: str, model: str = "Llama-3.1-8B", context: int = 512) -
     )  # fmt: skip
     pick = alt.binding_select(options=[c.name for c in chips], name="Device: ")
     chip = alt.param(name="twin_chip", value=device(START).name, bind=pick)
-    slide = alt.binding_range(min=0, max=10, step=1, name="Batch, as a power of two: ")
+    slide = alt.binding_range(min=0, max=10, step=1, name="Doublings of the batch: ")
     power = alt.param(name="twin_power", value=0, bind=slide)
     chosen = alt.Chart(table).transform_filter("datum.chip == twin_chip")
     corners = chosen.transform_calculate(corner="[0, 1, 2]").transform_flatten(["corner"]).transform_calculate(
@@ -233,15 +246,16 @@ def _array(m: int | str, cycle: str, title: str) -> Any:
 
 def systolic_widget() -> Explorer:
     """Step through a matrix unit of sixteen cells: choose how many rows go through it, and the cycle."""
-    chart = _array("m", "now", "One wave crosses the matrix unit")
+    chart = _array("m", "now", "Each row crosses the matrix unit as a diagonal wave")
     base = chart.add_params(alt.param(name="m", value=1), alt.param(name="now", value=1))
 
     def say(m: int, cycle: int) -> str:
         cycles, share = m + 2 * SIZE - 2, utilisation(m, SIZE, SIZE, rows=SIZE, columns=SIZE)
         state = f"{working_cells(m, cycle)} of {SIZE**2} cells multiply" if cycle <= cycles else "the last sum has left"
         return (
-            f"Cycle {cycle} of {cycles}: {state}. Over the whole pass the unit is used to {share:.0%}.\n"
-            f"A TPU's 128 x 128 unit would be used to {utilisation(m, 128, 128):.1%} by so few rows."
+            f"Cycle {cycle} of {cycles}: {state}. Over the whole pass the unit is used to {100 * share:.0f} %.\n"
+            "A unit of 128 x 128 cells, as in most TPUs, would be used to "
+            f"{percent(float(utilisation(m, 128, 128)))} by so few rows."
         )
 
     controls = {

@@ -98,8 +98,9 @@ def bars_with_range(
         at = [alt.X(f"{end}:Q", title=x_title) for end in band]
         layers.append(base.mark_rule(strokeWidth=2).encode(x=at[0], x2=f"{band[1]}:Q"))
         layers += [base.mark_tick(thickness=2, size=9, color=INK).encode(x=end) for end in at]
-    figure = base.mark_text(align="left", dx=7).encode(
-        x=alt.X(f"{band[1] if band else value}:Q", title=x_title), text=alt.Text(f"{value}:Q", format=value_format)
+    # the figure stands where its bar ends, above the whisker: at the whisker's end it would name the wrong place
+    figure = base.mark_text(align="left", dx=7, dy=-9 if band else 0).encode(
+        x=alt.X(f"{value}:Q", title=x_title), text=alt.Text(f"{value}:Q", format=value_format)
     )
     return finish(
         [*layers, figure, *goal_line(goal, "x", x_title)],

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from greenlab.core import checks
 from greenlab.core.model import cost, scoring
 
 CLEAR = 0.05  # the chance of so many changed answers, if no layer mattered, below which a fall is clear
@@ -23,6 +24,35 @@ def distance_table(distances: torch.Tensor) -> pd.DataFrame:
     n_layers = len(distances)
     rows = [(start, n, float(distances[start, n])) for start in range(n_layers) for n in range(1, n_layers - start + 1)]
     return pd.DataFrame(rows, columns=["start", "n", "distance"])
+
+
+def best_blocks(distances: pd.DataFrame) -> pd.DataFrame:
+    """The block of each length that changes least: start, n, distance.
+
+    Args:
+        distances: what `distance_table` gives.
+    """
+    return distances.loc[distances.groupby("n")["distance"].idxmin()].reset_index(drop=True)
+
+
+def valley(distances: pd.DataFrame, least: int = 3, most: int = 10) -> str:
+    """One sentence on the map of all blocks: between which layers the best blocks of some lengths lie.
+
+    Args:
+        distances: what `distance_table` gives.
+        least: the shortest block that counts.
+        most: the longest one.
+
+    Raises:
+        TypeError: if a length is no integer.
+        ValueError: if it is outside the lengths of the table, or ``most`` is below ``least``.
+    """
+    lengths = distances["n"]
+    least = checks.integer("least", least, low=int(lengths.min()), high=int(lengths.max()))
+    most = checks.integer("most", most, low=least, high=int(lengths.max()))
+    best = best_blocks(distances[lengths.between(least, most)])
+    first, last = best["start"].min(), (best["start"] + best["n"] - 1).max()
+    return f"The blocks of {least} to {most} layers that change least all lie within layers {first} to {last}"
 
 
 def recovered(curve: pd.DataFrame, n: int, healing: str) -> float:

@@ -92,7 +92,8 @@ def _find(
 
     With ``earliest`` the wait for room counts before the cost.
     """
-    best, best_z, best_chunks, best_wait = np.inf, -1, np.zeros((0, 2)), 1 << 60
+    best, best_z, best_chunks = np.inf, -1, np.zeros((0, 2))
+    best_wait = (1 << 60) if earliest else 0  # without `earliest` no place waits, and the cost alone decides
     for z in range(values.shape[0]):
         begin = first[j] + move_steps[j, z]
         if not may[j, z] or end[j] - begin < size[j] - 1e-7:

@@ -7,6 +7,11 @@ from typing import Any
 import pandas as pd
 
 WAYS = {False: "in one piece", True: "with pauses"}
+SOURCES = {
+    "geothermal": "geothermal power", "hydro": "hydropower", "nuclear": "nuclear power",
+    "solar-utility": "solar power, large plants", "wind-offshore": "wind power at sea",
+    "wind-onshore": "wind power on land",
+}  # fmt: skip
 
 
 def at(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -21,12 +26,12 @@ def at(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
 
 
 def by_slack(temporal: pd.DataFrame, year: int, duration_h: float = 24) -> pd.DataFrame:
-    """Mean saving over the computed countries by slack: way, slack_h, saved_pct; low, high: quartiles."""
+    """Mean saving over the computed countries by slack: way, slack_h, slack_d, saved_pct; low, high: quartiles."""
     rows = at(temporal, year=year, duration_h=duration_h, basis="computed")
     found = rows.groupby(["pauses", "slack_h"])["saved_pct"]
     table = pd.DataFrame({"saved_pct": found.mean(), "low": found.quantile(0.25), "high": found.quantile(0.75)})
     table = table.reset_index()
-    return table.assign(way=table["pauses"].map(WAYS))
+    return table.assign(way=table["pauses"].map(WAYS), slack_d=table["slack_h"] / 24)
 
 
 def by_country(temporal: pd.DataFrame, year: int, slack_h: float = 24, duration_h: float = 24) -> pd.DataFrame:
@@ -102,6 +107,12 @@ def spread_of_pairs(pairs: pd.DataFrame) -> dict[str, float]:
         "pairs-30-to-40": 100 * float(times.between(30, 40).mean()),
         "pairs-30": 100 * float((times >= 30).mean()),
     }
+
+
+def source_ratios(pairs: pd.DataFrame) -> pd.DataFrame:
+    """How many times the carbon of each clean source coal and gas have: clean (in words), coal, gas; largest first."""
+    wide = at(pairs, kind="sources").pivot(index="clean", columns="dirty", values="times").reset_index()
+    return wide.assign(clean=wide["clean"].map(SOURCES)).sort_values("coal", ascending=False, ignore_index=True)
 
 
 def quality_gate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -12,7 +13,7 @@ from greenlab.core.names import MODELLED
 from greenlab.lab.charts import Slider, dots, heatmap, lines, points, require_columns
 from greenlab.lab.charts.parts import finish, number_tooltip
 from greenlab.lab.charts.slider import span, with_slider
-from greenlab.lab.theme import BLUE, INK, MUTED, VERMILION, WIDTH
+from greenlab.lab.theme import BLUE, INK, VERMILION, WIDTH
 from greenlab.load_shifting.study import tables as work
 from greenlab.load_shifting.view import exercises  # noqa: F401 - registers the exercises
 from greenlab.load_shifting.view.twin import plan_twin
@@ -24,6 +25,15 @@ __all__ += ["pairs_chart", "photons_chart", "plain_csv", "plan_twin", "reach_cha
 __all__ += ["signal_chart", "slack_chart", "three_hours", "timeline"]
 INTENSITY = "Carbon intensity [g CO₂e/kWh]"
 SAVED = "Carbon saved [%]"
+# where a country's code stands beside its point, if not on the right
+SIDES = {"LV": "left", "BE": "left", "BG": "left", "SE": "below", "SK": "below"}
+
+
+def _ticks(chart: alt.LayerChart, values: Iterable[float]) -> alt.LayerChart:
+    """The same chart with ticks on its horizontal axis at these values only."""
+    for layer in chart.layer:
+        layer.encoding.x.axis = alt.Axis(values=list(values), format="d")
+    return chart
 
 
 def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -50,6 +60,7 @@ def day_strip(profile: pd.DataFrame, title: str) -> alt.LayerChart:
         height=36 * 15,
     )
     names = [label(zone) for zone in order]  # every row has its name here, small
+    chart.layer[0].mark = alt.MarkDef("rect", aria=False)  # else a screen reader walks through every cell
     chart.layer[0].encoding.y = alt.Y("place:O", title=None, sort=names).axis(labelFontSize=10).scale(paddingInner=0)
     return chart
 
@@ -93,7 +104,7 @@ def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
         color="place",
         color_title=None,
         title=title,
-        zero=False,
+        zero=True,
         marks=True,
         subtitle="share of generation that is neither sun nor wind, mean day of the month in 2019; "
         "California is MODELLED",
@@ -104,13 +115,13 @@ def duck_twin(profile: pd.DataFrame, title: str) -> alt.LayerChart:
     )
 
 
-def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) -> Any:
+def three_hours(intensity: list[float], ran: list[list[int]], names: list[str], title: str) -> Any:
     """Draw a few hours as bars, once for each plan, with the hours in which it runs filled."""
     rows = [
-        {"plan": name, "hour": f"hour {h}", "g": g, "state": "runs" if h in hours else "waits"}
+        {"plan": name, "hour": f"hour {h}", "g": g, "state": "runs" if h in hours else "does not run"}
         for name, hours in zip(names, ran, strict=True) for h, g in enumerate(intensity)
     ]  # fmt: skip
-    scale = alt.Scale(domain=["runs", "waits"], range=[BLUE, "#D9D9D9"])
+    scale = alt.Scale(domain=["runs", "does not run"], range=[BLUE, "#D9D9D9"])
     bars = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("hour:N", title=None).axis(labelAngle=0), y=alt.Y("g:Q", title="g CO₂e/kWh")
     )
@@ -119,7 +130,7 @@ def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) 
         bars.mark_text(dy=-7).encode(text="g:Q"),
     ).properties(width=150, height=120)
     return marks.facet(column=alt.Column("plan:N", title=None, sort=names)).properties(
-        title="Waiting saves a fifth here, pausing two fifths",
+        title=title,
         description="Bars of the intensity of a few hours; filled where the job runs: "
         "at once, at the best start, with a pause",
     )
@@ -127,12 +138,13 @@ def three_hours(intensity: list[float], ran: list[list[int]], names: list[str]) 
 
 def slack_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the mean saving against slack, a line for each way; the band holds the middle half of the countries."""
-    return lines(
-        table, "slack_h", "saved_pct", color="way", color_title=None, band=("low", "high"), title=title, zero=True,
+    chart = lines(
+        table, "slack_d", "saved_pct", color="way", color_title=None, band=("low", "high"), title=title, zero=True,
         subtitle="a job of 24 hours in 25 countries, forecast perfect; the band holds the middle half of the countries",
-        description="Carbon saved against hours of slack, in one piece and with pauses, mean over 25 countries",
-        x_title="Slack: how much later it may finish [h]", y_title=SAVED,
+        description="Carbon saved against days of slack, in one piece and with pauses, mean over 25 countries",
+        x_title="Slack: how much later it may finish [days]", y_title=SAVED,
     )  # fmt: skip
+    return _ticks(chart, range(int(table["slack_d"].max()) + 1))
 
 
 def country_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -142,35 +154,49 @@ def country_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         rows,
         "g_per_kwh",
         "pauses_pct",
-        label="zone",
         title=title,
         x_title=f"Mean of the year [{INTENSITY.split('[')[1]}",
         y_title=SAVED,
         subtitle="a job of 24 hours that may pause, 24 hours of slack, 2019",
-        description="Saving by pausing against mean carbon intensity for 25 countries",
+        description="Saving by pausing against mean carbon intensity for 25 countries, each named by its code",
     )
-    for layer in chart.layer:
-        layer.encoding.x.scale = alt.Scale(domain=[0, 750])
+    x = chart.layer[0].encoding.x
+    x.scale = alt.Scale(domain=[0, 750])
+    y = chart.layer[0].encoding.y
+    y.scale = alt.Scale(domain=[0, 25])
+    base = alt.Chart(rows).encode(x=x, y=y, text="zone:N")
+    places: dict[str, dict[str, Any]] = {
+        "right": {"align": "left", "dx": 10}, "left": {"align": "right", "dx": -10}, "below": {"dy": 14},
+    }  # fmt: skip
+    for side, place in places.items():
+        zones = [zone for zone in rows["zone"] if SIDES.get(zone, "right") == side]
+        words = base.transform_filter(alt.FieldOneOfPredicate("zone", zones))
+        chart.layer.append(words.mark_text(**place))
     return chart
 
 
 def reach_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the mean saving against how far a job may travel, a line for each way of choosing."""
-    short = ("move once, for good", "choose for each job", "also wait up to a day", "also pause")
-    ways = dict(zip(table["way"].unique(), short, strict=True))
-    rows = table.assign(way=table["way"].map(ways))
-    return lines(
-        rows, "reach_km", "saved_pct", color="way", color_title=None, title=title, max_colors=4, zero=True,
+    """Draw the mean saving for each reach of a job: moved once for good, and with every freedom of place and time."""
+    first, *_, last = table["way"].unique()
+    names = {first: "move once, for good", last: "choose for each job, wait, pause"}
+    rows = table[table["way"].isin(names)]
+    reach = ["home only" if km == 0 else f"up to {km:,.0f} km" for km in rows["reach_km"]]
+    return dots(
+        rows.assign(way=rows["way"].map(names), reach=reach),
+        "reach",
+        "saved_pct",
+        "way",
+        title=title,
         subtitle="24-hour jobs, mean over 25 homes; no limit of capacity, moving is free",
-        description="Carbon saved against the distance that a job may go, for four ways of choosing place and time",
-        x_title="How far the job may go [km]", y_title=SAVED,
-    )  # fmt: skip
+        description="Carbon saved by how far a job may go: moved once for good, and with every freedom on top",
+        x_title=SAVED,
+    )
 
 
 def error_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the saving against the size of the forecast's errors; the band is the spread over seeds."""
     rows = table.assign(error_pct=100 * table["error"])
-    return lines(
+    chart = lines(
         rows,
         "error_pct",
         "saved_pct",
@@ -185,12 +211,13 @@ def error_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         x_title="Standard error of the forecast [%]",
         y_title=SAVED,
     )
+    return _ticks(chart, sorted(rows["error_pct"].round().unique()))
 
 
 def fleet_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw the saving of a fleet against how full its machines are; the band is the spread over times of the year."""
     rows = table.assign(full_pct=100 * table["utilisation"])
-    return lines(
+    chart = lines(
         rows,
         "full_pct",
         "saved_pct",
@@ -206,6 +233,7 @@ def fleet_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         x_title="Machines in use [%]",
         y_title=SAVED,
     )
+    return _ticks(chart, sorted(rows["full_pct"].round().unique()))
 
 
 def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -218,7 +246,7 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         "average_saved_pct": "average of the hour",
         "marginal_saved_pct": "marginal plant (MODELLED)",
     }
-    return dots(
+    chart = dots(
         long.assign(counted=long["counted"].map(names)),
         "label",
         "saved_pct",
@@ -228,24 +256,36 @@ def signal_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         subtitle="24-hour jobs that pause, a day of slack; the marginal plant is a model with two orders of dispatch",
         description="The same schedules counted by average and by modelled marginal intensity, in four countries",
     )
+    sizes = alt.Scale(domain=list(names.values()), range=[260, 70])  # where both agree, one shows around the other
+    chart.layer[1].encoding.size = alt.Size("counted:N", title=None, scale=sizes)
+    return chart
 
 
 def front_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw carbon saved against money saved for weights from price only to carbon only."""
     rows = table.drop_duplicates(["saved_pct", "cheaper_pct"], keep="last").sort_values("saved_pct")
-    words = {1.0: "carbon only"}  # the least weights change nothing: the first point is price only
-    rows = rows.assign(words=["price only", *(words.get(round(w, 2), "") for w in rows["weight"][1:])])
-    return points(
+    chart = points(
         rows,
         "cheaper_pct",
         "saved_pct",
-        label="words",
         title=title,
         x_title="Money saved under the tariff [%]",
         y_title=SAVED,
         subtitle="Germany, 8-hour jobs that pause, a day of slack; the two-part tariff is assumed",
-        description="Trade-off between carbon saved and money saved under a day and night tariff",
+        description="Trade-off between carbon saved and money saved under a day and night tariff, "
+        "from price only to carbon only",
     )
+    x, y = chart.layer[0].encoding.x, chart.layer[0].encoding.y
+    x.scale, y.scale = alt.Scale(domain=[-5, 35]), alt.Scale(domain=[0, 22])
+    x.axis = y.axis = alt.Undefined
+    # the least weights change nothing, so the first point is price only
+    ends: list[tuple[str, pd.DataFrame, dict[str, Any]]] = [
+        ("price only", rows.head(1), {"align": "right", "dx": -12, "dy": 8}),
+        ("carbon only", rows.tail(1), {"align": "left", "dx": -4, "dy": -14}),
+    ]
+    for words, row, place in ends:
+        chart.layer.append(alt.Chart(row).mark_text(text=words, **place).encode(x=x, y=y))
+    return chart
 
 
 def photons_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -272,9 +312,9 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     counts = cut.value_counts(sort=False).reset_index()
     counts.columns = pd.Index(["bin", "n"])
     rows = pd.DataFrame(
-        {"times": [f"{int(b.left)} to {int(b.right)}" for b in counts["bin"]], "n": counts["n"].to_numpy()}
+        {"times": [f"{int(b.left)}–{int(b.right)}" for b in counts["bin"]], "n": counts["n"].to_numpy()}
     )
-    rows["kind"] = ["the claim" if t == "30 to 40" else "other pairs" for t in rows["times"]]
+    rows["kind"] = ["the claim" if t == "30–40" else "other pairs" for t in rows["times"]]
     base = alt.Chart(rows).encode(
         x=alt.X("times:N", title="How many times dirtier, mean of 2019", sort=None).axis(labelAngle=0),
         y=alt.Y("n:Q", title=f"Pairs of countries, of {len(times)}").scale(
@@ -284,7 +324,7 @@ def pairs_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     scale = alt.Scale(domain=["other pairs", "the claim"], range=[BLUE, VERMILION])
     bars = base.mark_bar().encode(color=alt.Color("kind:N", title=None, scale=scale), tooltip=["times:N", "n:Q"])
     return finish(
-        [bars, base.mark_text(dy=-7, color=MUTED).encode(text="n:Q")],
+        [bars, base.mark_text(dy=-7, fontWeight="bold").encode(text="n:Q", color=alt.Color("kind:N", scale=scale))],
         rows,
         title=title,
         subtitle=None,

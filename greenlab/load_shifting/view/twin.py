@@ -54,7 +54,7 @@ def plan_twin(zone: str = "DE", week: int = 12) -> alt.LayerChart:
     chart: Any = alt.layer(on, line, due, note).add_params(alt.param(name="slack", value=24, bind=bind))
     finished: alt.LayerChart = chart.properties(
         title=alt.Title(
-            "Every hour of slack brings cleaner hours into reach, until none are left",
+            f"A day of slack saves {saved[SLACKS.index(24)]:.0f} % of this job's carbon, four days {saved[-1]:.0f} %",
             subtitle=f"{label(zone)}, week {week} of 2019: a day-long job that may pause runs in blue; "
             "dashed: deadline",
         ),

@@ -102,6 +102,30 @@ def shift(
     return Outcome(schedule, part, schedule.metrics())
 
 
+def compared(saved_pct: float, digits: int = 0) -> str:
+    """A saving in words, with "less", "more" or "as much" as the written digits say.
+
+    >>> compared(13.96), compared(-0.3), compared(-12.34, digits=1)
+    ('14 % less', 'as much', '12.3 % more')
+    """
+    written = f"{abs(saved_pct):.{digits}f}"
+    return "as much" if float(written) == 0 else f"{written} % {'less' if saved_pct > 0 else 'more'}"
+
+
+def headline(found: Outcome) -> str:
+    """The title of the timeline: what the schedule saves, and whether a run is missing from it."""
+    m = found.metrics
+    if m["missed"] == RUNS:
+        return "No run finds machines before its deadline"
+    words = compared(m["saved_pct"])
+    than = f"{words} carbon {'as' if words == 'as much' else 'than'} at once, at home"
+    return than[0].upper() + than[1:] + (f"; {m['missed']} of {RUNS} runs are not done" if m["missed"] else "")
+
+
+def _first_three(names: list[str]) -> str:
+    return ", ".join(names[:3]) + " …" * (len(names) > 3)
+
+
 def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
     """What the timeline chart needs to know, as the parameter ``plan``: one number an hour, None where nothing runs."""
     hours = found.hours
@@ -112,20 +136,23 @@ def timeline_values(found: Outcome, slack_h: int) -> dict[str, Any]:
     )
     used = found.where
     marked = [z for z in dict.fromkeys((hours.zones[0], *used)) if hours.basis[hours.index(z)] == MODELLED]
-    m = found.metrics
-    more = "less" if m["saved_pct"] >= 0 else "more"
-    places = ", ".join(map(label, used[:3])) + " …" * (len(used) > 3)
     return {
         "grid": hours.intensity_g_per_kwh[0].round(1).tolist(),
         "here": home.round(2).tolist(),
         "away": (home + away).round(2).tolist(),
         "there": [None if np.isnan(x) else round(float(x), 1) for x in mean],
         "due": (slack_h + RUN_H) / DAY_H,
-        "headline": f"{abs(m['saved_pct']):.0f} % {more} carbon than at once, at home",
-        "places": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere. "
-        f"Work in: {places}",
-        "warning": f"{MODELLED.upper()} hours, right in size and shape only: {', '.join(marked)}" if marked else "",
+        "headline": headline(found),
+        "key": f"line: {label(hours.zones[0])}; filled: hours at work, blue at home, orange elsewhere",
+        "places": f"Work in: {_first_three([label(z) for z in used]) or 'no place'}",
+        "warning": f"{MODELLED.upper()} hours, right in size and shape only: {_first_three([_name(z) for z in marked])}"
+        if marked
+        else "",
     }
+
+
+def _name(zone: str) -> str:
+    return str(grid.zones().set_index("zone").loc[zone, "name"])
 
 
 @lru_cache(maxsize=64)
@@ -182,12 +209,15 @@ def timeline(found: Outcome, slack_h: int) -> alt.VConcatChart:
     )
     top = alt.layer(here, away, line, mark.encode(x="d:Q")).properties(width=WIDTH, height=190)
     below = alt.layer(box, more, mark.encode(x="d:Q")).properties(width=WIDTH, height=80)
-    words = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(places="plan.places", warning="plan.warning")
+    words = alt.Chart(alt.sequence(0, 1, as_="t")).transform_calculate(
+        key="plan.key", places="plan.places", warning="plan.warning"
+    )
     note: dict[str, Any] = {"align": "left", "x": 0, "fontSize": 12.5}
     head = alt.layer(
-        words.mark_text(**note, y=4, color=MUTED).encode(text="places:N"),
-        words.mark_text(**note, y=20, color=VERMILION, fontWeight="bold").encode(text="warning:N"),
-    ).properties(width=WIDTH, height=22)
+        words.mark_text(**note, y=4, color=MUTED).encode(text="key:N"),
+        words.mark_text(**note, y=20, color=MUTED).encode(text="places:N"),
+        words.mark_text(**note, y=36, color=VERMILION, fontWeight="bold").encode(text="warning:N"),
+    ).properties(width=WIDTH, height=38)
     both = alt.vconcat(head, top, below, spacing=8).properties(
         title=alt.Title(alt.expr("plan.headline")),
         description="Hourly carbon intensity at home, the hours in which the runs work, and how many work at once",
@@ -206,11 +236,11 @@ def shift_explorer() -> Explorer:
         found, m = outcome(**values), outcome(**values).metrics
         if m["missed"] == RUNS:
             return f"None of the {RUNS} runs finds machines before its deadline: give more slack, machines or regions."
-        share = f"{abs(m['saved_pct']):.1f} % {'less' if m['saved_pct'] >= 0 else 'more'}"
+        share = compared(m["saved_pct"], digits=1)
         places = ", ".join(map(label, found.where[:3]))
         kept = "every deadline is kept" if not m["missed"] else f"{m['missed']} of {RUNS} runs miss their deadline"
         return (
-            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}. "
+            f"{m['carbon_kg']:,.0f} kg instead of {m['baseline_kg']:,.0f} kg at once: {share}.\n"
             f"The runs work in {places}, finish "
             f"{m['delay_p50_h']:.0f} h later (median), pause {m['pauses']} times; {kept}."
         )

@@ -69,9 +69,9 @@ def budget_widget() -> Explorer:
         counted, timed = shares(capacity, every, layers)
         kind = "block" if every == 1 else f"{every}{'nd' if every == 2 else 'rd' if every == 3 else 'th'} block"
         return (
-            f"{layers} layers, {100 * capacity:g} % of the tokens in every {kind}: {counted:.0%} of the FLOPs of "
-            f"{LAYERS} dense layers.\nOn this processor {timed:.0%} of their time: a block that lets in "
-            f"{100 * capacity:g} % takes {block_times()[capacity]:.0%} of a whole one's."
+            f"{layers} layers, {100 * capacity:g} % of the tokens in every {kind}: {100 * counted:.0f} % of the FLOPs "
+            f"of {LAYERS} dense layers.\nOn this processor {100 * timed:.0f} % of their time: a block that lets in "
+            f"{100 * capacity:g} % takes {100 * block_times()[capacity]:.0f} % of a whole one's."
         )
 
     def reached(capacity: float, every: int, layers: int) -> bool:
@@ -90,7 +90,7 @@ def budget_widget() -> Explorer:
 
 def _chart(frontier: pd.DataFrame, percent: float, layers: int, title: str) -> alt.LayerChart:
     order = alt.Scale(domain=list(LINES.values()))
-    x = alt.X("percent:Q", title="Share of the tokens that a skipping block lets in [%]").scale(domain=[0, 100])
+    x = alt.X("percent:Q", title="Tokens that enter a skipping block [%]").scale(domain=[0, 100])
     y_title = f"Layers for the cost of {LAYERS} dense ones"
     y = alt.Y("layers:Q", title=y_title).scale(domain=[LAYERS - 2, 32], clamp=True)
     base = alt.Chart(frontier).encode(x=x, y=y, color=alt.Color("line:N", title=None, scale=order))
@@ -100,7 +100,7 @@ def _chart(frontier: pd.DataFrame, percent: float, layers: int, title: str) -> a
     point = mine.mark_point(shape="diamond", filled=True, size=190, color=INK, opacity=1)
     side: Any = {"align": "right", "dx": -12} if percent > 60 else {"align": "left", "dx": 12}
     words = mine.mark_text(dy=-10, fontWeight="bold", **side).encode(text="words:N")
-    halo = mine.mark_text(dy=-10, stroke="white", strokeWidth=4, **side).encode(text="words:N")
+    halo = mine.mark_text(dy=-10, fontWeight="bold", stroke="white", strokeWidth=4, **side).encode(text="words:N")
     return finish(
         [lines, dots, point, halo, words], frontier, title=title, slider=None, width=WIDTH, height=300,
         subtitle=f"below a line: cheaper than {LAYERS} dense layers; a prompt of {PROMPT} tokens",

@@ -14,6 +14,15 @@ from greenlab.lab.theme import INK, VERMILION, WIDTH
 
 LOSS_TITLE = "Loss on unseen text [nats per character]"
 MFLOPS_TITLE = "Work a token, forward [MFLOP]"
+SIDES: dict[str, dict[str, Any]] = {
+    "left": {"align": "right", "dx": -10},
+    "right": {"align": "left", "dx": 10},
+    "above": {"align": "center", "dy": -13},
+    "upper right": {"align": "left", "dx": 7, "dy": -9},
+    "lower right": {"align": "left", "dx": 9, "dy": 18},
+    "below": {"align": "center", "dy": 9},
+    "over": {"align": "center", "dy": -15},
+}
 
 
 def prompt_chart(prompts: pd.DataFrame, popular: float, title: str) -> alt.LayerChart:
@@ -68,9 +77,9 @@ def kind_chart(kinds: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     return heatmap(
-        kinds, x="block", y="kind", value="percent", title=title, x_title="Block that skips", y_title="",
-        value_title="enter [%]", label_format=".0f", width=400, slider=Slider("seed", "Seed of the model"),
-        subtitle="of each kind of character, the share that enters [%]; of all of them 12.5 % enter",
+        kinds, x="block", y="kind", value="percent", title=title, x_title="Block that skips",
+        y_title="", value_title="enter [%]", label_format=".0f", width=400, slider=Slider("seed", "Seed of the model"),
+        subtitle="MEASURED on unseen text: the share of each kind that enters; of all characters 12.5 % enter",
         description="Share of each kind of character that enters each of the blocks that skip",
     )  # fmt: skip
 
@@ -107,7 +116,7 @@ def mode_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: str) -> alt.LayerChart:
     order = alt.Scale(domain=list(dict.fromkeys(table["family"])))
-    x = alt.X("mflops:Q", title=MFLOPS_TITLE).scale(zero=False, padding=60)
+    x = alt.X("mflops:Q", title=MFLOPS_TITLE).scale(zero=False, padding=85)
     y = alt.Y("loss:Q", title=LOSS_TITLE).scale(zero=False, padding=18)
     base = alt.Chart(table).encode(x=x)
     tooltip = ["words:N", number_tooltip("mflops", MFLOPS_TITLE), number_tooltip("loss", LOSS_TITLE)]
@@ -122,17 +131,36 @@ def _against_flops(table: pd.DataFrame, title: str, *, line: str, description: s
         y=y, color=color, shape=alt.Shape("family:N", title=None, scale=order), tooltip=tooltip
     )
     halos, names = [], []
-    # The dense models lie above the others: their names go up, those of the others down and to the right.
-    for equal, side in (("==", {"align": "center", "dy": -13}), ("!=", {"align": "left", "dx": 8, "dy": 12})):
-        words = base.transform_filter(f"datum.family {equal} 'dense'").encode(y=y, text="words:N")
-        place: dict[str, Any] = {"fontSize": 10} | side
-        halos.append(words.mark_text(stroke="white", strokeWidth=4, **place))
-        names.append(words.mark_text(color=INK, **place))
+    for side, place in SIDES.items():
+        here = table[[_side(words, bool(line)) == side for words in table["words"]]]
+        if here.empty:
+            continue
+        end = {"below": "loss_min", "over": "loss_max"}.get(side, "loss")
+        at = alt.Y(f"{end}:Q", title=LOSS_TITLE).scale(zero=False, padding=18)
+        words = alt.Chart(here).encode(x=x, y=at, text="words:N")
+        halos.append(words.mark_text(fontSize=11, stroke="white", strokeWidth=4, **place))
+        names.append(words.mark_text(fontSize=11, color=INK, **place))
     return finish(
         [*marks, ranges, *halos, points, *names], table, title=title, slider=None,
         width=WIDTH, height=340, description=description,
-        subtitle="down and to the left is better; lines: the least and the greatest of three seeds",
+        subtitle="MEASURED on unseen text; down and left is better; upright lines: three seeds",
     )  # fmt: skip
+
+
+def _side(words: str, line: bool) -> str:
+    """Where the name of a model stands, so that it lies on no mark: beside its point, or at an end of its upright line.
+
+    In the chart without a line of dense models another point lies close to the model that skips, and to the dense one.
+    """
+    sides = {
+        "12.5 %, every 2nd": "left" if line else "over",
+        "3 layers": "above",
+        "4 layers": "upper right",
+        "50 %, every 2nd": "lower right",
+    }
+    sides |= {"25 %, every 2nd": "below", "12.5 %, every 3rd": "below", "12.5 %, every 2nd of 10": "below"}
+    sides |= {"6 layers": "upper right" if line else "left"}
+    return sides.get(words, "right")
 
 
 def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChart:
@@ -147,11 +175,14 @@ def layers_twin(table: pd.DataFrame, n_layers: int, title: str) -> alt.LayerChar
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return lines(
-        table, "percent", "layers", title=title, x_title="Share of the tokens that a skipping block lets in [%]",
+    chart = lines(
+        table, "percent", "layers", title=title, x_title="Tokens that enter a skipping block [%]",
         y_title="Layers for the same FLOPs", goal=(n_layers, "dense"),
         slider=Slider("every", "Every so many-th block skips", 2), zero=True,
-        subtitle="move the slider: with whole blocks in between, the curve flattens",
+        subtitle="counted (MODELLED), for a prompt of 512 tokens; dashed: the dense model",
         description="Number of layers that cost the FLOPs of the dense model against the share of tokens that enters a "
         "skipping block, for several periods",
     )  # fmt: skip
+    # Above the dashed line the word would lie on the curve of every 4th block.
+    chart.layer[-1] = chart.layer[-1].mark_text(align="right", baseline="top", dx=-4, dy=4)
+    return chart

@@ -73,21 +73,31 @@ def _visible(text: str) -> str:
     return text.replace(" ", "␣").replace("\n", "↵")
 
 
-def token_map(table: pd.DataFrame, title: str, subtitle: str = "") -> alt.LayerChart:
+def _found(table: pd.DataFrame) -> str:
+    """How many of the characters enter a block that skips, as a title."""
+    entering = table[table["state"] != WHOLE].groupby("block")["state"].agg(lambda states: (states == ENTERS).sum())
+    n, least, most = table["position"].nunique(), int(entering.min()), int(entering.max())
+    asked = f"{n} character{'s' * (n != 1)}"
+    if least == most:
+        return f"Of {asked} {most} enter{'s' * (most == 1)} each block that skips"
+    return f"Of {asked} {least} to {most} enter a block that skips"
+
+
+def token_map(table: pd.DataFrame, title: str | None = None, subtitle: str = "") -> alt.LayerChart:
     """Draw the map: the text on top, a row a block, dark where a token enters.
 
     Args:
         table: as `map_table` gives it.
-        title: of the chart.
+        title: of the chart; None says how many enter.
         subtitle: how to read it.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    checks.text("title", title)
     checks.text("subtitle", subtitle)
-    require_columns(table, "row", "position", "character", "state", "score")
+    require_columns(table, "block", "row", "position", "character", "state", "score")
+    title = _found(table) if title is None else checks.text("title", title)
     order = [TEXT, *dict.fromkeys(table["row"])]
     words = "A text across, the blocks of a model down: which characters enter each block and which pass it by"
     return _tiles(table, order, title, subtitle, words)
@@ -132,9 +142,7 @@ def map_explorer(model: GPT, tokenizer: CharTokenizer, text: str) -> Explorer:
         return map_table(model, tokenizer, readable(text), CHOICES[choice])
 
     def draw(text: str, choice: str) -> Any:
-        rows = table(text, choice)
-        share = (rows["state"] == ENTERS).sum() / (len(skipping) * rows["position"].nunique())
-        return token_map(rows, f"In the blocks that skip, {share:.0%} of the characters enter")
+        return token_map(table(text, choice))
 
     def say(text: str, choice: str) -> str:
         rows, n = table(text, choice), len(readable(text))
@@ -257,7 +265,7 @@ def leak_explorer(model: GPT, tokenizer: CharTokenizer, past: str, ending: str) 
 
     def draw(other: str, choice: str) -> Any:
         n = crossed(other, choice)
-        title = f"The future changes {_choices(n)} of the past" if n else "Nothing in the past depends on the future"
+        title = f"The ending changes {_choices(n)} of the past" if n else "The ending changes no choice of the past"
         return leak_chart(table(other, choice), title, f"“{past}”, ending in two ways; ×: enters with one of them only")
 
     def say(other: str, choice: str) -> str:

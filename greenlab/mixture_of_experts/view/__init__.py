@@ -11,7 +11,7 @@ from greenlab.mixture_of_experts.view.charts import (
     published_table,
     use_chart,
 )
-from greenlab.mixture_of_experts.view.idea import layer_picture
+from greenlab.mixture_of_experts.view.idea import choice_table, layer_picture
 from greenlab.mixture_of_experts.view.measured import (
     crowd_twin,
     crowd_widget,
@@ -24,6 +24,6 @@ from greenlab.mixture_of_experts.view.route import load_chart, route_widget, tok
 
 __all__ = ["balance_chart", "cost_chart", "curves_chart", "experts_chart", "guess_chart", "published_chart"]
 __all__ += ["published_table", "use_chart"]
-__all__ += ["layer_picture"]
+__all__ += ["choice_table", "layer_picture"]
 __all__ += ["crowd_twin", "crowd_widget", "layer_table", "own_chart", "saving_chart", "saving_table"]
 __all__ += ["load_chart", "route_widget", "token_chart", "token_table", "with_choices"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -31,15 +33,31 @@ def experts_chart(table: pd.DataFrame, goal: float, title: str) -> alt.LayerChar
         ValueError: if a column is missing or a number is not finite.
     """
     goal = checks.number("goal", goal)
-    return lines(
-        table, "n_experts", "loss", band=("loss_min", "loss_max"), title=title,
+    chart = lines(
+        table, "n_experts", "loss", band=("loss_min", "loss_max"), title=title, y_format=".2f",
         goal=(goal, "dense, as large as 8 experts"),
-        subtitle="MEASURED: two of the experts for each token, so that all compute the same within 3 %; band: 3 seeds",
-        x_title="Experts of a layer (1: dense)", y_title=LOSS,
+        subtitle="MEASURED: two experts for each token; FLOPs equal within 3 %; band: three seeds",
+        x_title="Experts of a layer (1: the dense model)", y_title=LOSS,
         description="Loss on unseen text against the number of experts at FLOPs for a token "
         "that are equal within three percent, with the loss of a "
         "dense model that has as many weights as the one with eight experts",
     )  # fmt: skip
+    return _ticks(_words_at_the_left(chart), sorted(set(table["n_experts"])), type="log", base=2)
+
+
+def _words_at_the_left(chart: alt.LayerChart) -> alt.LayerChart:
+    """The chart with the words of its dashed line at the left, as at the right they would lie on another line."""
+    words = chart.layer[-1].mark_text(align="left", baseline="bottom", dx=4, dy=-3)
+    chart.layer[-1] = words.encode(x=alt.value(0))
+    return chart
+
+
+def _ticks(chart: alt.LayerChart, values: list[int], **scale: Any) -> alt.LayerChart:
+    """The chart with ticks at these places of its x axis, and nowhere else."""
+    for layer in chart.layer:
+        if isinstance(layer.encoding.x, alt.X):
+            layer.encoding.x = layer.encoding.x.axis(values=values).scale(zero=False, nice=False, **scale)
+    return chart
 
 
 def cost_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -118,14 +136,14 @@ def balance_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     chart = lines(
         table, "step", "busiest", color="balanced", color_title="Balanced by", title=title,
-        goal=(1.0, "equal load"), x_title="Training step", y_title="Busiest expert, over an equal load [x]",
+        goal=(1.0, "equal load"), x_title="Training step", y_title="Busiest expert [times an equal load]",
+        y_format=".1f",
         subtitle="MEASURED on unseen text: eight experts, two for each token; mean of layers and of three seeds",
         description="Load of the busiest of eight experts over an equal load against training steps, with a balancing "
         "loss, with a bias, and with nothing",
     )  # fmt: skip
-    # At the right the words would lie on the line of the bias, which ends close to an equal load.
-    chart.layer[-1] = chart.layer[-1].mark_text(align="left", baseline="bottom", dx=4, dy=-3).encode(x=alt.value(0))
-    return chart
+    steps = sorted(set(table["step"]))
+    return _ticks(_words_at_the_left(chart), [steps[0], *(step for step in steps if step % 300 == 0)])
 
 
 def guess_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:

@@ -1,4 +1,4 @@
-"""The picture of the idea: one token, a router, many experts, two of them at work."""
+"""The picture of the idea: one token, a router, many experts, two at work. And what a router chose, as a table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 from greenlab.core import checks
 from greenlab.lab.charts.parts import finish
 from greenlab.lab.theme import BLUE, INK, MUTED, VERMILION, WIDTH
+from greenlab.mixture_of_experts.router import Routing
 
 
 def layer_picture(n_experts: int, weights: dict[int, float], title: str) -> alt.LayerChart:
@@ -57,3 +58,24 @@ def layer_picture(n_experts: int, weights: dict[int, float], title: str) -> alt.
         description=f"One token enters a router at the bottom; of {n_experts} experts those with the numbers "
         f"{', '.join(map(str, weights))} are at work, and their outputs are added, each times its weight",
     )  # fmt: skip
+
+
+def choice_table(choice: Routing) -> pd.DataFrame:
+    """What a router decided, one row a token, to be read by hand.
+
+    Args:
+        choice: what a `Router` gives for some tokens.
+
+    Returns:
+        The columns token (from 0), score_0, score_1 and so on, one an expert, and output: the weighted sum in words.
+
+    Raises:
+        TypeError: if ``choice`` is no `Routing`.
+    """
+    checks.instance("choice", choice, Routing)
+    rows: list[dict[str, object]] = []
+    for token, scores in enumerate(choice.scores.tolist()):
+        chosen = zip(choice.weights[token].tolist(), choice.experts[token].tolist(), strict=True)
+        words = " + ".join(f"{weight:.2f} × expert {expert}" for weight, expert in chosen)
+        rows.append({"token": token} | {f"score_{e}": score for e, score in enumerate(scores)} | {"output": words})
+    return pd.DataFrame(rows)

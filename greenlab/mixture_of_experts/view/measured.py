@@ -27,6 +27,7 @@ LAYERS = [EXPERTS, TOTAL, ACTIVE]
 COLORS = [VERMILION, BLUE, GREEN]
 BATCH_TITLE = "Tokens at once (batch)"
 DECADES = [10.0**power for power in range(-5, 2)]  # J: ticks of the logarithmic axis
+PERCENT = "round(100 * datum.value) + ' %'"  # Vega's own format leaves out the space
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +61,8 @@ def saving_table() -> pd.DataFrame:
     Returns:
         The columns model, batch, share (of the joules), share_low and share_high (from the spread of the repeats),
         over_active (joules over those of the dense layer of the active size), visited, expected (experts that so many
-        tokens visit on average, if each is as likely as the other), n_experts and visited_share.
+        tokens visit on average, if each is as likely as the other), n_experts, visited_share, and percent (the share
+        once more, in per cent).
     """
     table = _measured()
     by = {layer: table[table["layer"] == layer].set_index(["model", "batch"]) for layer in LAYERS}
@@ -77,6 +79,7 @@ def saving_table() -> pd.DataFrame:
         for shape, batch in zip(shapes, found["batch"], strict=True)
     ]
     found["visited_share"] = found["visited"] / found["n_experts"]
+    found["percent"] = 100 * found["share"]
     return found
 
 
@@ -92,19 +95,20 @@ def saving_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     checks.text("title", title)
-    require_columns(table, "model", "batch", "share", "share_low", "share_high", "visited", "n_experts")
+    require_columns(table, "model", "batch", "share", "share_low", "share_high", "visited", "n_experts", "percent")
     order = alt.Scale(domain=list(EXPERT_LAYERS))
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=sorted(set(table["batch"])))
-    y = alt.Y("share:Q", title="Joules, experts over dense").axis(format="%")
-    base = alt.Chart(table).encode(x=x, color=alt.Color("model:N", title=None, scale=order))
+    y = alt.Y("share:Q", title="Energy of the experts, over dense").axis(labelExpr=PERCENT)
+    legend = alt.Legend(symbolOpacity=1)  # else the pale band lends the legend its opacity
+    base = alt.Chart(table).encode(x=x, color=alt.Color("model:N", title=None, scale=order, legend=legend))
     tooltip = [
         "model:N",
         number_tooltip("batch", BATCH_TITLE),
-        alt.Tooltip("share:Q", format=".0%", title="share of the joules"),
+        alt.Tooltip("percent:Q", format=".0f", title="of the dense layer's energy [%]"),
     ]
     tooltip += [number_tooltip("visited", "experts visited"), number_tooltip("n_experts", "of")]
     band = base.mark_area(opacity=0.2).encode(
-        y=alt.Y("share_low:Q", title="Joules, experts over dense"), y2="share_high:Q"
+        y=alt.Y("share_low:Q", title="Energy of the experts, over dense"), y2="share_high:Q"
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         y=y, shape=alt.Shape("model:N", title=None, scale=order), tooltip=tooltip
@@ -137,8 +141,9 @@ def _point(model: str, batch: int) -> tuple[pd.Series, dict[str, pd.Series]]:
 
 
 def _joules(value: float) -> str:
-    """Joules with three digits, in the prefix that reads best."""
-    return f"{value:.3g} J" if value >= 0.1 else f"{1e3 * value:.3g} mJ" if value >= 1e-4 else f"{1e6 * value:.3g} µJ"
+    """Joules with two digits, in the prefix that reads best."""
+    rounded = float(f"{value:.2g}")  # else 120 mJ would be written 1.2e+02 mJ
+    return f"{rounded:g} J" if rounded >= 0.1 else f"{1e3 * rounded:.3g} mJ"
 
 
 def _lines(table: pd.DataFrame) -> list[alt.Chart]:
@@ -178,13 +183,17 @@ def crowd_widget() -> Explorer:
         share, high = row["share"], row["share_high"]
         # a share whose spread reaches 1 is no saving
         verdict = (
-            f"saves {1 - share:.0%} of" if high < 1 else f"saves nothing that the repeats can tell: {share:.2f} times"
+            f"That saves {100 * (1 - share):.0f} % of"
+            if high < 1
+            else f"That saves nothing that the repeats can tell: it is {share:.2f} times"
         )
+        over = f"{row['over_active']:.1f}" if row["over_active"] < 10 else f"{row['over_active']:.0f}"
         return (
             f"{ours['basis'].upper()}: the experts take {mean[EXPERTS]} a token ({_joules(ours['low'])} to "
-            f"{_joules(ours['high'])} by the meter). That {verdict} the {mean[TOTAL]} of a dense layer "
-            f"with as many weights, and is {row['over_active']:.1f} times the {mean[ACTIVE]} of one with "
-            f"as many as a token uses.\n{row['visited']:.0f} of {row['n_experts']:.0f} experts were visited; "
+            f"{_joules(ours['high'])} by the meter).\n"
+            f"{verdict} the {mean[TOTAL]} of a dense layer with as many weights.\n"
+            f"It is {over} times the {mean[ACTIVE]} of a dense layer with as many weights as a token uses.\n"
+            f"{row['visited']:.0f} of {row['n_experts']:.0f} experts were visited; "
             f"{row['expected']:.1f} would be on average, if all were equally likely."
         )
 
@@ -208,12 +217,12 @@ def crowd_twin(title: str) -> alt.LayerChart:
         TypeError: if ``title`` is no text.
     """
     checks.text("title", title)
-    words = {"share": "joules, over dense", "visited_share": "experts visited, of all"}
+    words = {"share": "energy, over the dense layer", "visited_share": "experts visited, of all"}
     pick = alt.binding_select(options=list(EXPERT_LAYERS), name="Model: ")
     model = alt.param(name="crowd_model", value="DeepSeek-V3", bind=pick)
     return _shares(
         saving_table(), words, title, ["model"], "datum.model == crowd_model",
-        subtitle="MEASURED on one H100; choose a model below: first the visits set the joules, then arithmetic does",
+        subtitle="MEASURED on one H100; choose a model below; dashed: all experts, or all of the dense layer's joules",
         description="Share of the dense layer's energy and share of the experts that are visited, against the number "
         "of tokens at once, for one of three models that a menu chooses",
     ).add_params(model)  # fmt: skip
@@ -227,8 +236,13 @@ def _shares(
     long["what"] = long["what"].map(words)
     names, batches = list(words.values()), sorted(set(long["batch"]))
     x = alt.X("batch:Q", title=BATCH_TITLE).scale(type="log", base=2).axis(values=batches)
-    y = alt.Y("part:Q", title="Share").scale(domain=[0, max(1.4, float(long["part"].max()))]).axis(format="%")
-    tooltip = ["what:N", number_tooltip("batch", BATCH_TITLE), alt.Tooltip("part:Q", format=".0%", title="share")]
+    y = alt.Y("part:Q", title="Share").scale(domain=[0, max(1.4, float(long["part"].max()))]).axis(labelExpr=PERCENT)
+    long["percent"] = 100 * long["part"]
+    tooltip = [
+        "what:N",
+        number_tooltip("batch", BATCH_TITLE),
+        alt.Tooltip("percent:Q", format=".0f", title="share [%]"),
+    ]
     color = alt.Color("what:N", title=None, scale=alt.Scale(domain=names, range=[VERMILION, BLUE]))
     base = alt.Chart(long).transform_filter(chosen).encode(x=x, y=y, color=color)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
@@ -241,23 +255,44 @@ def _shares(
     )  # fmt: skip
 
 
-def own_chart(race: pd.DataFrame, title: str) -> alt.LayerChart:
+def own_chart(race: pd.DataFrame, title: str | None = None) -> alt.LayerChart:
     """Draw the same for the reader's own machine: time of the experts over the dense layer, and visits.
 
     Args:
         race: as `study.crowd.race` gives it.
-        title: of the chart.
+        title: of the chart; None says what this race found, as another machine may find something else.
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if a column is missing.
+        ValueError: if a column is missing, or no row is of the layer of experts.
     """
     require_columns(race, "batch", "layer", "share", "visited")
-    checks.text("title", title)
+    ours = race[race["layer"] == EXPERTS]
+    if ours.empty:
+        raise ValueError(f"race has no row of the layer {EXPERTS!r}: give what study.crowd.race(...) measured")
+    title = _found(ours) if title is None else checks.text("title", title)
     return _shares(
-        race[race["layer"] == EXPERTS],
-        {"share": "time, over the dense layer", "visited": "experts visited, of all"}, title, [],
+        ours, {"share": "time, over the dense layer", "visited": "experts visited, of all"}, title, [],
         subtitle="MEASURED on one core of your machine, 32 bits, weights from memory",
         description="Time of a layer of experts over that of a dense layer with as many weights on this machine, and "
         "the share of the experts that are visited, against the number of tokens at once",
     )  # fmt: skip
+
+
+def _found(ours: pd.DataFrame) -> str:
+    """What a race of experts against the dense layer found, as a title."""
+    first, worst = (ours.sort_values(column).iloc[at] for column, at in (("batch", 0), ("share", -1)))
+    if worst["batch"] == first["batch"]:
+        return f"Your machine: experts save least {_tokens(first['batch'])}: {_saved(first['share'])} of the time"
+    return (
+        f"Your machine: {_tokens(first['batch'])}, experts save {_saved(first['share'])} of the time; "
+        f"{_tokens(worst['batch'])}, where they save least, {_saved(worst['share'])}"
+    )
+
+
+def _tokens(batch: int) -> str:
+    return "with one token" if batch == 1 else f"with {batch:,} at once"
+
+
+def _saved(share: float) -> str:
+    return f"{100 * (1 - share):.0f} %" if share < 0.995 else "nothing"

@@ -222,10 +222,11 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
     def draw(text: str, model: str, layer: int, top_k: int, capacity: Any) -> alt.VConcatChart:
         tokens, loads, even, room, n_experts, _ = outcome(text, model, layer, top_k, capacity)
         title = f"Layer {layer}, {model}: the busiest expert has {even['max_over_mean']:.1f} times an equal load"
-        lost = f"{even['dropped_share']:.0%} of the choices are dropped" if room is not None else "nothing is dropped"
+        lost, choices = int(loads["dropped"].sum()), int(loads["tokens"].sum())
+        fate = f"{lost} of {choices} choices are dropped (pale)" if lost else "nothing is dropped"
         return alt.vconcat(
             token_chart(tokens, n_experts, title),
-            load_chart(loads, room, f"Load: {lost}{' (pale)' if room is not None else ''}"),
+            load_chart(loads, room, f"Load of the experts: {fate}"),
         ).properties(
             description=f"{len(tokens)} tokens coloured by their expert in layer {layer}, and the load of the experts"
         )
@@ -235,12 +236,12 @@ def route_widget(models: dict[str, nn.Module], tokenizer: Any, text: str = TEXT)
         note = "" if text.strip() else " (the text was empty; this is the first one)"
         busy = int(loads.set_index("expert")["tokens"].idxmax())
         idle = int((loads["tokens"] == 0).sum())
-        waits = "1 has nothing" if idle == 1 else f"{idle} have nothing"
-        lost = f"{even['dropped_share']:.0%} of the choices do not fit" if room is not None else "nothing is dropped"
+        waits = {0: "none is idle", 1: "1 is idle"}.get(idle, f"{idle} are idle")
+        full = f"{loads['dropped'].sum()} of {loads['tokens'].sum()} choices do not fit"
+        lost = full if room is not None else "nothing is dropped"
         return (
-            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: expert "
-            f"{busy} is the busiest with {even['max_over_mean']:.1f} times an equal load, {waits} "
-            f"to do, {lost}.\n"
+            f"{len(tokens)} tokens{note}, {n_experts} experts, {min(top_k, n_experts)} for each token: {lost}.\n"
+            f"Expert {busy} is the busiest, with {even['max_over_mean']:.1f} times an equal load; {waits}.\n"
             f"The model's loss on this text is {loss:.2f} nats a token."
         )
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from greenlab.core import studies
 from greenlab.retrieval.questions import load_questions
-from greenlab.retrieval.study import answers, hostile, search
+from greenlab.retrieval.study import answers, hostile, quotes, search
 from greenlab.retrieval.study.tables import figures
 
 CHAPTER = "retrieval"
@@ -29,18 +29,20 @@ EXAMPLES = (  # questions that the static map shows; none is of the evaluation s
     "What is a router good for?",
     "Do ternary weights save energy?",
 )
+Step = tuple[str, tuple[str, ...], tuple[tuple[Any, ...], ...]]  # of answering: name, questions, settings
+QUOTED = (1, 2, 3)  # sentences that are quoted where no model answers
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that the tables depend on, beside the book's own text."""
 
-    passage_tokens: int = 140
-    lengths: tuple[int, ...] = (70, 280, 140)  # of passages, for the search alone
-    passages: tuple[int, ...] = (0, 1, 3)  # in the prompt, for every question held back
-    more_passages: tuple[int, ...] = (2, 5, 8)  # for every second one, as are the two lines below
+    passage_tokens: int = 200
+    lengths: tuple[int, ...] = (70, 140, 280, 200)  # of passages, for the search alone
+    passages: tuple[int, ...] = (0, 1, 2, 3, 5, 8)  # in the prompt, for every question held back, as are the next two
     others: tuple[str, ...] = (search.BM25, search.STATIC, search.DENSE)  # indexes
-    removed: tuple[int, ...] = (4,)  # layers
+    removed: tuple[int, ...] = (4, 6)  # layers
+    tune_passages: tuple[int, ...] = (0, 1)  # for the half that chose the settings
     n_new_tokens: int = 32
     search_rounds: int = 3
     chunk: int = 4  # questions of a step
@@ -53,7 +55,8 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     """Run what is not done yet, on one thread, and return the tables.
 
     Returns:
-        made, ranks, leads, queries, table, answers, prefix, hostile, map, map_questions, map_nearest, steps, figures.
+        made, ranks, leads, queries, table, answers, prefix, hostile, map, map_questions, map_nearest, steps, book,
+        quotes, choices, figures.
     """
     torch.set_num_threads(1)
     steps, questions = studies.Steps(CHAPTER, config), load_questions()
@@ -72,29 +75,38 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     drawn = steps.run("map", partial(search.book_map, config.passage_tokens, config.examples, config.nearest))
     for name, rows in (("map", "passages"), ("map_questions", "questions"), ("map_nearest", "nearest")):
         add(name, drawn[rows])
-    ids = questions.loc[questions["half"] == "held", "id"].tolist()
-    for name, chunk, more in tqdm(plan(ids, config), desc="answering"):
-        work = partial(
-            answers.answer_questions, chunk, config.passage_tokens, config.n_new_tokens,
-            config.passages + config.more_passages * more, config.others * more, config.removed * more,
-        )  # fmt: skip
+    for name, chunk, settings in tqdm(plan(questions, config), desc="answering"):
+        work = partial(answers.answer_questions, chunk, config.passage_tokens, config.n_new_tokens, *settings)
         add("answers", steps.run(name, work))
+    ids = questions.loc[questions["half"] == "held", "id"].tolist()
+    quoted = partial(quotes.quote_all, config.passage_tokens, QUOTED)
+    add("quotes", steps.run("quotes", quoted))
     race = partial(answers.prefix_race, tuple(ids[: config.n_prefix]), config.passage_tokens, config.n_new_tokens)
     add("prefix", steps.run("prefix", race))
     add("hostile", steps.run("hostile", partial(hostile.attack, config.passage_tokens, config.n_new_tokens)))
     tables = {name: pd.DataFrame(rows) for name, rows in found.items()} | {"steps": steps.receipts()}
     explained = {"explained": drawn["explained"], "corpus_sha256": sha256[config.passage_tokens]}
     tables["book"] = pd.DataFrame([explained])
+    tables["choices"] = load("choices")["choices"]  # tried before, on the half for tuning alone
     return tables | {"figures": figures(tables)}
 
 
-def plan(ids: list[str], config: Config) -> list[tuple[str, tuple[str, ...], bool]]:
-    """The steps of answering: their names, their questions, and whether all settings are tried on them."""
-    steps = []
-    for more, of in ((True, ids[::2]), (False, ids[1::2])):
+def plan(questions: pd.DataFrame, config: Config) -> list[Step]:
+    """The steps of answering: their names, their questions, and what `answers.settings` gets for them.
+
+    Args:
+        questions: id and half of each.
+        config: every setting is tried on the held half, a few on the other one.
+    """
+    asked: dict[str, tuple[tuple[Any, ...], ...]] = {
+        "held": (config.passages, config.others, config.removed),
+        "tune": (config.tune_passages, (), ()),
+    }
+    steps: list[Step] = []
+    for half, settings in asked.items():
+        of = questions.loc[questions["half"] == half, "id"].tolist()
         for start in range(0, len(of), config.chunk):
-            name = f"answers_{'all' if more else 'main'}_{start // config.chunk}"
-            steps.append((name, tuple(of[start : start + config.chunk]), more))
+            steps.append((f"answers_{half}_{start // config.chunk}", tuple(of[start : start + config.chunk]), settings))
     return steps
 
 

@@ -57,7 +57,7 @@ def settings(passages: tuple[int, ...], others: tuple[str, ...] = (), removed: t
         removed: layers taken out.
     """
     written = [Setting(FUSION if n else NO_SEARCH, n) for n in passages]
-    chosen = [Setting(index, 1, "extract") for index in (FUSION, RIGHT)]
+    chosen = [Setting(index, 1, method) for method in ("extract", "quote") for index in (FUSION, RIGHT)]
     more = [Setting(index, 1) for index in (RIGHT, *others)]
     return written + chosen + more + [Setting(FUSION, 1, n_removed=n) for n in removed]
 

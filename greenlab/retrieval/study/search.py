@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from greenlab import retrieval
 from greenlab.core import assets
-from greenlab.retrieval.index import Index, best
-from greenlab.retrieval.questions import load_questions, relevant_passages
+from greenlab.retrieval.index import Index
+from greenlab.retrieval.questions import first_evidence, load_questions, relevant_passages
 
 BM25, STATIC, DENSE = "BM25", "static", "MiniLM"
 CHEAP_FUSION, FUSION, ALL, BY_RANK = "BM25 + static", "BM25 + MiniLM", "all three", "BM25 + MiniLM, by rank"
@@ -78,22 +78,23 @@ def search(passage_tokens: int, rounds: int) -> dict[str, Any]:
         rounds: how often all questions are asked to time the search; indexes take turns.
 
     Returns:
-        ``made`` (the cost of each index), ``ranks`` (index, id, half, rank from 1, 0 if not among the first 100),
+        ``made`` (the cost of each index), ``ranks`` (index, id, half, rank from 1, 0 if not among the first 100, and
+        first_rank, the same with the evidence as it was first committed),
         ``leads`` (by which share BM25's best passage leads its second one, for the ladder) and ``queries`` (mean CPU
         seconds of one search by index).
     """
     corpus, indexes, made = make_indexes(passage_tokens)
-    questions = load_questions()
+    questions, first = load_questions(), first_evidence()
     ladder = retrieval.Ladder(indexes[BM25], indexes[FUSION])
     ranks, leads, spent = [], [], dict.fromkeys(indexes, 0.0)
     for row in questions.to_dict("records"):
-        wanted, known = list(relevant_passages(corpus, row["evidence"])), {"id": row["id"], "half": row["half"]}
+        known = {"id": row["id"], "half": row["half"]}
+        wanted, before = (relevant_passages(corpus, of) for of in (row["evidence"], first[row["id"]]))
         leads.append(known | {"lead": ladder.lead(row["question"])})
         for name, index in indexes.items():
-            order = best(index.scores(row["question"]), DEPTH)
-            at = np.flatnonzero(np.isin(order, wanted))
-            rank = int(at[0]) + 1 if len(at) else 0
-            ranks.append(known | {"index": name, "rank": rank, "n_relevant": len(wanted)})
+            found = index.search(row["question"], DEPTH)["passage"].tolist()
+            rank = {"rank": rank_of(found, wanted), "first_rank": rank_of(found, before)}
+            ranks.append(known | {"index": name} | rank | {"n_relevant": len(wanted)})
     for _ in range(rounds):
         for question in questions["question"]:
             for name, index in indexes.items():
@@ -101,6 +102,15 @@ def search(passage_tokens: int, rounds: int) -> dict[str, Any]:
     n_asked = rounds * len(questions)
     queries = [{"index": name, "cpu_s": spent[name] / n_asked} for name in indexes]
     return {"made": made, "ranks": ranks, "leads": leads, "queries": queries, "corpus_sha256": corpus.sha256}
+
+
+def rank_of(found: Sequence[int], wanted: Collection[int]) -> int:
+    """The rank, from 1, of the first passage that is wanted; 0 if none was found.
+
+    >>> rank_of([7, 4, 9], {9, 4}), rank_of([7], {9})
+    (2, 0)
+    """
+    return next((rank for rank, number in enumerate(found, 1) if number in wanted), 0)
 
 
 def book_map(passage_tokens: int, examples: tuple[str, ...], nearest: int) -> dict[str, Any]:

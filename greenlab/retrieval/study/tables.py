@@ -6,6 +6,7 @@ Joules are MODELLED everywhere: CPU seconds of this process times watts of a bus
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ KS = (1, 3, 5)
 MARGINS = tuple(round(0.05 * step, 2) for step in range(21))  # candidates, of which the tune half chooses
 SETTING = ["index", "n_passages", "method", "n_removed"]
 HIT, EXACT = "the answer stands in it", "it is the answer, word for word"
-WORDS = {"write": "writes freely", "extract": "chooses a span"}
+WORDS = {"write": "writes freely", "extract": "chooses a span", "quote": "no model: two sentences quoted"}
 
 
 def joules(cpu_s: float) -> dict[str, float]:
@@ -78,18 +79,19 @@ def choose_margin(ranks: pd.DataFrame, leads: pd.DataFrame, passage_tokens: int)
     return min(margin for margin, recall in found.items() if recall == max(found.values()))
 
 
-def recall(ranks: pd.DataFrame, half: str) -> pd.DataFrame:
+def recall(ranks: pd.DataFrame, half: str, column: str = "rank") -> pd.DataFrame:
     """Recall@1, @3 and @5 of each index and passage length: index, passage_tokens, k, share, low, high, n_right, n.
 
     Args:
         ranks: index, id, half, rank (0: not found) and passage_tokens.
         half: "held" or "tune".
+        column: "rank", or "first_rank" for the evidence as it was first committed.
     """
     checks.one_of("half", half, ("held", "tune"))
     rows = []
     for (length, index), part in ranks[ranks["half"] == half].groupby(["passage_tokens", "index"], sort=False):
         for k in KS:
-            rows.append({"index": index, "passage_tokens": length, "k": k} | share(part["rank"].between(1, k)))
+            rows.append({"index": index, "passage_tokens": length, "k": k} | share(part[column].between(1, k)))
     return pd.DataFrame(rows)
 
 
@@ -163,16 +165,20 @@ def scores(answers: pd.DataFrame, queries: dict[str, float] | None = None) -> pd
     return pd.DataFrame(rows)
 
 
-def searched(tables: dict[str, pd.DataFrame], passage_tokens: int, *, every: bool = False) -> pd.DataFrame:
+def searched(
+    tables: dict[str, pd.DataFrame], passage_tokens: int, *, every: bool = False, half: str = "held"
+) -> pd.DataFrame:
     """`scores` with the cost of the search in it.
 
     Args:
         tables: the study's.
         passage_tokens: words and punctuation marks in a passage, at most.
         every: only of the questions on which every setting was tried, so that all settings answer the same ones.
+        half: "held", or "tune" for the questions that chose the settings.
     """
+    checks.one_of("half", half, ("held", "tune"))
     at = tables["queries"].query(f"passage_tokens == {passage_tokens}")
-    answers = tables["answers"]
+    answers = tables["answers"].query("half == @half")
     if every:
         tried = answers.groupby("id")["id"].transform("size")
         answers = answers[tried == tried.max()]
@@ -190,6 +196,24 @@ def pick(table: pd.DataFrame, index: str, n_passages: int, method: str = "write"
     if len(rows) != 1:
         raise ValueError(f"{wanted}: the study has {len(rows)} rows of this setting, not one")
     return rows.iloc[0]
+
+
+def quotations(quotes: pd.DataFrame, half: str) -> pd.DataFrame:
+    """How often sentences that are quoted without a model hold the answer.
+
+    Args:
+        quotes: id, half, index, n_sentences, hit, n_words and cpu_s.
+        half: "held" or "tune".
+
+    Returns:
+        index, n_sentences, share, low, high, n_right, n, n_words and cpu_s (means of a quotation, without the search).
+    """
+    checks.one_of("half", half, ("held", "tune"))
+    rows = []
+    for (index, n_sentences), part in quotes[quotes["half"] == half].groupby(["index", "n_sentences"], sort=False):
+        row = {"index": index, "n_sentences": n_sentences} | share(part["hit"])
+        rows.append(row | {"n_words": part["n_words"].mean(), "cpu_s": part["cpu_s"].mean()})
+    return pd.DataFrame(rows)
 
 
 def by_passages(table: pd.DataFrame) -> pd.DataFrame:
@@ -226,14 +250,15 @@ def ways(table: pd.DataFrame, right: str, measure: str) -> pd.DataFrame:
 
 
 def changed(answers: pd.DataFrame, index: str, measure: str) -> tuple[int, int]:
-    """Questions that writing got right and choosing wrong, and the other way round, with one passage.
+    """Held questions that writing got right and choosing wrong, and the other way round, with one passage.
 
     Args:
         answers: the study's table.
         index: that found the passage.
         measure: "exact" or "hit".
     """
-    rows = answers[(answers["index"] == index) & (answers["n_passages"] == 1) & (answers["n_removed"] == 0)]
+    rows = answers.query("half == 'held' and n_passages == 1 and n_removed == 0")
+    rows = rows[rows["index"] == index]
     wide = rows.pivot(index="id", columns="method", values=measure).astype(bool)
     return int((wide["write"] & ~wide["extract"]).sum()), int((~wide["write"] & wide["extract"]).sum())
 
@@ -294,7 +319,7 @@ def break_even(training_j: float, without_j: float, with_j: float) -> float:
     return training_j / (with_j - without_j)
 
 
-def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.DataFrame:
+def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 200) -> pd.DataFrame:
     """The numbers that the chapter's prose quotes: name, value, unit, basis, note."""
     rows: list[tuple[str, float, str, str, str]] = []
     margin = choose_margin(tables["ranks"], tables["leads"], passage_tokens)
@@ -302,10 +327,12 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     held_leads = tables["leads"].query("half == 'held' and passage_tokens == @passage_tokens")
     rows.append(("margin", 100 * margin, "%", "measured", "lead at which the ladder believes BM25; chosen on tune"))
     rows.append(("asked-dear", 100 * asked_dear(held_leads, margin), "%", "measured", "of the held questions"))
-    for half in ("held", "tune"):
-        for r in _rows(recall(ranks, half)):
+    for half, column in product(("held", "tune"), ("rank", "first_rank")):
+        for r in _rows(recall(ranks, half, column)):
             tag = slug(r["index"]) + ("" if r["passage_tokens"] == passage_tokens else f"-{r['passage_tokens']}")
+            tag += "-first" if column == "first_rank" else ""
             note = f"{r['n_right']} of {r['n']}; 95 % interval {100 * r['low']:.0f} to {100 * r['high']:.0f} %"
+            note += "; evidence as first committed" if column == "first_rank" else ""
             rows.append((f"recall-{r['k']}-{tag}-{half}", 100 * r["share"], "%", "measured", note))
     for r in _rows(query_costs(tables["queries"], tables["leads"], margin, passage_tokens)):
         rows.append((f"query-{slug(r['index'])}", 1e3 * r["energy_j"], "mJ", "modelled", "one search"))
@@ -319,6 +346,13 @@ def figures(tables: dict[str, pd.DataFrame], passage_tokens: int = 140) -> pd.Da
     for every in (False, True):
         for r in _rows(searched(tables, passage_tokens, every=every)):
             rows += _of_setting(r, "-every" if every else "")
+    for r in _rows(searched(tables, passage_tokens, half="tune")):
+        rows += _of_setting(r, "-tune")
+    for half in ("held", "tune"):
+        for r in _rows(quotations(tables["quotes"], half)):
+            note = f"{r['n_right']} of {r['n']}; 95 % interval {100 * r['low']:.0f} to {100 * r['high']:.0f} %"
+            name = f"quoted-{r['n_sentences']}-{slug(r['index'])}-{half}"
+            rows.append((name, 100 * r["share"], "%", "measured", f"{note}; {r['n_words']:.0f} words, no model"))
     prefix = prefix_figures(tables["prefix"])
     rows.append(("prefix-same", 100 * prefix["same"], "%", "measured", "of the answers are the same"))
     rows.append(("prefix-tokens", prefix["reused"], "tokens", "measured", "of the instructions, read once"))

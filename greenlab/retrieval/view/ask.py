@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,32 @@ _LINK = re.compile(r"\b[\w.-]+\.ipynb#cell-id=[\w%.-]+|\.\./data/facts/README\.m
 _MARKS = re.compile(r"([\\`*_{}\[\]<>$|])")
 
 
+def ask_title(index: str, n_found: int, how: str, cited: tuple[int, ...]) -> str:
+    """What was found, given and cited, as the title of the widget's chart.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the number is negative, or ``how`` is no way to answer.
+
+    >>> ask_title("BM25", 1, WRITES, (1,)), ask_title("BM25", 0, WRITES, ())
+    ('BM25 finds 1 passage; the answer cites [1]', 'BM25 finds no passage; the model is not asked')
+    >>> ask_title("MiniLM", 3, WITHOUT, ())
+    'MiniLM finds 3 passages; the model is given none'
+    """
+    checks.text("index", index)
+    n_found = checks.integer("n_found", n_found, low=0)
+    how = checks.one_of("how", how, tuple(METHODS))
+    numbers = [checks.integer("cited", number, low=1) for number in checks.several("cited", cited)]
+    found = f"{n_found or 'no'} passage{'' if n_found < 2 else 's'}"
+    if how == WITHOUT:
+        then = "the model is given none"
+    elif not n_found:
+        then = "the model is not asked"
+    else:
+        then = f"the answer cites {', '.join(f'[{number}]' for number in numbers) or 'none'}"
+    return f"{index} finds {found}; {then}"
+
+
 class LinkedExplorer(Explorer):
     """An `Explorer` whose message turns the links of passages into links that open."""
 
@@ -39,12 +66,15 @@ class LinkedExplorer(Explorer):
 
 
 def ask_widget(
-    indexes: dict[str, retrieval.Index], llms: dict[str, tuple[Any, Any]], question: str = QUESTION
+    indexes: dict[str, retrieval.Index | Callable[[], retrieval.Index]],
+    llms: dict[str, tuple[Any, Any]],
+    question: str = QUESTION,
 ) -> Explorer:
     """Type a question; the book is searched and the model answers, with the passages that it was given.
 
     Args:
-        indexes: by name, all over one corpus.
+        indexes: by name, all over one corpus; for one that takes long to make, a function that makes it, which is
+            called when a reader first chooses it.
         llms: language models with their tokenizers, by name.
         question: that the widget starts with.
 
@@ -61,6 +91,11 @@ def ask_widget(
     if not re.search(r"\w", question):
         raise ValueError(f"question={question!r} has no word in it: give one")
 
+    @lru_cache(maxsize=32)
+    def made(name: str) -> retrieval.Index:
+        given = indexes[name]
+        return given if isinstance(given, retrieval.Index) else checks.instance("indexes", given(), retrieval.Index)
+
     @lru_cache(maxsize=8)
     def prefix(llm: str) -> retrieval.Prefix:
         return retrieval.make_prefix(llms[llm])  # read once for all questions
@@ -68,10 +103,10 @@ def ask_widget(
     @lru_cache(maxsize=64)
     def outcome(asked: str, index: str, n_passages: int, how: str, llm: str) -> tuple[Any, pd.DataFrame, float]:
         asked = asked if re.search(r"\w", asked) else question
-        known = prefix(llm) if how != WITHOUT else None
+        known, one = prefix(llm) if how != WITHOUT else None, made(index)
         start_s = time.process_time()
-        found = indexes[index].search(asked, n_passages)
-        given = [indexes[index].corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
+        found = one.search(asked, n_passages)
+        given = [one.corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
         if how != WITHOUT and not given:  # the book has none of these words: no model is asked
             return retrieval.without_passages(), found, time.process_time() - start_s
         answer = retrieval.answer_from(asked, given, llms[llm], method=METHODS[how], prefix=known)
@@ -79,7 +114,7 @@ def ask_widget(
 
     def draw(asked: str, index: str, n_passages: int, how: str, llm: str) -> alt.LayerChart:
         answer, found, _ = outcome(asked, index, n_passages, how, llm)
-        corpus = indexes[index].corpus
+        corpus = made(index).corpus
         titles = [
             f"[{rank}] {short(corpus[int(i)].title or corpus[int(i)].source, 40)}"
             for rank, i in zip(found["rank"], found["passage"], strict=True)
@@ -87,11 +122,10 @@ def ask_widget(
         table = pd.DataFrame({"label": titles, "score": found["score"].to_numpy()})
         if table.empty:
             table = pd.DataFrame({"label": ["no passage"], "score": [0.0]})
-        cited = ", ".join(f"[{number}]" for number in answer.cited) or "nothing"
         return bars_with_range(
-            table, "label", "score", title=f"{index} finds, and the model cites {cited}", value_format=".3~g",
+            table, "label", "score", title=ask_title(index, len(found), how, answer.cited), value_format=".2f",
             x_title=f"Score of {index} (each index has its own unit)",
-            description=f"Scores of the {len(table)} passages that {index} finds for the question",
+            description=f"Scores of the passages that {index} finds for the question: {len(found)}",
         )  # fmt: skip
 
     def say(asked: str, index: str, n_passages: int, how: str, llm: str) -> str:
@@ -199,8 +233,8 @@ def map_widget(index: retrieval.DenseIndex, question: str = QUESTION, nearest: i
         return words, here, rows.assign(title=titles, score=found["score"].to_numpy(), link=found["link"].to_numpy())
 
     def draw(asked: str) -> alt.LayerChart:
-        words, here, rows = outcome(asked)
-        return map_chart(spots, here, rows, f"“{short(words, 48)}” lands here")
+        _, here, rows = outcome(asked)
+        return map_chart(spots, here, rows, f"Nearest, with a cosine of {rows['score'][0]:.2f}: {rows['title'][0]}")
 
     def say(asked: str) -> str:
         words, _, rows = outcome(asked)

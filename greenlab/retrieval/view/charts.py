@@ -8,8 +8,9 @@ import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.lab.charts import bars_with_range, lines, require_columns
-from greenlab.lab.charts.parts import finish, number_tooltip
+from greenlab.lab.charts import lines, require_columns
+from greenlab.lab.charts.frames import require_finite
+from greenlab.lab.charts.parts import PLAIN, finish, number_tooltip
 from greenlab.lab.theme import BLUE, GREEN, INK, MUTED, VERMILION, WIDTH
 
 FACTS, PROSE = "row of a fact table", "prose of a chapter"
@@ -69,19 +70,29 @@ def lengths_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw recall against the length of passages, a line for each index.
 
     Args:
-        table: the columns passage_tokens, index (at most three), percent, low and high.
+        table: the columns passage_tokens, index (at most three), percent, low, high and n.
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return lines(
+    require_columns(table, "passage_tokens", "n")
+    chart = lines(
         table, "passage_tokens", "percent", color="index", title=title, band=("low", "high"),
-        subtitle="MEASURED: 53 questions held back; bands: 95 % intervals, which overlap widely",
+        subtitle=f"MEASURED: {int(table['n'].iloc[0])} questions held back; bands: 95 % intervals",
         x_title="Longest passage [words and marks]", y_title="Found at rank 1 [%]",
         description="Share of questions whose answering passage is found first against the length of passages",
     )  # fmt: skip
+    return _ticks(chart, table["passage_tokens"])
+
+
+def _ticks(chart: alt.LayerChart, values: pd.Series) -> alt.LayerChart:
+    """Ticks where there are points, and nowhere between."""
+    axis = alt.Axis(values=sorted({int(value) for value in values}), format="d")
+    for layer in chart.layer:
+        layer.encoding.x.axis = axis
+    return chart
 
 
 def passages_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -96,13 +107,14 @@ def passages_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     require_columns(table, "n_passages", "measure", "percent", "low", "high", "n")
-    return lines(
+    chart = lines(
         table, "n_passages", "percent", color="measure", title=title, band=("low", "high"), zero=True,
         subtitle=f"MEASURED: SmolLM2-135M writes freely, {int(table['n'].iloc[0])} questions; bands: 95 % intervals",
         x_title="Passages in the prompt", y_title="Right answers [%]",
         description="Share of right answers against the number of passages in the prompt: answers that hold the right "
         "one, and answers that are the right one word for word",
     )  # fmt: skip
+    return _ticks(chart, table["n_passages"])
 
 
 def ways_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -117,9 +129,8 @@ def ways_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         ValueError: if a column is missing.
     """
     require_columns(table, "label", "percent", "low", "high", "n")
-    return bars_with_range(
-        table, "label", "percent", band=("low", "high"), title=title, value_format=".0f",
-        x_title="Exact matches [%]",
+    return _with_intervals(
+        table, "percent", title=title, x_title="Exact matches [%]",
         subtitle=f"MEASURED: SmolLM2-135M, one passage, {int(table['n'].iloc[0])} questions; lines: 95 % intervals",
         description="Share of exact matches when the model writes freely and when it chooses a span of the passage, "
         "with the passage that was found and with one that answers",
@@ -130,18 +141,42 @@ def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw joules for each right answer.
 
     Args:
-        table: the columns label, j_per_hit, low and high [J].
+        table: the columns label, j_per_hit, low and high [J], and n.
         title: of the chart.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if a column is missing.
     """
-    return bars_with_range(
-        table, "label", "j_per_hit", band=("low", "high"), title=title, value_format=".3~g",
-        x_title="All joules over right answers [J]",
-        subtitle="MODELLED from CPU seconds; lines: the 95 % interval of the share that is right",
+    require_columns(table, "label", "j_per_hit", "low", "high", "n")
+    return _with_intervals(
+        table, "j_per_hit", title=title, x_title="All joules over right answers [J]", opacity=0.4,  # modelled: pale
+        subtitle=[f"MODELLED from CPU seconds, {int(table['n'].iloc[0])} questions;",
+                  "lines: the 95 % interval of the share that is right"],
         description="Joules of all answers over the number of right ones: " + "; ".join(map(str, table["label"])),
+    )  # fmt: skip
+
+
+def _with_intervals(
+    table: pd.DataFrame, value: str, *, title: str, subtitle: str | list[str], x_title: str, description: str,
+    opacity: float = 1.0,
+) -> alt.LayerChart:  # fmt: skip
+    """One bar a row from zero, its interval as a line, and the value in figures above the line's middle.
+
+    A value at the end of the line would be read as that of the end.
+    """
+    require_finite(table, value, "low", "high")
+    x = alt.X(f"{value}:Q", title=x_title).scale(zero=True, nice=True).axis(labelExpr=PLAIN, tickCount=6)
+    y = alt.Y("label:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
+    base = alt.Chart(table).encode(y=y)
+    tooltip = ["label:N", number_tooltip(value, x_title), number_tooltip("low", "low"), number_tooltip("high", "high")]
+    bars = base.mark_bar(cornerRadiusEnd=2, height=12, yOffset=6, opacity=opacity).encode(x=x, tooltip=tooltip)
+    ends = base.mark_rule(strokeWidth=2, yOffset=6).encode(x=alt.X("low:Q", title=x_title), x2="high:Q")
+    dots = base.mark_point(filled=True, size=70, color=INK, opacity=1, yOffset=6).encode(x=x, tooltip=tooltip)
+    words = base.mark_text(dy=-9).encode(x=x, text=alt.Text(f"{value}:Q", format=".0f"))
+    return finish(
+        [bars, ends, dots, words], table, title=title, subtitle=subtitle, slider=None, width=WIDTH, height=alt.Step(42),
+        description=description,
     )  # fmt: skip
 
 
@@ -149,7 +184,7 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw how many answers say what a hostile passage wants, cite it, or cite a harmless one in its place, by kind.
 
     Args:
-        table: as `tables.attacks` gives it, without the row of all.
+        table: as `tables.attacks` gives it, without the row of all; of each kind as many were tried.
         title: of the chart.
 
     Raises:
@@ -170,7 +205,7 @@ def hostile_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         tooltip=["kind:N", "what:N", "answers:Q"],
     )  # fmt: skip
     return finish(
-        [marks], long, title=title, slider=None, width=WIDTH, height=alt.Step(34),
+        [marks], long, title=title, slider=None, width=WIDTH, height=alt.Step(46, **{"for": "position"}),
         subtitle="MEASURED: SmolLM2-135M, five hostile passages of each kind, each before the right passage",
         description="How many of five answers say what a hostile passage wants, how many cite it and how many cite a "
         "harmless passage in its place, for each kind of hostile passage",

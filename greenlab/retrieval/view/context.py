@@ -37,6 +37,7 @@ from greenlab.lab.widgets import Explorer
 
 MEASURED = "Llama-3.1-8B"
 LARGE = "70 billion weights"
+TRIED = "Llama-3.2-1B"  # on which the rule for another model is tried
 SHAPES = {  # the shape of Llama-2-70B, as in chapter 2
     MEASURED: MODELS[MEASURED].shape,
     LARGE: TransformerShape(80, 8192, 64, 8, 128, 28_672, 32_000),
@@ -271,8 +272,7 @@ def context_widget() -> Explorer:
 
     def draw(model: str, n_passages: int, length: int, answer: int, batch: int) -> alt.LayerChart:
         cost, bare = both(model, n_passages, length, answer, batch)
-        words = f"{n_passages} passages of {length} tokens, {answer} written, {batch} at once"
-        return _bars(cost, bare, words, _basis(model))
+        return _bars(cost, bare, _finding(cost, bare), _basis(model))
 
     def say(model: str, n_passages: int, length: int, answer: int, batch: int) -> str:
         cost, bare = both(model, n_passages, length, answer, batch)
@@ -305,7 +305,41 @@ def context_widget() -> Explorer:
     return Explorer(controls, draw, say, reached, "at least four times the FLOPs, and at most a tenth more joules")
 
 
+def _finding(cost: Cost, bare: Cost) -> str:
+    if cost.n_prompt_tokens == bare.n_prompt_tokens:
+        return "No passage, nothing added"
+    flops, joules = (cost.total(measure) / bare.total(measure) for measure in ("flops", "energy_j"))
+    room = "" if cost.fits else "; but one H100 cannot hold it"
+    return f"The passages make it {flops:.1f} times the FLOPs and {joules:.1f} times the joules{room}"
+
+
 def _basis(model: str) -> str:
     if model == MEASURED:
         return "FLOPs counted; joules and seconds MODELLED: sums of steps that were measured on one H100"
-    return "FLOPs counted; joules and seconds MODELLED from those of the 8B model"
+    return "FLOPs counted; joules and seconds MODELLED from those of the 8B model, and checked on no model of this size"
+
+
+def scaling_check() -> pd.DataFrame:
+    """The rule that gives the large model's writing, tried on a model that was measured: Llama-3.2-1B.
+
+    The joules and seconds of a step of the 8B model times the ratio of the bytes that are read, beside what the step of
+    the 1B model took.
+
+    Returns:
+        One row per batch: batch, rule_s, measured_s, times_s (rule over measured), rule_j, measured_j, times_j; energy
+        of a token [J], time of a step [s].
+    """
+    known = studies.load("accelerator", "summary")["summary"]
+    known = known[(known["what"] == TRIED) & known["layers"].isna() & (known["section"] == "decode")]
+    shapes = (MODELS[TRIED].shape, SHAPES[MEASURED])
+    by_batch, rows = _writing()[0], []
+    for row in known[known["context"] == USUAL_CONTEXT].sort_values("batch").itertuples():
+        batch = int(row.batch)
+        small, large = (decode_bytes(one, USUAL_CONTEXT, batch=batch, bytes_per_weight=BYTES).total for one in shapes)
+        rule = {"s": by_batch["step_s"][batch], "j": by_batch["j_per_unit"][batch]}
+        found: dict[str, float] = {"batch": batch}
+        for unit, measured in (("s", row.batch / row.units_per_s), ("j", row.j_per_unit)):
+            ours = float(rule[unit] * small / large)
+            found |= {f"rule_{unit}": ours, f"measured_{unit}": measured, f"times_{unit}": ours / measured}
+        rows.append(found)
+    return pd.DataFrame(rows)

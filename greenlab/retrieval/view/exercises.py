@@ -169,9 +169,13 @@ def _(answer: Any) -> str | None:
     if got.shape != (2, 1):
         return f"for (2, 3, 1) give one vector a sentence, (2, 1), not {tuple(got.shape)}"
     first, second = (float(value) for value in got[:, 0])
+    if (first, second) == (2.0, 1.0):
+        return "that is the vector of each sentence's first token; give the mean of all its tokens"
+    if (first, second) == (6.0, 9.0):
+        return "that is the sum of each sentence's tokens: divide it by their number"
     if first in (35, 52.5):
         return "the padding's 99 is in the mean of the first sentence: multiply with the mask before summing"
-    if abs(first - 2) < 1e-6:
+    if abs(first - 2) < 1e-6 and abs(second - 3) < 1e-6:
         return "the padding counts as a token: 2 and 4 have the mean 3; divide by the tokens of this sentence, mask.sum"
     if abs(first - 3) > 1e-6 or abs(second - 3) > 1e-6:
         return f"both sentences have the mean 3, yours gives {first:.4g} and {second:.4g}: each has its own count"

@@ -21,6 +21,7 @@ from greenlab.start_here.view.progress import Progress
 __all__ = ["ClaimsLedger", "Progress", "claims", "claims_table", "run_chart", "verdict_chart", "verdict_twin"]
 
 ALL = "all"
+ORIGINS = {"article": "the article", "addition": "added by us", "warning": "warned of by us"}  # column origin, in words
 COLOURS = {"confirmed": GREEN, "imprecise": ORANGE, "wrong": VERMILION, "outdated": BLUE, "unverifiable": MUTED}
 MARKS = {"confirmed": "✓", "imprecise": "≈", "wrong": "✗", "outdated": "⌛", "unverifiable": "?"}
 HEIGHT = "34em"  # of the table of claims, which scrolls within
@@ -34,24 +35,26 @@ def _require(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError(f"table lacks {', '.join(missing)}; give rows of facts.table('claims')")
 
 
-def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataFrame:
+def claims(section: str = ALL, verdict: str = ALL, search: str = "", origin: str = ALL) -> pd.DataFrame:
     """The claims of one section and verdict that hold every word of ``search`` somewhere, in the order of the table.
 
     Args:
-        section: a section of the account, or "all".
+        section: a section of the article, or "all".
         verdict: one of the five verdicts, or "all".
         search: words that all have to occur, in small or capital letters.
+        origin: article, addition or warning, as the table's column ``origin`` defines them, or "all".
 
     Returns:
         Rows of the fact table ``claims``.
 
     Raises:
         TypeError: if an argument is no text.
-        ValueError: if there is no such section or verdict.
+        ValueError: if there is no such section, verdict or origin.
     """
     table = facts.table("claims")
     one_of("section", section, (ALL, *sorted(table["section"].unique())))
     one_of("verdict", verdict, (ALL, *VERDICTS))
+    one_of("origin", origin, (ALL, *ORIGINS))
     if not isinstance(search, str):
         raise TypeError(f"search is {search!r}; give the words to look for, as text")
     keep = pd.Series(True, index=table.index)
@@ -59,6 +62,8 @@ def claims(section: str = ALL, verdict: str = ALL, search: str = "") -> pd.DataF
         keep &= table["section"] == section
     if verdict != ALL:
         keep &= table["verdict"] == verdict
+    if origin != ALL:
+        keep &= table["origin"] == origin
     words = table[["id", "claim", "why", "source", "source_says"]].fillna("").agg(" ".join, axis=1).str.lower()
     for word in search.lower().split():
         keep &= words.str.contains(word, regex=False)
@@ -108,17 +113,27 @@ def verdict_chart(table: pd.DataFrame, title: str) -> Any:
     return _verdict_bars(verdict_counts(table), title)
 
 
-def verdict_twin(table: pd.DataFrame) -> Any:
+def _headline(counts: pd.DataFrame) -> str:
+    """What the counts by verdict say, as a title: how many of the claims hold as they stand."""
+    total = int(counts["claims"].sum())
+    holds = int(counts.loc[counts["verdict"] == "confirmed", "claims"].sum())
+    if not total:
+        return "No claim fits your choice"
+    return f"{holds} of {total} claims hold as they stand"
+
+
+def verdict_twin(table: pd.DataFrame, title: str) -> Any:
     """The counts by verdict with a menu of sections that works without a kernel.
 
     Args:
         table: rows of the fact table ``claims``.
+        title: the finding, as a sentence that is true of every section.
     """
     sections = sorted(table["section"].unique())
     rows = [verdict_counts(table).assign(section=ALL)]
     rows += [verdict_counts(table[table["section"] == section]).assign(section=section) for section in sections]
     menu = alt.param(name="section", value=ALL, bind=alt.binding_select(options=[ALL, *sections], name="Section: "))
-    chart = _verdict_bars(pd.concat(rows), "Verdicts by section", "Choose a section below the chart")
+    chart = _verdict_bars(pd.concat(rows), title, "Choose a section below the chart")
     chart.layer = [layer.transform_filter("datum.section == section") for layer in chart.layer]
     return chart.add_params(menu)
 
@@ -176,12 +191,15 @@ def _folded(row: dict[Any, Any]) -> str:
 
 
 class ClaimsLedger(Explorer):
-    """The claims behind the book: choose a section and a verdict, or search; counts, sentence and table follow."""
+    """The claims behind the book: choose where they are from, a section and a verdict, or search; all else follows."""
 
     def __init__(self) -> None:
         sections = sorted(facts.table("claims")["section"].unique())
         self.table = W.HTML()
         controls = {
+            "origin": W.Dropdown(
+                options=[(ALL, ALL), *((words, key) for key, words in ORIGINS.items())], value=ALL, description="From"
+            ),
             "section": W.Dropdown(options=[ALL, *sections], value=ALL, description="Section"),
             "verdict": W.Dropdown(options=[ALL, *VERDICTS], value=ALL, description="Verdict"),
             "search": W.Text(value="", description="Words", placeholder="for example Ireland", continuous_update=True),
@@ -189,11 +207,12 @@ class ClaimsLedger(Explorer):
         super().__init__(controls, self._chart, self._sentence)
         self.children = (*self.children, self.table)  # type: ignore[has-type]
 
-    def _chart(self, section: str, verdict: str, search: str) -> Any:
-        return _verdict_bars(verdict_counts(claims(section, verdict, search)), "What holds, of the claims you chose")
+    def _chart(self, **chosen: str) -> Any:
+        counts = verdict_counts(claims(**chosen))
+        return _verdict_bars(counts, _headline(counts))
 
-    def _sentence(self, section: str, verdict: str, search: str) -> str:
-        found = claims(section, verdict, search)
+    def _sentence(self, **chosen: str) -> str:
+        found = claims(**chosen)
         self.table.value = claims_table(found)
         if found.empty:
             return "No claim fits. Take away a word, or choose all sections and verdicts."
@@ -210,7 +229,10 @@ def run_chart(notebooks: pd.DataFrame, title: str) -> alt.LayerChart:
         title: the finding, as a sentence.
     """
     data = notebooks.assign(label=notebooks["notebook"].str.replace("_", " "))
-    return bars_with_range(
+    drawn = sorted(set(data["basis"]))
+    chart = bars_with_range(
         data, "label", "energy_j", band=("low_j", "high_j"), basis="basis", title=title, value_format=",.0f",
         x_title="Energy of one run [J]", description="Energy of one run through each notebook, with its range",
     )  # fmt: skip
+    chart.layer[0].encoding.opacity.legend = alt.Legend(title="Basis", values=drawn)  # no entry for what is not drawn
+    return chart

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import altair as alt
 import ipywidgets as W
 import pandas as pd
 
-from greenlab.core import speed
+from greenlab.core import checks, speed
 from greenlab.core.machine import available_cores
 from greenlab.lab.charts import Slider, bars_with_range, lines, roofline
 from greenlab.lab.widgets import Explorer
@@ -39,19 +40,27 @@ def race_chart(table: pd.DataFrame, title: str, doubt: str = "") -> alt.LayerCha
     )
 
 
-def race_widget() -> Explorer:
+def race_widget(measure: Callable[..., pd.DataFrame] | None = None) -> Explorer:
     """Race the number formats on this processor: choose matrix, batch and threads; every move measures anew.
 
     Where the rounds disagree, or another program uses the cores, sentence and chart say that the numbers are not to be
     trusted, and the goal is not reached.
+
+    Args:
+        measure: what runs a race, with the arguments and the table of `races.race`, the default.
+
+    Raises:
+        TypeError: if ``measure`` cannot be called.
     """
+    if measure is not None:
+        checks.function("measure", measure)
     cores = available_cores()
 
     @lru_cache(maxsize=1)  # the sentence and the chart speak of one and the same race
     def outcome(shape: str, batch: int, threads: int) -> pd.DataFrame:
         races.set_threads(threads)
         try:
-            return races.race(*RACE_SHAPES[shape], batch, rounds=5)
+            return (measure or races.race)(*RACE_SHAPES[shape], batch, rounds=5)
         finally:
             races.set_threads(cores)
 
@@ -60,8 +69,9 @@ def race_widget() -> Explorer:
         return float(rates["ternary"] / rates[peer])
 
     def draw(shape: str, batch: int, threads: int) -> alt.LayerChart:
-        table = outcome(shape, batch, threads)
-        return race_chart(table, f"{shape}, batch {batch}, {threads} thread{'s' * (threads > 1)}", races.doubt(table))
+        faster = times(shape, batch, threads, "float32")
+        title = f"Ternary is {faster:.1f} times as fast as float32: {shape}, batch {batch}"
+        return race_chart(outcome(shape, batch, threads), title, races.doubt(outcome(shape, batch, threads)))
 
     def say(shape: str, batch: int, threads: int) -> str:
         against = {peer: times(shape, batch, threads, peer) for peer in races.BITS}
@@ -103,7 +113,7 @@ def measured_roofline(n: int = 4096) -> alt.LayerChart:
         "flops_per_s": 2e9 * table["g_weights_per_s"],
         "kind": ["ternary" if work == "ternary" else "float and int8" for work in table["work"]],
     })  # fmt: skip
-    return roofline(
+    chart = roofline(
         roofs,
         works,
         title="Fewer bits a weight, more operations for each byte that is read",
@@ -111,6 +121,11 @@ def measured_roofline(n: int = 4096) -> alt.LayerChart:
         or "line: what memory and float32 allow; int8 and ternary compute in integers, from the cache",
         description="Roofline of this machine with one row times a matrix in float32, bfloat16, int8 and ternary",
     )
+    for layer in chart.layer:
+        layer.encoding.x = layer.encoding.x.axis(values=[0.25, 0.5, 1, 2, 4, 8, 16, 32, 64], format="~g")
+        y = layer.encoding.y.title("Rate [GFLOP/s]")
+        layer.encoding.y = y.axis(values=[10.0**i for i in range(7, 14)], labelExpr="format(datum.value / 1e9, ',~g')")
+    return chart
 
 
 def _energies(energy: OperationEnergy, context: int, batch: int) -> dict[bool, dict[str, float]]:
@@ -127,16 +142,17 @@ def energy_widget() -> Explorer:
         parts = _energies(model(add_pj, read_pj), context, batch)
         rows = [
             {"model": f"{'ternary' if t else '16-bit float'}: {'reading' if reading else 'arithmetic'}",
-             "mj": 1e3 * sum(j for part, j in found.items() if (part == "reading") == reading)}
+             "j": sum(j for part, j in found.items() if (part == "reading") == reading)}
             for t, found in parts.items() for reading in (False, True)
         ]  # fmt: skip
         return bars_with_range(
             pd.DataFrame(rows),
             "model",
-            "mj",
+            "j",
+            value_format=",.4f",
             title=f"Modelled: {ratio(add_pj, read_pj, context, batch):.1f} times less energy",
             subtitle="a 70B model, one token; no joule here was measured",
-            x_title="Energy a token [mJ]",
+            x_title="Energy a token [J]",
             description="Modelled energy a token of a 70B model in float and ternary, arithmetic and reading apart",
         )
 
@@ -147,7 +163,7 @@ def energy_widget() -> Explorer:
         ternary = _energies(model(add_pj, read_pj), context, batch)[True]
         share = ternary["reading"] / sum(ternary.values())
         times = ratio(add_pj, read_pj, context, batch)
-        return f"Ternary needs {times:.1f} times less; {share:.0%} of its energy reads weights."
+        return f"Ternary needs {times:.1f} times less; {100 * share:.0f} % of its energy reads weights."
 
     controls = {
         "add_pj": W.FloatSlider(
@@ -172,7 +188,7 @@ def read_twin(title: str) -> alt.LayerChart:
         "read_pj",
         "ratio",
         title=title,
-        subtitle="move the slider: the price of an addition hardly matters",
+        subtitle="the slider sets the price of one addition; a 70B model, and no joule here was measured",
         x_title="Reading one byte of weights [pJ]",
         y_title="Energy, 16-bit float over ternary [x]",
         zero=True,
