@@ -37,7 +37,8 @@ class Combined:
     """What was measured, and what was predicted from counts.
 
     Attributes:
-        table: a row a lever, then "product" and "together": what, left_pct (of the time before, measured), predicted_pct.
+        table: a row a lever, then "product" and "together": what, left_pct (of the time before, measured) and
+            predicted_pct.
         before, after: receipts of one answer.
         spread: longest over shortest round of the unchanged model.
     """

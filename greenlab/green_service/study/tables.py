@@ -45,16 +45,16 @@ def bits_by_batch(service: Service = DEFAULT, outputs: Iterable[int] = OUTPUTS) 
     return pd.DataFrame(rows)
 
 
-def steps(
-    baseline: Service, design: Service, order: Iterable[str] | None = None, *, n: int = 2000
-) -> pd.DataFrame:
+def steps(baseline: Service, design: Service, order: Iterable[str] | None = None, *, n: int = 2000) -> pd.DataFrame:
     """`waterfall` with the band of each step's share: what it saves of what there was before it, draw by draw.
 
     The band of the joules that a step saves holds how little is known of the service before; that of the share does
     not, as before and after use the same draws.
 
     Args:
-        baseline, design, order: as for `waterfall`.
+        baseline: the service before.
+        design: the service after.
+        order: of the levers, as for `waterfall`.
         n: draws.
 
     Returns:

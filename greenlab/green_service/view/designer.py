@@ -61,7 +61,7 @@ class Designer(Explorer):
         tabs = W.Tab([W.VBox([self.controls[name] for name in names]) for names in GROUPS.values()])
         for i, title in enumerate(GROUPS):
             tabs.set_title(i, title)
-        self.children = (tabs, *self.children[1:])
+        self.set_trait("children", (tabs, self.panel, self.message))
 
     @property
     def baseline(self) -> Service:

@@ -25,9 +25,7 @@ class Detector(W.VBox):
         self.claim.observe(self._new_claim, names="value")
         for box in (*self.boxes.values(), self.complete):
             box.observe(self._redraw, names="value")
-        row = W.HBox(
-            [*self.boxes.values(), self.complete], layout=W.Layout(flex_flow="row wrap")
-        )
+        row = W.HBox([*self.boxes.values(), self.complete], layout=W.Layout(flex_flow="row wrap"))
         super().__init__([self.claim, row, self.message])
         self._redraw()
 
@@ -36,7 +34,7 @@ class Detector(W.VBox):
         """What the widget says now."""
         return self._text
 
-    def text_at(self, claim: str, *missing: str) -> str:
+    def judged(self, claim: str, *missing: str) -> str:
         """What the widget says of an answer; then it stands again where it stood.
 
         Args:

@@ -8,8 +8,6 @@ from typing import Any
 
 from greenlab.lab.exercises import exercise
 
-J_PER_KWH = 3.6e6
-
 
 def _sci_g(machines_j, pue, g_per_kwh, embodied_kg, lifetime_s, on_s):  # type: ignore[no-untyped-def]
     operational = machines_j * pue / 3.6e6 * g_per_kwh
@@ -25,18 +23,18 @@ def _request(random: Random) -> tuple[float, ...]:
 @exercise("green-service-sci", reference=_sci_g, inputs=_request, difficulty="easy", minutes=8)
 def _(answer: Any) -> str | None:
     """The SCI of a request is its electricity times the grid, and its share of making the machines."""
-    got, want = answer(3.6e6, 1.5, 100.0, 100.0, 1e8, 10.0), 150.01
+    got, want = answer(3.6e6, 1.5, 100.0, 100.0, 1e8, 1000.0), 151.0
     hints = {
-        100.01: "3.6 MJ of the machines are 1.5 kWh of the building: the PUE is missing",
-        150.0: "making the machines is missing: 100 kg over 1e8 s, of which this request has 10 s",
-        150.015: "the PUE is about electricity; manufacture does not grow with it",
-        150.00001: "the manufacture is given in kg and the answer is in g",
+        101.0: "3.6 MJ of the machines are 1.5 kWh of the building: the PUE is missing",
+        150.0: "making the machines is missing: 100 kg over 1e8 s, of which this request has 1,000 s",
+        151.5: "the PUE is about electricity; manufacture does not grow with it",
+        150.001: "the manufacture is given in kg and the answer is in g",
     }
     for wrong, hint in hints.items():
         if abs(got - wrong) < 1e-7 * wrong:
             return hint
     if abs(got - want) > 1e-6:
-        return f"1 kWh at a PUE of 1.5 and 100 g/kWh, with 10 s of 1e8 s of 100 kg, is 150.01 g; yours gives {got:g}"
+        return f"1 kWh at a PUE of 1.5 and 100 g/kWh, with 1,000 of 1e8 s of 100 kg, is 151 g; yours gives {got:g}"
     return None
 
 

@@ -16,7 +16,9 @@ KWH = 240  # of chapter 9's job: 24 h at 10 kW
 TOLERANCE = 0.02  # of quality, as `ledger.record` has it
 
 
-def _entry(chapter: str, technique: str, quantity: str, baseline: float, saved: float, kept: float, basis: str) -> Entry:
+def _entry(
+    chapter: str, technique: str, quantity: str, baseline: float, saved: float, kept: float, basis: str
+) -> Entry:
     """An entry whose saving counts only if at least 98 % of the quality is kept."""
     reason = "" if 1 - kept <= TOLERANCE else f"quality fell by {100 * (1 - kept):.1f} % and 2.0 % is allowed"
     counted = 0.0 if reason else saved
