@@ -372,8 +372,6 @@ def short_main_road(notebook: Notebook) -> list[str]:
 RAW = re.compile(
     r"^.*: (?:True|False)\W*$|^\s*(?:[{\[]|\((?=['\"\d])).*[:,].*[}\])]\s*$|^<\S+ object at .*|^.*\bdtype: \S+$", re.M
 )
-    r"^.*: (?:True|False)\W*$|^\s*(?:[{\[]|\((?=['\"\d])).*[:,].*[}\])]\s*$|^<\S+ object at .*|^.*\bdtype: \S+$", re.M
-)
 
 
 def readable_outputs(notebook: Notebook) -> list[str]:
