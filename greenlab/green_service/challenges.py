@@ -19,7 +19,7 @@ from greenlab.core import checks, facts
 from greenlab.green_service.assumptions import assumptions
 from greenlab.green_service.break_even import pays_back
 from greenlab.green_service.design import DEFAULT, Service
-from greenlab.green_service.evaluation import N_DRAWS, QUANTITIES, SEED, Outcome, _drawn, evaluate
+from greenlab.green_service.evaluation import N_DRAWS, QUANTITIES, SEED, Outcome, evaluate, outcome_of_draws
 
 FIXED = ("requests_per_day", "input_tokens", "output_tokens", "reference", "quality_gate")
 SURE = 0.95  # of the paired draws
@@ -184,7 +184,7 @@ def score(service: Service, level: int) -> Score:
     given, refused = challenge(level), refusals(service, level)
     most = sum(goal.points for goal in given.goals)
     after = evaluate(service)
-    drawn = [_drawn(one, assumptions(one), N_DRAWS, SEED) for one in (given.baseline, service)]
+    drawn = [outcome_of_draws(one, assumptions(one), N_DRAWS, SEED) for one in (given.baseline, service)]
     rows = []
     for goal in given.goals:
         value, reached = _reached(goal, given.baseline, after, drawn)

@@ -76,7 +76,7 @@ class RequestEnergy:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of a request on its replica, with one whole kernel share and none: what `kernel_share` mixes.
+    """Seconds of a request on its replica: numbers, or arrays with one number a draw.
 
     Attributes:
         reading_s: of its prompt alone.

@@ -11,6 +11,7 @@ moves both.
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -151,8 +152,7 @@ def evaluate(service: Service, assumed: Assumptions | None = None) -> Outcome:
     numbers = assumed.values()
     machines = fleet(service, numbers)
     outcome = _outcome(service, assumed, numbers, machines)
-    object.__setattr__(outcome, "remarks", _remarks(outcome))
-    return outcome
+    return dataclasses.replace(outcome, remarks=_remarks(outcome))
 
 
 def _remarks(outcome: Outcome) -> tuple[str, ...]:
@@ -195,12 +195,14 @@ def draws(item: Assumption, n: int = N_DRAWS, seed: int = SEED) -> NDArray[np.fl
     return np.where(u < 0, item.value - far * (item.value - item.low), item.value + far * (item.high - item.value))
 
 
-def _drawn(service: Service, assumed: Assumptions, n: int, seed: int) -> Outcome:
+def outcome_of_draws(service: Service, assumed: Assumptions, n: int, seed: int) -> Outcome:
+    """The outcome with arrays of draws in the place of numbers; the fleet is that of the central ones."""
     numbers: dict[str, Number] = {item.name: draws(item, n, seed) for item in assumed.items}
-    return _outcome(service, assumed, numbers, fleet(service, assumed.values()))  # the fleet is built once
+    return _outcome(service, assumed, numbers, fleet(service, assumed.values()))
 
 
-def _band(value: Number, n: int) -> tuple[float, float]:
+def band_of(value: Number, n: int) -> tuple[float, float]:
+    """The two ends that hold `SHARE` of the draws; a number stands for ``n`` equal ones."""
     low, high = np.quantile(np.broadcast_to(value, n), [(1 - SHARE) / 2, (1 + SHARE) / 2])
     return float(low), float(high)
 
@@ -224,10 +226,10 @@ def bands(service: Service, assumed: Assumptions | None = None, *, n: int = N_DR
     """
     assumed = _assumed(service, assumed)
     n, seed = checks.integer("n", n, low=100, high=10**6), checks.integer("seed", seed, low=0)
-    central, drawn = evaluate(service, assumed), _drawn(service, assumed, n, seed)
+    central, drawn = evaluate(service, assumed), outcome_of_draws(service, assumed, n, seed)
     rows: list[dict[str, Any]] = []
     for quantity, (unit, year_unit, factor, of) in QUANTITIES.items():
-        value, (low, high) = float(of(central)), _band(of(drawn), n)
+        value, (low, high) = float(of(central)), band_of(of(drawn), n)
         rows.append(_row(quantity, "request", value, low, high, unit))
         if year_unit:
             times = factor * central.requests_per_year
@@ -261,12 +263,12 @@ def parts(service: Service, assumed: Assumptions | None = None, *, n: int = N_DR
     """
     assumed = _assumed(service, assumed)
     n, seed = checks.integer("n", n, low=100, high=10**6), checks.integer("seed", seed, low=0)
-    central, drawn = evaluate(service, assumed), _drawn(service, assumed, n, seed)
+    central, drawn = evaluate(service, assumed), outcome_of_draws(service, assumed, n, seed)
     rows: list[dict[str, Any]] = []
     for quantity, found in PARTS.items():
         unit, _, _, total = QUANTITIES[quantity]
         for part, of in found.items():
-            value, (low, high) = float(of(central)), _band(of(drawn), n)
+            value, (low, high) = float(of(central)), band_of(of(drawn), n)
             row = {"quantity": quantity, "part": part, "value": value, "low": min(low, value), "high": max(high, value)}
             row |= {"unit": unit, "share": value / float(total(central))}
             rows.append(row | {"evidence": _evidence(part, service)})

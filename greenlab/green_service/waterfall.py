@@ -23,7 +23,7 @@ import pandas as pd
 from greenlab.core import checks
 from greenlab.green_service.assumptions import assumptions
 from greenlab.green_service.design import Service
-from greenlab.green_service.evaluation import N_DRAWS, QUANTITIES, SEED, Outcome, _band, _drawn, evaluate
+from greenlab.green_service.evaluation import N_DRAWS, QUANTITIES, SEED, Outcome, band_of, evaluate, outcome_of_draws
 from greenlab.green_service.levers import LEVERS, apply, evidence, pulled
 from greenlab.green_service.quality import quality_kept
 
@@ -38,7 +38,7 @@ Moved = Mapping[str, Any]
 def _both(service: Service, moved: Moved | None, n: int, seed: int) -> tuple[Outcome, Outcome]:
     """A service's outcome with central numbers, and with draws."""
     assumed = assumptions(service).move(**moved) if moved else assumptions(service)
-    return evaluate(service, assumed), _drawn(service, assumed, n, seed)
+    return evaluate(service, assumed), outcome_of_draws(service, assumed, n, seed)
 
 
 def _order(baseline: Service, design: Service, order: Iterable[str] | None) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _alone(
 
 def _step(of: Any, start: Any, here: Any, after: Any, n: int) -> dict[str, float]:
     before, then = float(of(here[0])), float(of(after[0]))
-    low, high = _band(np.subtract(of(here[1]), of(after[1])), n)
+    low, high = band_of(np.subtract(of(here[1]), of(after[1])), n)
     saved = before - then
     return {
         "before": before, "after": then, "saved": saved, "saved_low": min(low, saved), "saved_high": max(high, saved),
@@ -147,7 +147,7 @@ def _alone_columns(of: Any, start: Any, alone: Any, n: int) -> dict[str, float]:
     if alone is None:
         return dict.fromkeys(("alone_fraction", "alone_low", "alone_high"), math.nan)
     share = 1 - float(of(alone[0])) / float(of(start[0]))
-    low, high = _band(1 - np.divide(of(alone[1]), of(start[1])), n)
+    low, high = band_of(1 - np.divide(of(alone[1]), of(start[1])), n)
     return {"alone_fraction": share, "alone_low": min(low, share), "alone_high": max(high, share)}
 
 

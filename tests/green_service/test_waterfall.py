@@ -22,6 +22,7 @@ from greenlab.green_service import (
     pulled,
     waterfall,
 )
+from tests.green_service.test_design import services
 
 DESIGN = DEFAULT.replace(batch=64, bits=8, region="SE", pue=1.1, utilization=0.7, flexible=0.2)
 
@@ -167,3 +168,19 @@ def test_moved_assumptions_hold_before_and_after():
     part = of(waterfall(DEFAULT, DEFAULT.replace(batch=64), moved={"pue": 1.0}, n=100))
     moved = evaluate(DEFAULT.replace(pue=1.0)).energy.total_j
     assert part["before"].item() == pytest.approx(moved)
+
+
+@settings(deadline=None, max_examples=20)
+@given(services())
+def test_any_design_can_be_reached_and_its_overlaps_add_up(design):
+    baseline = DEFAULT.replace(requests_per_day=design.requests_per_day, quality_gate=0.001)
+    design = design.replace(quality_gate=0.001)
+    table = waterfall(baseline, design, n=100)
+    assert set(table["lever"]) == set(pulled(baseline, design))
+    part = of(table)
+    assert part["counted"].all()
+    if len(part):
+        assert part["after"].iloc[-1] == pytest.approx(evaluate(design).energy.total_j)
+        alone = part["alone_fraction"].notna().all()
+        found = overlaps(table).set_index("quantity").loc["energy", "log_overlap"]
+        assert not alone or found == pytest.approx(np.log(part["overlap"]).sum(), abs=1e-9)
