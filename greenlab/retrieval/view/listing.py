@@ -55,6 +55,8 @@ def setting_in_words(index: str, n_passages: int, method: str, n_removed: int) -
 
     >>> setting_in_words("BM25", 1, "extract", 4)
     '1 passage by BM25, chooses a span, 4 layers fewer'
+    >>> setting_in_words("MiniLM", 1, "quote", 0)
+    '1 passage by MiniLM, two sentences quoted, no model'
     >>> setting_in_words("none", 0, "write", 0), setting_in_words("right passage", 1, "write", 0)
     ('no passage', 'the right passage')
     """
@@ -68,7 +70,7 @@ def setting_in_words(index: str, n_passages: int, method: str, n_removed: int) -
         words = "the right passage"
     else:
         words = f"{n_passages} passage{'s' if n_passages > 1 else ''} by {index}"
-    words += ", chooses a span" if method == "extract" else ""
+    words += {"extract": ", chooses a span", "quote": ", two sentences quoted, no model"}.get(method, "")
     return words + (f", {n_removed} layers fewer" if n_removed else "")
 
 
