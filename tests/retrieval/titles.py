@@ -27,7 +27,7 @@ ONE_IN_TWENTY = 0.05  # how seldom chance may do what is called a difference
 
 
 def map_twin() -> bool:
-    """At each question of the menu: the nearest passage by 384 numbers is on the subject, and the plane has other five."""
+    """At each question the nearest passage by 384 numbers is on the subject; the five of the plane are others."""
     tables = study.load("map", "map_questions", "map_nearest")
     spots, nearest = tables["map"], tables["map_nearest"].sort_values("rank").groupby("question")["passage"].agg(list)
     asked = tables["map_questions"].set_index("question")[["x", "y"]]

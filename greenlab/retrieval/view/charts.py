@@ -170,10 +170,13 @@ def _with_intervals(
     require_finite(table, value, "low", "high")
     x = alt.X(f"{value}:Q", title=x_title)
     if log:
-        x = x.scale(type="log", padding=16).axis(format=",~g", values=[10.0**power for power in range(-2, 6)])
+        x = x.scale(type="log", padding=16, nice=False).axis(
+            format=",~g", values=[10.0**power for power in range(-2, 6)]
+        )
     else:
         x = x.scale(zero=True, nice=True).axis(labelExpr=PLAIN, tickCount=6)
-    y = alt.Y("label:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
+    y = alt.Y("label:N", title=None, sort=None)
+    y = y.axis(domain=False, ticks=False, labelPadding=8, labelExpr="split(datum.label, ', ')")  # a line for each part
     base = alt.Chart(table).encode(y=y)
     tooltip = ["label:N", number_tooltip(value, x_title), number_tooltip("low", "low"), number_tooltip("high", "high")]
     bars = [] if log else [base.mark_bar(cornerRadiusEnd=2, height=12, yOffset=6).encode(x=x, tooltip=tooltip)]
