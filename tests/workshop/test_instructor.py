@@ -1,5 +1,6 @@
 """The instructor's pages: each number has its source, and each cell that they name is in its notebook."""
 
+import itertools
 import json
 import re
 
@@ -52,7 +53,7 @@ def test_the_minutes_of_the_route_follow_one_another_and_end_at_45():
     minutes = [(int(a), int(b)) for a, b in re.findall(r"^### Minutes (\d+) to (\d+):", PAGE, re.M)]
     assert minutes[0][0] == 0
     assert minutes[-1][1] == 45
-    assert all(before[1] == after[0] for before, after in zip(minutes, minutes[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(minutes))
     parts = re.split(r"^### Minutes", PAGE, flags=re.M)[1:]
     for part in parts:
         for word in ("**Run**", "**Ask**", "**They say**", "**Show**", "**If "):
