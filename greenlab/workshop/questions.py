@@ -94,7 +94,7 @@ def questions(chapter: str, path: str | Path = ROOT / "data" / "quiz" / "quiz.cs
     names = [known.name for known in CHAPTERS]
     if chapter not in names:
         raise unknown("chapter", chapter, names)
-    if not Path(path).is_file():
+    if "\0" in str(path) or not Path(path).is_file():
         raise ValueError(f"path={str(path)!r} is no file: give a table like data/quiz/quiz.csv")
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)

@@ -60,11 +60,16 @@ def write_student(out: str | Path, root: str | Path = ROOT, keep_outputs: bool =
 
     Raises:
         TypeError: if ``out`` or ``root`` is no path, or ``keep_outputs`` is neither True nor False.
-        ValueError: if there is no notebook below ``root``, or ``out`` is the folder of the notebooks themselves.
+        ValueError: if there is no notebook below ``root``, or ``out`` is the folder of the notebooks themselves or
+            names none.
     """
     for name, folder in (("out", out), ("root", root)):
         if not isinstance(folder, str | Path):
             raise TypeError(f"{name}={folder!r:.80} is {type(folder).__name__}: give a path")
+        if not str(folder).strip() or "\0" in str(folder):
+            raise ValueError(f"{name}={str(folder)!r:.80} names no folder: give a path such as student")
+    if not isinstance(keep_outputs, bool):
+        raise TypeError(f"keep_outputs={keep_outputs!r} is {type(keep_outputs).__name__}: give True or False")
     out, source = Path(out), Path(root) / "notebooks"
     notebooks = sorted(source.glob("[0-9][0-9]_*.ipynb"))
     if not notebooks:

@@ -53,7 +53,7 @@ def test_a_solution_that_is_code_leaves_no_gap():
 
 
 def test_a_stripped_chapter_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    """No cell needs a solution, and every exercise says that it was not tried. `make student-check` compares the rest."""
+    """No cell needs a solution, and every exercise says that it was not tried; student-check compares the rest."""
     monkeypatch.setenv("GREENLAB_STATE", str(tmp_path))
     bare = stripped(read(NOTEBOOKS[1]))
     NotebookClient(bare, timeout=300, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()

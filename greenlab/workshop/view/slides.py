@@ -190,7 +190,9 @@ def slides(notebook: nbformat.NotebookNode) -> list[Slide]:
     for place, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
-        around = [near.source for near in cells[max(0, place - 1) : place + 2] if near.cell_type == "markdown"]
+        before = [near.source for near in cells[:place] if near.cell_type == "markdown"][-1:]
+        after = [near.source for near in cells[place + 1 :] if near.cell_type == "markdown"][:1]
+        around = before + after
         notes = _html(
             "\n\n".join(re.sub(r"^#+ ", "**Section:** ", text, flags=re.M) for text in around if text != first)
         )

@@ -67,14 +67,16 @@ def sections(notebook: Any) -> pd.DataFrame:
             # an exercise is counted by its own minutes
             current["code_cells"] += "exercise" not in cell["metadata"].get("tags", [])
             continue
-        parts = _HEADING.split(source)
+        # a cell may hold several headings; it is counted in the section that it begins with
+        parts, counted = _HEADING.split(source), False
         for place, text in enumerate(parts[::2]):
             if place:
                 row(re.sub(r"[`*]", "", parts[2 * place - 1]))
-            elif not rows and not text.strip():
+            elif not text.strip():
                 continue
             current = rows[-1] if rows else row("")
-            current["cells"] += place == 0 or (place == 1 and not parts[0].strip())
+            current["cells"] += not counted
+            counted = True
             current["words"] += len(re.findall(r"\w+", _LINK.sub(r"\1", text)))
             current["exercise_minutes"] += sum(_MINUTES.get(word, 0) for word in _EXERCISE.findall(text))
     for one in rows:
