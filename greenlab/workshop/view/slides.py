@@ -41,6 +41,7 @@ _TITLE = re.compile(r"replace\('((?:\\.|[^'\\])*)', regexp")  # the theme wraps 
 _PREDICT = re.compile(r"\bpredict\(\s*\"[^\"]+\",\s*f?\"([^\"]+)\"")
 _ABLE = re.compile(r"^\*\*You will be able to\*\*.*?(?=\n\s*\n|\Z)", re.M | re.S)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^)\s]*\)")
+_ANCHOR = re.compile(r"<a [^>]*>(.*?)</a>", re.S)
 STYLE = """
 body{margin:0;font:22px/1.45 system-ui,sans-serif;color:#111;background:#fff}
 section{box-sizing:border-box;max-width:62rem;margin:0 auto;padding:2.2rem 2rem}
@@ -269,7 +270,7 @@ def write_slides(out: str | Path, root: str | Path = ROOT) -> list[Path]:
         made = slides(nbformat.read(folder / chapter.notebook, as_version=4))
         room = [Slide(said, f"<p>{html.escape(ask)}</p>") for said, ask in misconceptions(chapter, guide_text)]
         with contextlib.suppress(ValueError):  # a chapter whose quiz is not written yet
-            room.append(Slide("Quiz: open an answer", quiz_html(chapter.name)))
+            room.append(Slide("Quiz: open an answer", _ANCHOR.sub(r"\1", quiz_html(chapter.name))))
         made[-1:] = [*room, made[-1]]  # what one may say now stays last
         target = out / f"{Path(chapter.notebook).stem}.html"
         target.write_text(page(made, f"{chapter.number} {chapter.title}"), encoding="utf-8")

@@ -24,7 +24,10 @@ COLUMNS = ["section", "cells", "words", "code_cells", "exercise_minutes", "plan_
 _HEADING = re.compile(r"^#{1,2} +(.+)$", re.M)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _EXERCISE = re.compile(r"^\*\*Exercise[^*]*\([a-z]+, ([a-z]+) minutes\)", re.M)
-_MINUTES = {"three": 3, "five": 5, "eight": 8, "ten": 10, "fifteen": 15, "twenty": 20}
+_NUMBERS = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen twenty thirty".split()
+)
+_MINUTES = dict(zip(_NUMBERS, [*range(1, 16), 20, 30], strict=True))
 
 
 def main_road(notebook: Any) -> list[Any]:
