@@ -24,9 +24,25 @@ COLUMNS = ["section", "cells", "words", "code_cells", "exercise_minutes", "plan_
 _HEADING = re.compile(r"^#{1,2} +(.+)$", re.M)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _EXERCISE = re.compile(r"^\*\*Exercise[^*]*\([a-z]+, ([a-z]+) minutes\)", re.M)
-_NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen twenty thirty".split()
-)
+_NUMBERS = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "twenty",
+    "thirty",
+]
 _MINUTES = dict(zip(_NUMBERS, [*range(1, 16), 20, 30], strict=True))
 
 
