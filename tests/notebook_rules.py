@@ -369,6 +369,28 @@ def short_main_road(notebook: Notebook) -> list[str]:
     return found
 
 
+RAW = re.compile(
+    r"^.*: (?:True|False)\W*$|^\s*(?:[{\[]|\((?=['\"\d])).*[:,].*[}\])]\s*$|^<\S+ object at .*|^.*\bdtype: \S+$", re.M
+)
+
+
+def readable_outputs(notebook: Notebook) -> list[str]:
+    """A reader sees sentences, tables and charts: no raw frame, dict or list, and no line that only a test would read.
+
+    What the reader meets is looked at, printed or shown; the plain text beside a drawn output is not shown.
+    """
+    found = []
+    for place, cell in code_cells(notebook):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if 'class="dataframe"' in text_of(data.get("text/html", "")):
+                found.append(f"cell {place} shows a raw frame: use greenlab.lab.table")
+            drawn = set(data) - {"text/plain"}
+            said = text_of(output.get("text", "") if "text" in output else "" if drawn else data.get("text/plain", ""))
+            found += [f"cell {place} prints {match[0].strip()!r}: say it in words" for match in RAW.finditer(said)]
+    return found
+
+
 def _check_ids(node: ast.AST) -> list[str]:
     calls = (call for call in ast.walk(node) if isinstance(call, ast.Call) and call.args)
     named = (call for call in calls if getattr(call.func, "id", getattr(call.func, "attr", "")) == "check")
@@ -465,5 +487,6 @@ def unproved(said: list[list[Any]]) -> list[str]:
 
 
 RULES = [executed_in_order, no_widget_state, one_kernel, clean_outputs, has_outputs, short_cells, no_absolute_paths]
+RULES += [short_main_road, readable_outputs]
 RULES += [charts_described_and_offline, ignored_only_if_timing, enough_checked]
 RULES += [facts_quoted_right, studies_quoted_right, plain_numbers]

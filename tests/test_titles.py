@@ -15,6 +15,11 @@ PROOFS = [(name, title) for name, module in MODULES.items() for title in module.
 LIVE = [(name, widget) for name, module in MODULES.items() for widget in module.LIVE]
 
 
+def test_every_chapter_proves_its_titles():
+    assert sorted(PROVED) == sorted(NOTEBOOKS)
+    assert [name for name in PROVED if not MODULES[name].LIVE and name != "start_here"] == []
+
+
 @pytest.mark.parametrize("name", PROVED)
 def test_each_stored_title_has_its_proof_and_no_proof_is_left_over(name):
     assert set(MODULES[name].TITLES) == set(titles.stored(NOTEBOOKS[name]))
