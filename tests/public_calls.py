@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -34,6 +35,7 @@ from greenlab.core.grid.traces import Traces
 from greenlab.core.model import gpt, training
 from greenlab.core.model.cost import TransformerShape
 from greenlab.lab import charts, exercises
+from greenlab.workshop import Option
 from tests.retrieval import tiny
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -245,6 +247,10 @@ def ledger_record() -> Call:
     )
 
 
+def answers() -> tuple[Option, ...]:
+    return (Option("six", True, "Right."), Option("eight", False, "It falls."))
+
+
 def files(folder: Path) -> dict[str, Path]:
     """Files that the functions below read."""
     ternary.save_packed({"w": packed()}, folder / "packed.safetensors")
@@ -253,6 +259,11 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
+    "workshop.Option": lambda _: a("six layers", True, "Right."),
+    "workshop.Question": lambda _: a("cut", "How many?", answers()),
+    "workshop.questions": lambda _: a("layer_pruning"),
+    "workshop.stripped": lambda _: a(nbformat.v4.new_notebook()),
+    "workshop.write_student": lambda made: a(made["folder"] / "student"),
     "hardware.Device": lambda _: a(**vars(device())),
     "hardware.Device.replace": lambda _: a(device(), year=2024),
     "hardware.Device.peak": lambda _: a(device(), "bf16"),
