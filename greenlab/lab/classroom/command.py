@@ -70,10 +70,9 @@ def _submit(chosen: argparse.Namespace) -> int:
     _replace(path, submission.to_bytes(given))
     for line in passed:
         print(line)
-    print(
-        f"{path}: {len(given.answers)} answers, {len(given.predictions)} predictions, {len(given.ledger)} ledger entries, "
-        f"{len(given.receipts)} receipts, and this machine ({given.machine['processor']}, {given.machine['cores']} cores)"
-    )
+    counts = f"{len(given.answers)} answers, {len(given.predictions)} predictions, {len(given.ledger)} ledger entries"
+    machine = f"{given.machine['processor']}, {given.machine['cores']} cores"
+    print(f"{path}: {counts}, {len(given.receipts)} receipts, and this machine ({machine})")
     print("Notebooks count as they were last saved. Give this file to your teacher; open it with any zip program.")
     return 0
 

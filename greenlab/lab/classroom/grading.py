@@ -335,8 +335,10 @@ def grade(
         TypeError: if an argument is of another kind.
     """
     checks.instance("given", given, submission.Submission)
-    for name, value, kind in (("tasks", tasks, Exercise), ("stubs", stubs or {}, Answer)):
-        for one in checks.instance(name, value, Mapping).values():
+    for name, value, kind in (("tasks", tasks, Exercise), ("stubs", {} if stubs is None else stubs, Answer)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name}={value!r:.80} is {type(value).__name__}: give a dict of {kind.__name__} by id")
+        for one in value.values():
             checks.instance(name, one, kind)
     limits = checks.instance("limits", Limits() if limits is None else limits, Limits)
     answers = {answer.exercise: answer for answer in given.answers}

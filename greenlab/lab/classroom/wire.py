@@ -13,7 +13,7 @@ import math
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 LARGEST_FRAME_B = 8_000_000
 DEEPEST = 12  # levels of lists in lists
@@ -139,7 +139,7 @@ def _decode_array(kind: str, name: str, shape: list[int], text: str) -> Any:
     return torch.from_numpy(array)
 
 
-def send(stream: BinaryIO, message: dict[str, Any]) -> None:
+def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     """Write one frame: its length in four bytes, then JSON.
 
     Raises:
@@ -152,7 +152,7 @@ def send(stream: BinaryIO, message: dict[str, Any]) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> dict[str, Any] | None:
+def receive(stream: IO[bytes]) -> dict[str, Any] | None:
     """Read one frame; None at the end of the stream.
 
     Raises:
