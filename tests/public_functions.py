@@ -37,6 +37,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "retrieval",
     "accelerator",
     "lab.charts",
+    "lab.classroom",
 )
 WITHOUT_LIST = (  # modules whose names without an underscore are public
     "core.grid.traces",

@@ -146,7 +146,7 @@ def work(name, run=None, value=None):
     return to_bytes(Submission(name, tuple(answers), machine=MACHINE))
 
 
-def test_twenty_submissions_of_which_eight_are_broken_or_hostile(tmp_path, monkeypatch, capsys):
+def test_twenty_submissions_of_which_eight_are_broken_or_hostile(tmp_path):
     outside = tmp_path / "outside"
     files = {f"good-{n}": work(f"Learner {n}", RIGHT, "x = 4.0") for n in range(6)}
     files |= {f"wrong-{n}": work(f"Wrong {n}", STUBS["run"].source + " + 1", "x = 5") for n in range(3)}
@@ -163,9 +163,7 @@ def test_twenty_submissions_of_which_eight_are_broken_or_hostile(tmp_path, monke
     folder.mkdir()
     for name, data in files.items():
         (folder / f"{name}.zip").write_bytes(data)
-    monkeypatch.setattr(grading, "register_exercises", lambda: TASKS)
-    monkeypatch.setattr(grading, "from_notebooks", lambda _: (list(STUBS.values()), []))
-    table = grade_folder(folder, Limits(time_s=3))
+    table = grade_folder(folder, Limits(time_s=3), tasks=TASKS, stubs=STUBS)
     marks = table.set_index(["file", "exercise"])["outcome"].to_dict()
     want = {(f"{name}.zip", "value"): "not tried" for name in ("loop", "memory", "writes", "forged")}
     for kind, outcome, count in (("good", "correct", 6), ("wrong", "wrong", 3), ("untried", "not tried", 3)):

@@ -335,11 +335,10 @@ def grade(
         TypeError: if an argument is of another kind.
     """
     checks.instance("given", given, submission.Submission)
-    for name, value, kind in (("tasks", tasks, Exercise), ("stubs", {} if stubs is None else stubs, Answer)):
-        if not isinstance(value, Mapping):
-            raise TypeError(f"{name}={value!r:.80} is {type(value).__name__}: give a dict of {kind.__name__} by id")
-        for one in value.values():
-            checks.instance(name, one, kind)
+    if tasks is None:
+        raise TypeError("tasks=None is NoneType: give the exercises by id")
+    _by_id("tasks", tasks)
+    _by_id("stubs", stubs)
     limits = checks.instance("limits", Limits() if limits is None else limits, Limits)
     answers = {answer.exercise: answer for answer in given.answers}
     rows = []
@@ -360,6 +359,16 @@ def grade(
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS[1:])
+
+
+def _by_id(name: str, value: Any) -> None:
+    """Refuse what is no dict of exercises or of answers; None passes."""
+    kind: type[Exercise] | type[Answer] = Exercise if name == "tasks" else Answer
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{name}={value!r:.80} is {type(value).__name__}: give a dict of {kind.__name__} by id")
+    for id, one in (value or {}).items():
+        checks.text(f"{name}: the id", id)
+        checks.instance(name, one, kind)
 
 
 def _files(folder: Path | str) -> list[Path]:
@@ -401,13 +410,20 @@ def read_folder(folder: Path | str) -> Iterator[tuple[str, submission.Submission
 
 
 def grade_folder(
-    folder: Path | str, limits: Limits | None = None, say: Callable[[str], Any] | None = None
+    folder: Path | str,
+    limits: Limits | None = None,
+    *,
+    tasks: Mapping[str, Exercise] | None = None,
+    stubs: Mapping[str, Answer] | None = None,
+    say: Callable[[str], Any] | None = None,
 ) -> pd.DataFrame:
     """Check all answers of a class.
 
     Args:
         folder: where the ``.zip`` files are.
         limits: what one answer may use; ``Limits()`` by default.
+        tasks: the exercises by id; all of the book by default, which takes seconds to import.
+        stubs: the cells before anyone writes in them, by id; those of the book's notebooks by default.
         say: is called with a line for each file, as it is done.
 
     Returns:
@@ -422,8 +438,12 @@ def grade_folder(
     limits = checks.instance("limits", Limits() if limits is None else limits, Limits)
     if say is not None:
         checks.function("say", say)
-    tasks = register_exercises()
-    stubs = {answer.exercise: answer for answer in from_notebooks(ROOT / "notebooks")[0]}
+    for name, value in (("tasks", tasks), ("stubs", stubs)):
+        _by_id(name, value)
+    if tasks is None:
+        tasks = register_exercises()
+    if stubs is None:
+        stubs = {answer.exercise: answer for answer in from_notebooks(ROOT / "notebooks")[0]}
     tables = []
     for file, given in read_folder(folder):
         if isinstance(given, submission.Refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,10 +63,18 @@ def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:
             if "truth" not in entry or predictions._problem_of_score(id, dict(entry)):
                 continue
             guess, truth = entry["prediction"], entry["truth"]
-            ratio = guess / truth if guess > 0 and truth > 0 else None
+            ratio = guess / truth if guess > 0 and truth > 0 else math.nan
             values = {key: entry[key] for key in ("unit", "prediction", "truth")}
             good = predictions._good_call(dict(entry))
-            rows.append({"learner": one.name, "id": id, **values, "ratio": ratio, "good_call": good})
+            rows.append(
+                {
+                    "learner": one.name,
+                    "id": id,
+                    **values,
+                    "ratio": ratio if math.isfinite(ratio) else None,
+                    "good_call": good,
+                }
+            )
     return pd.DataFrame(rows, columns=CALIBRATION)
 
 
