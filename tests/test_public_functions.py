@@ -122,6 +122,7 @@ MEANT = {
     "distillation.hidden_distillation_loss": {"ignore_index": {"negative": "no token has it"}},
     "distillation.soft_targets": {"logits": {"cube": "any number of axes"}},
     "lab.ledger.record": {"saved_fraction": {"negative": "costs more"}, "quality_after": {"negative": "any score"}},
+    "lab.classroom.safe_cells": {"table": {"empty": "any table", "columns": "any table"}},
     "lab.predict": {"low": {"negative": "a quantity below 0"}},
     "lab.reveal": {"truth": {"negative": "a quantity below 0"}},
     "lab.predictions.number_text": {"value": {"negative": "a quantity below 0"}},

@@ -151,7 +151,10 @@ def collect(name: str, notebooks: Path | str | None = None) -> tuple[Submission,
         ValueError: if the name is empty or too long, or the folder holds no notebook.
     """
     _check_name(name)
-    answers, passed = from_notebooks(machine.ROOT / "notebooks" if notebooks is None else notebooks)
+    try:
+        answers, passed = from_notebooks(machine.ROOT / "notebooks" if notebooks is None else notebooks)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"notebooks: {error}") from None
     kept = {section: state.load(section) for section in (predictions.SECTION, ledger.SECTION, RECEIPTS)}
     return Submission(name, tuple(answers), **kept), passed
 
