@@ -38,6 +38,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "accelerator",
     "lab.charts",
     "workshop",
+    "lab.classroom",
 )
 WITHOUT_LIST = (  # modules whose names without an underscore are public
     "core.grid.traces",
