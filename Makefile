@@ -60,11 +60,11 @@ chapter: $(VENV)/.dev
 
 # Without the solutions and the instructor's notes, for a class: student/*.ipynb
 student: $(VENV)/.dev
-	$(BIN)/python -m greenlab.workshop.student student
+	$(BIN)/python -m greenlab.workshop student
 
 # The same with its stored outputs, run and compared as the whole notebooks are
 student-check: $(VENV)/.dev assets
-	$(BIN)/python -m greenlab.workshop.student build/student --keep-outputs
+	$(BIN)/python -m greenlab.workshop build/student --keep-outputs
 	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline -p tests.promises --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 -o addopts=-q build/student $(PYTEST_ARGS) \
 		|| [ $$? -eq $(NO_TEST) ]

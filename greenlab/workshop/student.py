@@ -1,6 +1,6 @@
 """The notebooks for a class: solutions and instructor's notes removed, everything else as it was.
 
-``python -m greenlab.workshop.student student`` (or ``make student``) writes them. The stored outputs are removed as
+``python -m greenlab.workshop student`` (or ``make student``) writes them. The stored outputs are removed as
 well, since a learner who sees the answers does not predict; ``--keep-outputs`` keeps them, so that a test run can
 compare what the stripped notebooks give with what the whole ones gave.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 from pathlib import Path
 
 import nbformat
@@ -87,14 +86,10 @@ def write_student(out: str | Path, root: str | Path = ROOT, keep_outputs: bool =
 
 def main(arguments: list[str]) -> int:
     """Write the notebooks into the folder that is named, student/ by default, and say where they are."""
-    parser = argparse.ArgumentParser(prog="python -m greenlab.workshop.student", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m greenlab.workshop", description=main.__doc__)
     parser.add_argument("out", nargs="?", default="student", help="the folder")
     parser.add_argument("--keep-outputs", action="store_true", help="keep stored outputs, for a test run")
     chosen = parser.parse_args(arguments)
     written = write_student(chosen.out, keep_outputs=chosen.keep_outputs)
     print(f"{len(written)} notebooks without solutions; begin with {written[0]}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
