@@ -18,6 +18,7 @@ from typing import Any
 
 PRESET = {  # what the chapters' set-up cells import, under the names that they use
     "math": "math", "random": "random", "itertools": "itertools", "np": "numpy", "pd": "pandas", "torch": "torch",
+    "device": "greenlab.hardware.device",
 }  # fmt: skip
 LONGEST_MESSAGE = 300
 
@@ -98,7 +99,8 @@ def main(root: str) -> None:
     warnings.simplefilter("ignore")
     space: dict[str, Any] = {"__name__": "answer", "__builtins__": builtins}
     for name in task["names"]:
-        space[name] = importlib.import_module(PRESET[name])
+        module = importlib.import_module(PRESET[name])
+        space[name] = getattr(module, name, module)  # a function of the chapter that has its module's name
     link.send({"ready": confine.confine(task["cpu_s"], task["memory_b"])})
     try:
         exec(compile(task["source"], "answer", "exec"), space)
