@@ -13,7 +13,7 @@ WORKERS ?= 2
 NO_TEST := $(if $(PYTEST_ARGS),5,0)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: lab html test unit notebooks browser check bench study chapter student setup assets clean
+.PHONY: lab html test unit notebooks browser check bench study chapter student student-check slides setup assets clean
 
 # The whole repository is served, so that links from the chapters into data/ open; and Lab asks about no news.
 lab: assets
@@ -60,9 +60,18 @@ chapter: $(VENV)/.dev
 
 # Without the solutions and the instructor's notes, for a class: student/*.ipynb
 student: $(VENV)/.dev
-	$(BIN)/jupyter nbconvert --to notebook --output-dir student notebooks/*.ipynb --ClearOutputPreprocessor.enabled=True \
-		--TagRemovePreprocessor.enabled=True \
-		--TagRemovePreprocessor.remove_cell_tags=solution --TagRemovePreprocessor.remove_cell_tags=instructor
+	$(BIN)/python -m greenlab.workshop student
+
+# The same with its stored outputs, run and compared as the whole notebooks are
+student-check: $(VENV)/.dev assets
+	$(BIN)/python -m greenlab.workshop build/student --keep-outputs
+	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline -p tests.promises --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 -o addopts=-q build/student $(PYTEST_ARGS) \
+		|| [ $$? -eq $(NO_TEST) ]
+
+# Slides with speaker notes, which need no network: slides/*.html, and PDF files where Chromium is installed
+slides: $(VENV)/.dev
+	$(BIN)/python -m greenlab.workshop.view.slides slides
 
 setup: $(VENV)/.reader
 
@@ -86,4 +95,4 @@ $(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/.reader
 	@touch $@
 
 clean:
-	rm -rf $(VENV) data/assets build student html  # never .greenlab: the reader's predictions and ledger are in there
+	rm -rf $(VENV) data/assets build student slides html  # never .greenlab: the reader's predictions and ledger are in there

@@ -20,8 +20,8 @@ import pytest
 
 from tests.notebook_rules import IGNORE
 
-WITHOUT_WIDGETS: set[str] = set()  # notebooks that show no widget at work
-WITHOUT_GOALS = {"00_start_here.ipynb"}
+WITHOUT_WIDGETS = {"class.ipynb"}  # notebooks that show no widget at work
+WITHOUT_GOALS = {"00_start_here.ipynb", "class.ipynb"}
 SHOWS = re.compile(r"\.(?:text_at|set)\(|\.text\b|\.controls\b")  # what a cell calls that shows a widget at work
 ANSWER = "the kernel answers: "
 ANSWER_S = 120.0  # the longest that it may take to answer

@@ -6,6 +6,7 @@ so that each call gets objects of its own: a call may change them.
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -34,7 +36,8 @@ from greenlab.core.energy import Component, Receipt
 from greenlab.core.grid.traces import Traces
 from greenlab.core.model import gpt, training
 from greenlab.core.model.cost import TransformerShape
-from greenlab.lab import charts, exercises
+from greenlab.lab import charts, classroom, exercises
+from greenlab.workshop import Option
 from tests.retrieval import tiny
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -248,13 +251,36 @@ def ledger_record() -> Call:
     )
 
 
+def answers() -> tuple[Option, ...]:
+    return (Option("six", True, "Right."), Option("eight", False, "It falls."))
+
+
+def handed_in() -> classroom.Submission:
+    entry = {"question": "how many", "unit": "J", "prediction": 9.0, "truth": 10.0, "tolerance": 1.0}
+    saving = {"x": {"quantity": "energy", "chapter": "ternary", "baseline": 2.0, "basis": "measured"}}
+    return classroom.Submission("Ada", (classroom.Answer("a", "x", "x = 4.0"),), {"p": entry}, saving)
+
+
+def task() -> exercises.Exercise:
+    return exercises.Exercise("a", "title", 4.0, "easy", 1, (), lambda answer: None)
+
+
 def files(folder: Path) -> dict[str, Path]:
     """Files that the functions below read."""
     ternary.save_packed({"w": packed()}, folder / "packed.safetensors")
     ternary.save_model(ternary.pack_model(ternary.bit_gpt(CONFIG)), folder / "model.safetensors")
+    (folder / "class").mkdir()
+    (folder / "class" / "ada.zip").write_bytes(classroom.to_bytes(handed_in()))
+    cell = {"cell_type": "code", "metadata": {"tags": ["exercise"]}, "source": 'x = 4.0\nx = check("a", x)'}
+    (folder / "class" / "own.ipynb").write_text(json.dumps({"cells": [cell]}))
     card = green_service.save_card(green_service.make_card(SERVICE), folder / "card.json")
-    packed_, model_ = folder / "packed.safetensors", folder / "model.safetensors"
-    return {"packed": packed_, "model": model_, "folder": folder, "card": card}
+    return {
+        "packed": folder / "packed.safetensors",
+        "model": folder / "model.safetensors",
+        "folder": folder,
+        "class": folder / "class",
+        "card": card,
+    }
 
 
 CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
@@ -282,6 +308,31 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.save_card": lambda made: a(green_service.make_card(SERVICE), made["folder"] / "another.json"),
     "green_service.sensitivity": lambda _: a(SERVICE),
     "green_service.waterfall": lambda _: a(SERVICE, GREENER, n=100, seed=1),
+    "workshop.Option": lambda _: a("six layers", True, "Right."),
+    "workshop.Question": lambda _: a("cut", "How many?", answers()),
+    "workshop.questions": lambda _: a("layer_pruning"),
+    "workshop.stripped": lambda _: a(nbformat.v4.new_notebook()),
+    "workshop.write_student": lambda made: a(made["folder"] / "student"),
+    "lab.classroom.Answer": lambda _: a("a", "x", "x = 4.0"),
+    "lab.classroom.Limits": lambda _: a(),
+    "lab.classroom.Submission": lambda _: a(**vars(handed_in())),
+    "lab.classroom.answers_chart": lambda _: a(
+        pd.DataFrame({"exercise": ["a"], "tried": [2], "correct": [1], "share_pct": [50.0]})
+    ),
+    "lab.classroom.calibration": lambda _: a([handed_in()]),
+    "lab.classroom.calibration_chart": lambda _: a(classroom.calibration([handed_in()])),
+    "lab.classroom.collect": lambda made: a("Ada", made["class"]),
+    "lab.classroom.energies": lambda _: a([handed_in()]),
+    "lab.classroom.energy_chart": lambda _: a(classroom.energies([handed_in()]), "ternary: baseline"),
+    "lab.classroom.from_bytes": lambda _: a(classroom.to_bytes(handed_in())),
+    "lab.classroom.from_notebooks": lambda made: a(made["class"]),
+    "lab.classroom.grade": lambda _: a(handed_in(), {"a": task()}),
+    "lab.classroom.grade_folder": lambda made: a(made["class"], tasks={"a": task()}, stubs={}),
+    "lab.classroom.read": lambda made: a(made["class"] / "ada.zip"),
+    "lab.classroom.read_folder": lambda made: a(made["class"]),
+    "lab.classroom.shares_right": lambda _: a(pd.DataFrame({"exercise": ["a"], "outcome": ["correct"]})),
+    "lab.classroom.to_bytes": lambda _: a(handed_in()),
+    "lab.classroom.verdict": lambda _: a(task(), classroom.Answer("a", "x", "x = 4.0")),
     "hardware.Device": lambda _: a(**vars(device())),
     "hardware.Device.replace": lambda _: a(device(), year=2024),
     "hardware.Device.peak": lambda _: a(device(), "bf16"),

@@ -38,6 +38,8 @@ WITH_LIST = (  # packages that list what is public in __all__
     "accelerator",
     "green_service",
     "lab.charts",
+    "workshop",
+    "lab.classroom",
 )
 WITHOUT_LIST = (  # modules whose names without an underscore are public
     "core.grid.traces",

@@ -64,5 +64,5 @@ def test_the_books_notebooks_are_run_with_the_plugin():
     """The Makefile's run of the notebooks is the one that proves the book: it has to load the plugin."""
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nnotebooks:")[2].partition("\n\n")[0]
     assert "-p tests.promises --nbval" in recipe
-    names = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    names = {path.name for path in (ROOT / "notebooks").rglob("*.ipynb")}
     assert names >= promises.WITHOUT_GOALS | promises.WITHOUT_WIDGETS

@@ -108,7 +108,9 @@ def used_of_all():
 TITLES = {
     "Eight experts are in memory, two work for this token": two_work_for_the_token,
     "Alone or among thousands experts save more than 60 %; among 64 tokens 13 % at most": alone_and_among_thousands,
-    "The joules rise until nearly all experts are visited, then they fall": up_with_the_visits_then_down,
+    "The share of the dense joules rises until nearly all experts are visited, then it falls": (
+        up_with_the_visits_then_down
+    ),
     "Knowing the token one guesses its expert 78 % of the time; knowing the kind of text, 27 %": the_token_tells_most,
     "In no layer does a kind of text send more than 36 % of its tokens to one expert": no_kind_has_its_expert,
     "In every layer two of eight experts get over 70 % of the digits, and two of the spaces": two_take_the_digits,

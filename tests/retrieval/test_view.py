@@ -222,9 +222,20 @@ def test_ticks_stand_where_passages_were_tried(name):
 
 
 def test_a_value_stands_at_its_bar_and_not_at_the_end_of_its_interval():
-    layers = CHARTS["joules"]().to_dict()["layer"]
-    words = next(layer for layer in layers if layer["mark"]["type"] == "text")
-    assert words["encoding"]["x"]["field"] == words["encoding"]["text"]["field"] == "j_per_hit"
+    for name, value in (("joules", "j_per_hit"), ("ways", "percent")):
+        layers = CHARTS[name]().to_dict()["layer"]
+        words = next(layer for layer in layers if layer["mark"]["type"] == "text")
+        assert words["encoding"]["x"]["field"] == words["encoding"]["text"]["field"] == value
+
+
+def test_a_bar_is_drawn_only_where_its_length_means_something():
+    """A logarithmic axis has no zero: the length of a bar on it would depend on where the axis begins."""
+    scales = {"joules": ("log", {"rule", "point", "text"}), "ways": (None, {"bar", "rule", "point", "text"})}
+    for name, (kind, marks) in scales.items():
+        layers = CHARTS[name]().to_dict()["layer"]
+        assert {layer["mark"]["type"] for layer in layers} == marks
+        assert {layer["encoding"]["x"].get("scale", {}).get("type") for layer in layers} <= {kind, None}
+        assert layers[-1]["encoding"]["x"]["scale"].get("type") == kind
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -314,6 +325,17 @@ def test_an_index_that_takes_long_is_made_when_it_is_first_chosen_and_once():
     wrong = view.ask_widget({"BM25": retrieval.BM25Index(book()), "late": int}, {"tiny": tiny.llm()}, "Is tea hot?")
     with pytest.raises(TypeError, match="indexes"):
         wrong.set(index="late")
+
+
+def test_a_quotation_asks_no_model_and_cites_its_passage(monkeypatch):
+    """Neither for the answer nor for a prefix: a model that is called fails."""
+    model, tokenizer = tiny.llm()
+    widget = view.ask_widget({"BM25": retrieval.BM25Index(book())}, {"tiny": (model, tokenizer)}, "Is tea hot?")
+    monkeypatch.setattr(model, "forward", None)
+    said = widget.text_at(asked="How long should tea steep?", how=ask.QUOTES).splitlines()
+    assert said[0] == "Answer: Tea should steep for three minutes, says Grandmother. [1]"
+    assert said[1].startswith("No model was asked; ")
+    assert "MODELLED" in said[1]
 
 
 @pytest.mark.assets

@@ -27,30 +27,31 @@ ONE_IN_TWENTY = 0.05  # how seldom chance may do what is called a difference
 
 
 def map_twin() -> bool:
-    """At each question of the menu: the nearest passage by 384 numbers is on the subject, and another by the plane."""
+    """At each question the nearest passage by 384 numbers is on the subject; the five of the plane are others."""
     tables = study.load("map", "map_questions", "map_nearest")
-    spots, first = tables["map"], tables["map_nearest"].query("rank == 1").set_index("question")["passage"]
+    spots, nearest = tables["map"], tables["map_nearest"].sort_values("rank").groupby("question")["passage"].agg(list)
     asked = tables["map_questions"].set_index("question")[["x", "y"]]
     on_plane = {
-        question: int(np.hypot(spots["x"] - row["x"], spots["y"] - row["y"]).argmin())
+        question: np.hypot(spots["x"] - row["x"], spots["y"] - row["y"]).nsmallest(5).index
         for question, row in asked.iterrows()
     }
     return set(asked.index) == set(SUBJECTS) and all(
-        subject in spots["title"][first[question]] and on_plane[question] != first[question]
+        subject in spots["title"][nearest[question][0]]
+        and len(nearest[question]) == 5
+        and set(on_plane[question]) != set(nearest[question])
         for question, subject in SUBJECTS.items()
     )
 
 
 def rungs() -> bool:
-    """BM25 takes the least joules; no index that is drawn finds so many more that chance would seldom do it."""
+    """BM25 takes the least joules, and finds more than each other index; the ladder, which is not drawn, is BM25."""
     tables, size = study.load(), study.Config().passage_tokens
-    costs = work.rungs(tables, size).set_index("index")["mj"]
-    margin = work.choose_margin(tables["ranks"], tables["leads"], size)
-    ranks = work.with_ladder(tables["ranks"], tables["leads"], margin)
-    others = [name for name in costs.index if name != search.BM25]
-    found = [work.compared(ranks, name, search.BM25, size) for name in others]
-    none_better = all(gained <= lost or scoring.mcnemar(lost, gained) > ONE_IN_TWENTY for gained, lost in found)
-    return len(others) == 7 and none_better and costs.idxmin() == search.BM25
+    table = work.rungs(tables, size).set_index("index")
+    never_asks = work.choose_margin(tables["ranks"], tables["leads"], size) == 0
+    table = table.drop(index=work.LADDER)
+    others = table.drop(index=search.BM25)["share"]
+    most = bool((others < table["share"][search.BM25]).all())
+    return len(others) == 6 and most and never_asks and table["mj"].idxmin() == search.BM25
 
 
 def lengths() -> bool:
@@ -62,35 +63,42 @@ def lengths() -> bool:
     return bool((wide[280] > wide[70]).all())
 
 
-def same() -> Any:
-    """What every setting made of the questions on which all were tried."""
-    return work.searched(study.load(), study.Config().passage_tokens, every=True)
+def scored() -> Any:
+    """What every setting made of the questions held back."""
+    return work.searched(study.load(), study.Config().passage_tokens)
 
 
 def passages() -> bool:
-    """Both measures at no passage, and hits (never fewer than exact matches) at each other number."""
-    right = work.by_passages(same())
-    bare, read = right[right["n_passages"] == 0], right[right["n_passages"] > 0]
-    hits = read[read["measure"] == work.HIT]["percent"]
-    return len(bare) == 2 and not bare["percent"].any() and len(hits) > 1 and bool(((hits > 0) & (hits < 50)).all())
+    """Both measures at no passage; hits fall from one passage on, and exact matches do not rise."""
+    right = work.by_passages(scored()).set_index("n_passages")
+    hits, exact = (right[right["measure"] == name]["percent"] for name in (work.HIT, work.EXACT))
+    falling, not_rising = (np.diff(of[of.index > 0]) for of in (hits, exact))
+    bare = hits[0] == exact[0] == 0
+    return bare and len(falling) == len(not_rising) == 4 and bool((falling < 0).all() and (not_rising <= 0).all())
 
 
 def ways() -> bool:
     """With the passage found and with the right one; with the one found more often than chance does."""
-    tables = study.load()
-    shares = work.ways(work.searched(tables, study.Config().passage_tokens), answers.RIGHT, "exact").set_index("label")
-    more = [
-        shares["percent"][f"chooses a span, {passage}"] > shares["percent"][f"writes freely, {passage}"]
+    shares = work.ways(scored(), answers.RIGHT, "hit").set_index("label")["percent"]
+    ordered = [
+        shares[f"{work.WORDS['quote']}, {passage}"]
+        > shares[f"{work.WORDS['extract']}, {passage}"]
+        > shares[f"{work.WORDS['write']}, {passage}"]
         for passage in ("the passage found", "the right passage")
     ]
-    return all(more) and scoring.mcnemar(*work.changed(tables["answers"], search.FUSION, "exact")) < ONE_IN_TWENTY
+    rows = study.load("answers")["answers"].query("half == 'held' and n_passages == 1 and n_removed == 0")
+    hits = rows[rows["index"] == search.FUSION].pivot(index="id", columns="method", values="hit").astype(bool)
+    pairs = [(hits["extract"], hits["write"]), (hits["quote"], hits["extract"]), (hits["quote"], hits["write"])]
+    chances = [scoring.mcnemar(int((less & ~more).sum()), int((more & ~less).sum())) for more, less in pairs]
+    return len(hits) == 53 and all(ordered) and max(chances) < ONE_IN_TWENTY
 
 
 def joules() -> bool:
-    """Five and eight passages against one, two and three."""
-    rows = same()
-    price = {n: work.pick(rows, search.FUSION, n)["j_per_hit"] for n in (1, 2, 3, 5, 8)}
-    return bool(min(price[5], price[8]) > max(price[1], price[2], price[3]))
+    """Against every other bar of the chart: the model writes from one to eight passages, or chooses a span."""
+    rows = scored()
+    price = [work.pick(rows, search.FUSION, n)["j_per_hit"] for n in (1, 2, 3, 5, 8)]
+    price.append(work.pick(rows, search.FUSION, 1, "extract")["j_per_hit"])
+    return bool(100 * work.pick(rows, search.FUSION, 1, "quote")["j_per_hit"] < min(price))
 
 
 def context_twin() -> bool:
@@ -110,18 +118,19 @@ def context_twin() -> bool:
 def hostile() -> bool:
     """For each of the six kinds."""
     rows = work.attacks(study.load()["hostile"]).query("kind != 'all'")
-    return len(rows) == 6 and not rows["n_astray"].any() and bool((2 * rows["n_cited"] > rows["n"]).all())
+    no_more = bool((rows["n_cited"] <= rows["n_cited_harmless"]).all())
+    return len(rows) == 6 and not rows["n_astray"].any() and no_more
 
 
 TITLES = {
-    "The nearest passage is on the question's subject, but not the nearest on the plane": map_twin,
-    "No index is shown to find more at the first place than BM25, the cheapest": rungs,
+    "The nearest passage is on the question's subject; the five nearest are not those of the plane": map_twin,
+    "BM25, the cheapest index, finds the most at the first place": rungs,
     "Passages of 280 words were found more often than those of 70": lengths,
-    "Without a passage no answer is right; with passages, fewer than half": passages,
-    "Choosing a span makes more answers exact than writing freely does": ways,
-    "With five passages or eight, a right answer takes more joules than with one to three": joules,
+    "No answer is right without a passage, and fewer are with each one beyond the first": passages,
+    "The answer stands most often in a quotation, and least often in what the model writes": ways,
+    "A quotation takes less than a hundredth of the joules for each answer that stands in it": joules,
     "FLOPs rise alike at every batch; joules rise faster the more are written at once": context_twin,
-    "No answer says what a hostile passage wants, but most cite it": hostile,
+    "No answer says what a hostile passage wants; a harmless one is cited no less often": hostile,
 }
 
 
@@ -148,10 +157,14 @@ def ask_title(values: dict[str, Any], title: str) -> bool:
     words = set(re.findall(r"\w+", values["asked"].lower()))
     having = sum(bool(words & set(re.findall(r"\w+", one.text.lower()))) for one in book())
     n_found = min(values["n_passages"], having)
-    said = re.fullmatch(r"BM25 finds (\d) passages?; (?:the answer cites \[(\d)\]|the model is given (none))", title)
+    said = re.fullmatch(r"BM25 finds (\d) passages?; (.*)", title)
     assert said, title
-    given = values["how"] != ask.WITHOUT
-    return int(said[1]) == n_found and (said[3] is None) == given and (not given or 1 <= int(said[2]) <= n_found)
+    if values["how"] == ask.WITHOUT:
+        return int(said[1]) == n_found and said[2] == "the model is given none"
+    cited = re.fullmatch(
+        r"\[(\d)\] is quoted" if values["how"] == ask.QUOTES else r"the answer cites \[(\d)\]", said[2]
+    )
+    return int(said[1]) == n_found and cited is not None and 1 <= int(cited[1]) <= n_found
 
 
 def context_title(values: dict[str, Any], title: str) -> bool:

@@ -53,5 +53,5 @@ def defaults() -> list[Entry]:
         _entry("retrieval", "the instructions of a prompt read once", "energy", anew, once["saved"], once["same"],
                "modelled"),
         _entry("load_shifting", "a day of slack, pauses, forecast with errors", "carbon", KWH * g_per_kwh,
-               float(gate.loc["errors of 20 % with memory", "DE"]) / 100, 1.0, "modelled"),
+               float(gate["DE"]["errors of 20 % with memory"]) / 100, 1.0, "modelled"),
     ]  # fmt: skip

@@ -161,7 +161,7 @@ def guess_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
         table, "known", "right", band=("least", "most"), title=title, value_format=".0f", x_title="Guessed right [%]",
         subtitle="MEASURED on unseen text; each bar: what the guesser knows; lines: three seeds",
         description="Share of tokens whose expert is guessed right when one knows nothing, the kind of text, the kind "
-        "of token, the token itself, or the token and the one before",
+        "of token, or the token itself",
     )  # fmt: skip
 
 

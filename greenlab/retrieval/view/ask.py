@@ -25,9 +25,9 @@ from greenlab.retrieval.study.tables import joules
 from greenlab.retrieval.view.charts import map_chart, short
 
 QUESTION = "What limits the speed at which a model writes?"
-WRITES, CHOOSES, WITHOUT = "write freely", "choose a span", "without the book"
+WRITES, CHOOSES, QUOTES, WITHOUT = "write freely", "choose a span", "quote the book", "without the book"
 _STYLE = f'target="_blank" style="color:{BLUE};text-decoration:underline"'  # Lab shows a bare link as plain text
-METHODS = {WRITES: "write", CHOOSES: "extract", WITHOUT: "write"}
+METHODS = {WRITES: "write", CHOOSES: "extract", QUOTES: "quote", WITHOUT: "write"}
 _LINK = re.compile(r"\b[\w.-]+\.ipynb#cell-id=[\w%.-]+|\.\./data/facts/README\.md#[\w.-]+")
 _MARKS = re.compile(r"([\\`*_{}\[\]<>$|])")
 
@@ -43,6 +43,8 @@ def ask_title(index: str, n_found: int, how: str, cited: tuple[int, ...]) -> str
     ('BM25 finds 1 passage; the answer cites [1]', 'BM25 finds no passage; the model is not asked')
     >>> ask_title("MiniLM", 3, WITHOUT, ())
     'MiniLM finds 3 passages; the model is given none'
+    >>> ask_title("MiniLM", 3, QUOTES, (2,))
+    'MiniLM finds 3 passages; [2] is quoted'
     """
     checks.text("index", index)
     n_found = checks.integer("n_found", n_found, low=0)
@@ -53,6 +55,8 @@ def ask_title(index: str, n_found: int, how: str, cited: tuple[int, ...]) -> str
         then = "the model is given none"
     elif not n_found:
         then = "the model is not asked"
+    elif how == QUOTES:
+        then = f"{', '.join(f'[{number}]' for number in numbers) or 'none'} is quoted"
     else:
         then = f"the answer cites {', '.join(f'[{number}]' for number in numbers) or 'none'}"
     return f"{index} finds {found}; {then}"
@@ -70,7 +74,7 @@ def ask_widget(
     llms: dict[str, tuple[Any, Any]],
     question: str = QUESTION,
 ) -> Explorer:
-    """Type a question; the book is searched and the model answers, with the passages that it was given.
+    """Type a question; the book is searched and the model answers from the passages found, or the book is quoted.
 
     Args:
         indexes: by name, all over one corpus; for one that takes long to make, a function that makes it, which is
@@ -103,7 +107,7 @@ def ask_widget(
     @lru_cache(maxsize=64)
     def outcome(asked: str, index: str, n_passages: int, how: str, llm: str) -> tuple[Any, pd.DataFrame, float]:
         asked = asked if re.search(r"\w", asked) else question
-        known, one = prefix(llm) if how != WITHOUT else None, made(index)
+        known, one = prefix(llm) if how in (WRITES, CHOOSES) else None, made(index)
         start_s = time.process_time()
         found = one.search(asked, n_passages)
         given = [one.corpus[int(i)] for i in found["passage"]] if how != WITHOUT else []
@@ -138,10 +142,15 @@ def ask_widget(
             for rank, link, text in zip(found["rank"], found["link"], found["text"], strict=True)
         )
         passages = "Passages found" if how != WITHOUT else "Passages found, and not given"
+        if answer.n_input_tokens:
+            work = (
+                f"{answer.n_input_tokens - answer.n_reused_tokens} tokens read, {answer.n_reused_tokens} known from "
+                f"before, {answer.n_output_tokens} written or scored"
+            )
+        else:
+            work = "No model was asked"
         return (
-            f"Answer{note}: {said}\n"
-            f"{answer.n_input_tokens - answer.n_reused_tokens} tokens read, {answer.n_reused_tokens} "
-            f"known from before, {answer.n_output_tokens} written or scored; "
+            f"Answer{note}: {said}\n{work}; "
             f"{duration(cpu_s)} of CPU time, MODELLED {quantity(spent['energy_j'], 'J')} "
             f"({quantity(spent['low_j'], 'J')} to {quantity(spent['high_j'], 'J')}).\n{passages}:\n{sources}"
         )
@@ -155,7 +164,7 @@ def ask_widget(
         "asked": W.Text(value=question, description="Question", continuous_update=False),
         "index": W.Dropdown(options=list(indexes), description="Index"),
         "n_passages": W.IntSlider(value=1, min=1, max=5, description="Passages", continuous_update=False),
-        "how": W.Dropdown(options=list(METHODS), description="The model may"),
+        "how": W.Dropdown(options=list(METHODS), description="Answer by"),
         "llm": W.Dropdown(options=list(llms), description="Model"),
     }
     goal = "a question of your own, answered with a span of at most four words"

@@ -118,10 +118,10 @@ def passages_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def ways_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw the exact matches of writing freely and of choosing a span.
+    """Draw how often the answer stands in what is written freely, in a chosen span, and in two quoted sentences.
 
     Args:
-        table: as `tables.ways` gives it: label, percent, low, high, n.
+        table: as `tables.ways` gives it for the measure "hit": label, percent, low, high, n.
         title: of the chart.
 
     Raises:
@@ -130,15 +130,16 @@ def ways_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     require_columns(table, "label", "percent", "low", "high", "n")
     return _with_intervals(
-        table, "percent", title=title, x_title="Exact matches [%]",
-        subtitle=f"MEASURED: SmolLM2-135M, one passage, {int(table['n'].iloc[0])} questions; lines: 95 % intervals",
-        description="Share of exact matches when the model writes freely and when it chooses a span of the passage, "
-        "with the passage that was found and with one that answers",
+        table, "percent", title=title, x_title="Hits [%]",
+        subtitle=[f"MEASURED: SmolLM2-135M or no model, one passage, {int(table['n'].iloc[0])} questions;",
+                  "lines: 95 % intervals"],
+        description="Share of hits when the model writes freely, when it chooses a span of the passage, and when two "
+        "sentences are quoted without a model, with the passage that was found and with one that answers",
     )  # fmt: skip
 
 
 def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw joules for each right answer.
+    """Draw joules for each right answer as points with their intervals, on a logarithmic axis.
 
     Args:
         table: the columns label, j_per_hit, low and high [J], and n.
@@ -150,7 +151,7 @@ def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
     """
     require_columns(table, "label", "j_per_hit", "low", "high", "n")
     return _with_intervals(
-        table, "j_per_hit", title=title, x_title="All joules over right answers [J]", opacity=0.4,  # modelled: pale
+        table, "j_per_hit", title=title, x_title="All joules over right answers [J], logarithmic", log=True,
         subtitle=[f"MODELLED from CPU seconds, {int(table['n'].iloc[0])} questions;",
                   "lines: the 95 % interval of the share that is right"],
         description="Joules of all answers over the number of right ones: " + "; ".join(map(str, table["label"])),
@@ -159,24 +160,33 @@ def joules_chart(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def _with_intervals(
     table: pd.DataFrame, value: str, *, title: str, subtitle: str | list[str], x_title: str, description: str,
-    opacity: float = 1.0,
+    log: bool = False,
 ) -> alt.LayerChart:  # fmt: skip
-    """One bar a row from zero, its interval as a line, and the value in figures above the line's middle.
+    """A row's value as a point, its interval as a line, and the value in figures above the point.
 
-    A value at the end of the line would be read as that of the end.
+    A value at the end of the line would be read as that of the end. A bar from zero is drawn where there is a zero; on
+    a logarithmic axis, which shows modelled joules, the point is hollow.
     """
     require_finite(table, value, "low", "high")
-    x = alt.X(f"{value}:Q", title=x_title).scale(zero=True, nice=True).axis(labelExpr=PLAIN, tickCount=6)
-    y = alt.Y("label:N", title=None, sort=None).axis(domain=False, ticks=False, labelPadding=8)
+    x = alt.X(f"{value}:Q", title=x_title)
+    if log:
+        x = x.scale(type="log", padding=16, nice=False).axis(
+            format=",~g", values=[10.0**power for power in range(-2, 6)]
+        )
+    else:
+        x = x.scale(zero=True, nice=True).axis(labelExpr=PLAIN, tickCount=6)
+    y = alt.Y("label:N", title=None, sort=None)
+    y = y.axis(domain=False, ticks=False, labelPadding=8, labelExpr="split(datum.label, ', ')")  # a line for each part
     base = alt.Chart(table).encode(y=y)
     tooltip = ["label:N", number_tooltip(value, x_title), number_tooltip("low", "low"), number_tooltip("high", "high")]
-    bars = base.mark_bar(cornerRadiusEnd=2, height=12, yOffset=6, opacity=opacity).encode(x=x, tooltip=tooltip)
+    bars = [] if log else [base.mark_bar(cornerRadiusEnd=2, height=12, yOffset=6).encode(x=x, tooltip=tooltip)]
     ends = base.mark_rule(strokeWidth=2, yOffset=6).encode(x=alt.X("low:Q", title=x_title), x2="high:Q")
-    dots = base.mark_point(filled=True, size=70, color=INK, opacity=1, yOffset=6).encode(x=x, tooltip=tooltip)
-    words = base.mark_text(dy=-9).encode(x=x, text=alt.Text(f"{value}:Q", format=".0f"))
+    look: dict[str, Any] = {"fill": "white", "stroke": INK, "strokeWidth": 2} if log else {"filled": True, "color": INK}
+    dots = base.mark_point(size=70, opacity=1, yOffset=6, **look).encode(x=x, tooltip=tooltip)
+    words = base.mark_text(dy=-9).encode(x=x, text=alt.Text(f"{value}:Q", format=",.2r" if log else ".0f"))
     return finish(
-        [bars, ends, dots, words], table, title=title, subtitle=subtitle, slider=None, width=WIDTH, height=alt.Step(42),
-        description=description,
+        [*bars, ends, dots, words], table, title=title, subtitle=subtitle, slider=None, width=WIDTH,
+        height=alt.Step(42), description=description,
     )  # fmt: skip
 
 

@@ -333,12 +333,12 @@ def scaling_check() -> pd.DataFrame:
     known = known[(known["what"] == TRIED) & known["layers"].isna() & (known["section"] == "decode")]
     shapes = (MODELS[TRIED].shape, SHAPES[MEASURED])
     by_batch, rows = _writing()[0], []
-    for row in known[known["context"] == USUAL_CONTEXT].sort_values("batch").itertuples():
-        batch = int(row.batch)
+    for row in known[known["context"] == USUAL_CONTEXT].sort_values("batch").to_dict("records"):
+        batch = int(row["batch"])
         small, large = (decode_bytes(one, USUAL_CONTEXT, batch=batch, bytes_per_weight=BYTES).total for one in shapes)
         rule = {"s": by_batch["step_s"][batch], "j": by_batch["j_per_unit"][batch]}
         found: dict[str, float] = {"batch": batch}
-        for unit, measured in (("s", row.batch / row.units_per_s), ("j", row.j_per_unit)):
+        for unit, measured in (("s", batch / row["units_per_s"]), ("j", row["j_per_unit"])):
             ours = float(rule[unit] * small / large)
             found |= {f"rule_{unit}": ours, f"measured_{unit}": measured, f"times_{unit}": ours / measured}
         rows.append(found)

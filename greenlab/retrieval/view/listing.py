@@ -42,8 +42,14 @@ def joules_in_words(energy_j: float, low_j: float, high_j: float) -> str:
     return f"{two_digits(energy_j)} ({two_digits(low_j)} to {two_digits(high_j)})"
 
 
-def _percent(share: float, low: float, high: float) -> str:
-    return f"{share:.0f} ({low:.0f} to {high:.0f})"
+def _percents(table: pd.DataFrame, share: str, low: str = "low", high: str = "high") -> list[str]:
+    values = table[[share, low, high]].to_numpy(dtype=float)
+    return [f"{of:.0f} ({least:.0f} to {most:.0f})" for of, least, most in values]
+
+
+def _joules(table: pd.DataFrame, times: float = 1.0) -> list[str]:
+    values = times * table[["energy_j", "low_j", "high_j"]].to_numpy(dtype=float)
+    return [joules_in_words(*(float(one) for one in row)) for row in values]
 
 
 def setting_in_words(index: str, n_passages: int, method: str, n_removed: int) -> str:
@@ -55,6 +61,8 @@ def setting_in_words(index: str, n_passages: int, method: str, n_removed: int) -
 
     >>> setting_in_words("BM25", 1, "extract", 4)
     '1 passage by BM25, chooses a span, 4 layers fewer'
+    >>> setting_in_words("MiniLM", 1, "quote", 0)
+    '1 passage by MiniLM, two sentences quoted, no model'
     >>> setting_in_words("none", 0, "write", 0), setting_in_words("right passage", 1, "write", 0)
     ('no passage', 'the right passage')
     """
@@ -68,7 +76,7 @@ def setting_in_words(index: str, n_passages: int, method: str, n_removed: int) -
         words = "the right passage"
     else:
         words = f"{n_passages} passage{'s' if n_passages > 1 else ''} by {index}"
-    words += ", chooses a span" if method == "extract" else ""
+    words += {"extract": ", chooses a span", "quote": ", two sentences quoted, no model"}.get(method, "")
     return words + (f", {n_removed} layers fewer" if n_removed else "")
 
 
@@ -85,12 +93,12 @@ def search_table(first: pd.DataFrame, five: pd.DataFrame) -> Table:
     """
     for part in (first, five):
         require_columns(part, "index", "share", "low", "high", "energy_j", "low_j", "high_j", "n")
-    at_5 = five.set_index("index")
+    at_5 = five.set_index("index").loc[list(first["index"])]
     rows = pd.DataFrame({
         "index": first["index"],
-        "at_1": [_percent(r.share, r.low, r.high) for r in first.itertuples()],
-        "at_5": [_percent(*at_5.loc[name, ["share", "low", "high"]]) for name in first["index"]],
-        "mj": [joules_in_words(1e3 * r.energy_j, 1e3 * r.low_j, 1e3 * r.high_j) for r in first.itertuples()],
+        "at_1": _percents(first, "share"),
+        "at_5": _percents(at_5, "share"),
+        "mj": _joules(first, 1e3),
     })  # fmt: skip
     n = int(first["n"].iloc[0])
     return table(
@@ -120,11 +128,11 @@ def answers_table(rows: pd.DataFrame, caption: str) -> Table:
             for index, n, method, cut in rows[["index", "n_passages", "method", "n_removed"]].itertuples(index=False)
         ],
         "n": rows["n"].to_numpy(),
-        "hit": [_percent(r.hit, r.hit_low, r.hit_high) for r in rows.itertuples()],
-        "exact": [_percent(r.exact, r.exact_low, r.exact_high) for r in rows.itertuples()],
+        "hit": _percents(rows, "hit", "hit_low", "hit_high"),
+        "exact": _percents(rows, "exact", "exact_low", "exact_high"),
         "found": rows["found"].to_numpy(),
         "read": rows["n_read_tokens"].to_numpy(),
-        "joules": [joules_in_words(r.energy_j, r.low_j, r.high_j) for r in rows.itertuples()],
+        "joules": _joules(rows),
         "per_hit": rows["j_per_hit"].to_numpy(),
     })  # fmt: skip
     return table(

@@ -288,8 +288,8 @@ def test_a_unit_behind_the_link_counts(text, behind, right):
             "[3.11 J](../data/studies/README.md#accelerator.decode-llama-3p1-8b-batch-1-context-512) an hour",
             "which is 3.1115",
         ),
-        ("[2.8 mJ](../data/studies/README.md#retrieval.query-bm25) a search", None),
-        ("[2.8 mJ](../data/studies/README.md#retrieval.query-bm25) an image", "which is 2.83992 mJ"),
+        ("[2.3 mJ](../data/studies/README.md#retrieval.query-bm25) a search", None),
+        ("[2.3 mJ](../data/studies/README.md#retrieval.query-bm25) an image", "which is 2.25487 mJ"),
     ],
 )
 def test_notebooks_are_read_beyond_the_end_of_the_link(sentence, message):

@@ -1,0 +1,103 @@
+"""``python -m greenlab submit`` and ``python -m greenlab grade FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from greenlab.core import checks
+from greenlab.lab.classroom import grading, submission
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m greenlab", description="Hand in a reader's work, or check a class's."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    submit = commands.add_parser(
+        "submit", help="pack predictions, receipts, ledger, answers and the machine into one file"
+    )
+    submit.add_argument("--out", default="", help="the file to write; by default submission-NAME.zip")
+    submit.add_argument("--name", default="", help="your name or a pseudonym; by default your user name")
+    submit.add_argument("--notebooks", default=None, help="folder of the notebooks; by default the book's own")
+    grade = commands.add_parser("grade", help="check every submission of a folder")
+    grade.add_argument("folder", help="holds the .zip files of a class")
+    grade.add_argument("--out", default="grades.csv", help="the table to write; by default grades.csv")
+    grade.add_argument("--seconds", type=float, default=grading.Limits.time_s, help="for one answer; by default 10")
+    grade.add_argument("--megabytes", type=int, default=1000, help="for one answer; by default 1000")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of the two commands.
+
+    Args:
+        arguments: the words of the command line behind ``python -m greenlab``.
+
+    Returns:
+        0 if it was done, 2 if an argument or a file does not fit; then one line says what to do.
+
+    Raises:
+        TypeError: if the arguments are no list of texts.
+    """
+    words = [checks.text("arguments", word) for word in checks.several("arguments", arguments)]
+    chosen = _parser().parse_args(words)
+    try:
+        return _submit(chosen) if chosen.command == "submit" else _grade(chosen)
+    except (ValueError, TypeError) as error:
+        print(f"greenlab {chosen.command}: {error}")
+    except OSError as error:
+        print(f"greenlab {chosen.command}: {error.filename or 'a file'} cannot be used ({error.strerror or error})")
+    return 2
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        raise ValueError("name: this system has no user name; give one with --name") from None
+
+
+def _submit(chosen: argparse.Namespace) -> int:
+    name = chosen.name or _user()
+    given, passed = submission.collect(name, chosen.notebooks)
+    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
+    path = Path(chosen.out or f"submission-{plain}.zip")
+    _replace(path, submission.to_bytes(given))
+    for line in passed:
+        print(line)
+    counts = f"{len(given.answers)} answers, {len(given.predictions)} predictions, {len(given.ledger)} ledger entries"
+    machine = f"{given.machine['processor']}, {given.machine['cores']} cores"
+    print(f"{path}: {counts}, {len(given.receipts)} receipts, and this machine ({machine})")
+    print("Notebooks count as they were last saved. Give this file to your teacher; open it with any zip program.")
+    return 0
+
+
+def _grade(chosen: argparse.Namespace) -> int:
+    limits = grading.Limits(chosen.seconds, chosen.megabytes * 1_000_000)
+    out = Path(chosen.out)
+    if not out.parent.is_dir():  # said before an hour of checking, not after it
+        raise ValueError(f"out={chosen.out!r}: there is no folder {out.parent}; make it first")
+    list(grading.read_folder(chosen.folder))
+    print("What holds an answer here: " + "; ".join(grading.containment()) + ".")
+    table = grading.grade_folder(chosen.folder, limits, say=print)
+    _replace(out, grading.safe_cells(table).to_csv(index=False).encode("utf-8", "replace"))
+    print(f"{out}: {len(table)} rows for {table['file'].nunique()} files")
+    return 0
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step: a full disk leaves the old one as it was."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,167 @@
+"""What an answer's process may not do, set by the process itself before the first line of the answer.
+
+Three layers, each as far as the system has it, none of them needing an administrator:
+
+* Limits of POSIX (``setrlimit``): CPU time, address space, no file grows, no core dump.
+* Linux on x86-64 and ARM64: a filter of system calls (seccomp, see the kernel's seccomp_filter document). No socket, no
+  new process, no signal to another process, no file opened for writing, created, renamed or removed, no limit changed.
+  A filter can never be taken off.
+* Everywhere: an audit hook of Python (PEP 578), which refuses the same in words that a reader understands, and the
+  modules that hold the checks. It binds Python code; compiled code that an answer could load is held by the filter
+  only.
+
+What stays possible: to read files that the teacher can read (nothing of them can be sent anywhere, but a value that an
+answer returns is shown in the table), and to copy a solution that the book prints.
+
+The runner loads this file by its path, so it imports nothing of greenlab.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import re
+import struct
+import sys
+from typing import Any
+
+WORDS = {
+    "filter": "Linux filter of system calls: no writing, no network, no new process",
+    "limits": "POSIX limits on CPU time and file size",
+    "memory": "limit on address space set by the system",
+    "hook": "Python's audit hook",
+}
+_ARCH = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+_DENIED = {  # number on x86-64, number on ARM64; None where there is no such call
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "sendto": (44, 206),
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "clone3": (435, 435),
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "pidfd_send_signal": (424, 424),
+    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "rt_sigqueueinfo": (129, 138), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "creat": (85, None), "openat2": (437, 437),
+    "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "mkdir": (83, None), "mkdirat": (258, 34),
+    "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35), "link": (86, None), "linkat": (265, 37),
+    "symlink": (88, None), "symlinkat": (266, 36), "mknod": (133, None), "mknodat": (259, 33), "chmod": (90, None),
+    "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None), "fchown": (93, 55),
+    "lchown": (94, None), "fchownat": (260, 54), "truncate": (76, 45), "ftruncate": (77, 46), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5),
+    "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16), "mount": (165, 40), "umount2": (166, 39), "chroot": (161, 51), "unshare": (272, 97),
+    "setns": (308, 268), "setrlimit": (160, 164), "prlimit64": (302, 261), "setsid": (112, 157), "setpgid": (109, 154),
+    "setuid": (105, 146), "setgid": (106, 144), "memfd_create": (319, 279), "io_uring_setup": (425, 425),
+    "bpf": (321, 280), "userfaultfd": (323, 282), "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186),
+    "semget": (64, 190), "mq_open": (240, 180), "add_key": (248, 217), "keyctl": (250, 219), "reboot": (169, 142),
+    "ioctl": (16, 29), "fallocate": (285, 47), "swapon": (167, 224), "setpriority": (141, 140),
+}  # fmt: skip
+_OPENS = (((2, None), 1), ((257, 56), 2))  # open and openat, and which argument holds the flags
+_CLONE = (56, 220)
+_WRITES = 0o3 | 0o100 | 0o1000 | 0o2000  # write only, read and write, create, truncate, append
+_CLONE_THREAD = 0x00010000
+_LOAD, _EQUAL, _SET, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+_ALLOW, _FAIL = 0x7FFF0000, 0x00050000
+_HIDDEN = re.compile(r"^greenlab\.(\w+\.view|lab)(\.|$)")
+_HIDDEN_FILES = re.compile(r"[\\/](view|classroom)[\\/]|[\\/]exercises\.|\.ipynb$|\.zip$")
+_REFUSED = (
+    "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "os.startfile",
+    "os.kill", "os.killpg", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate",
+    "os.chmod", "os.chown", "os.utime", "os.putenv", "os.setxattr", "os.removexattr", "shutil.", "ctypes.", "resource.",
+    "signal.pthread_kill", "pty.", "winreg.", "msvcrt.", "tempfile.", "sqlite3.", "webbrowser.", "urllib.", "ftplib.",
+    "http.", "smtplib.", "telnetlib.", "poplib.", "imaplib.", "nntplib.", "fcntl.", "mmap.",
+    "gc.get_objects", "gc.get_referrers", "sys._current_frames",
+)  # fmt: skip
+
+
+def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def program(machine: str) -> bytes:
+    """The filter for one kind of processor, as instructions of the kernel's packet filter.
+
+    Args:
+        machine: "x86_64" or "aarch64".
+    """
+    arch, column = _ARCH[machine]
+    refuse = _step(_RETURN, _FAIL | errno.EPERM)
+    steps = [_step(_LOAD, 4), _step(_EQUAL, arch, 1, 0), refuse, _step(_LOAD, 0)]
+    if machine == "x86_64":  # the 32-bit numbers of x32 would pass by the list below
+        steps += [_step(_AT_LEAST, 0x40000000, 0, 1), refuse]
+    for name, numbers in _DENIED.items():
+        if numbers[column] is not None:
+            # clone3 has its flags in memory, where a filter cannot look: with ENOSYS the C library falls back to clone
+            answer = _step(_RETURN, _FAIL | errno.ENOSYS) if name == "clone3" else refuse
+            steps += [_step(_EQUAL, int(numbers[column] or 0), 0, 1), answer]
+    for numbers, argument in _OPENS:
+        if numbers[column] is not None:
+            flags = _step(_LOAD, 16 + 8 * argument)
+            steps += [_step(_EQUAL, int(numbers[column] or 0), 0, 4), flags, _step(_SET, _WRITES, 0, 1), refuse]
+            steps.append(_step(_RETURN, _ALLOW))
+    steps += [_step(_EQUAL, _CLONE[column], 0, 3), _step(_LOAD, 16), _step(_SET, _CLONE_THREAD, 1, 0), refuse]
+    return b"".join([*steps, _step(_RETURN, _ALLOW)])
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def _filter() -> bool:
+    machine = platform.machine()
+    if platform.system() != "Linux" or machine not in _ARCH or sys.maxsize < 2**32:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    steps = program(machine)
+    kept = ctypes.create_string_buffer(steps, len(steps))
+    packed = _Program(len(steps) // 8, ctypes.cast(kept, ctypes.c_char_p))
+    # 38: no new privileges, without which only an administrator may filter; 22, 2: the filter itself
+    return libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(packed), 0, 0) == 0
+
+
+def _limits(cpu_s: int, memory_b: int) -> list[str]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    total = int(used.ru_utime + used.ru_stime) + cpu_s + 1
+    wanted = [("RLIMIT_CPU", total), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)]
+    done = ["limits"]
+    for name, limit in wanted:
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    if platform.system() == "Linux":  # macOS takes the call and does not keep the limit
+        with open("/proc/self/statm", encoding="ascii") as file:
+            mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_b, mapped + memory_b))
+        done.append("memory")
+    return done
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "import" and _HIDDEN.match(str(arguments[0])):
+        raise PermissionError(f"{arguments[0]} holds the checks; an answer cannot import it")
+    if event == "open":
+        path, mode, flags = (*arguments, None, None, None)[:3]
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        if writes or (isinstance(mode, str) and set(mode) & set("wax+")):
+            raise PermissionError("an answer cannot write files")
+        if isinstance(path, (str, bytes)) and _HIDDEN_FILES.search(os.fsdecode(path)):
+            raise PermissionError("an answer cannot read the checks")
+    elif event.startswith(_REFUSED):
+        raise PermissionError(f"an answer cannot use {event}")
+
+
+def confine(cpu_s: int, memory_b: int) -> list[str]:
+    """Set every layer that this system has; there is no way back for the process.
+
+    Args:
+        cpu_s: CPU time from here on [s].
+        memory_b: memory on top of what the process has mapped already [B].
+
+    Returns:
+        The layers that hold, as keys of ``WORDS``.
+    """
+    done = _limits(cpu_s, memory_b)
+    if _filter():
+        done.append("filter")
+    sys.addaudithook(_hook)
+    return [*done, "hook"]

@@ -1,0 +1,191 @@
+"""What a class found out together: answers, calibration and energies as tidy tables, and one chart for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from greenlab.core import checks
+from greenlab.lab import charts, predictions
+from greenlab.lab.classroom.submission import Submission
+
+CALIBRATION = ["learner", "id", "unit", "prediction", "truth", "ratio", "good_call"]
+ENERGIES = ["learner", "machine", "chapter", "run", "energy_j", "basis"]
+
+
+def shares_right(table: pd.DataFrame) -> pd.DataFrame:
+    """How many of those who tried an exercise have it right.
+
+    Args:
+        table: as ``grade_folder`` gives it.
+
+    Returns:
+        One row per exercise that anyone tried, the hardest first, with the columns exercise, tried, correct and
+        share_pct [%].
+
+    Raises:
+        TypeError: if it is no table.
+        ValueError: if a column is missing.
+    """
+    checks.instance("table", table, pd.DataFrame)
+    if missing := [name for name in ("exercise", "outcome") if name not in table.columns]:
+        raise ValueError(f"table has no column {missing[0]}: give what grade_folder(...) returns")
+    tried = table[~table["outcome"].isin(["not tried", "refused"])]
+    right = tried["outcome"].eq("correct").groupby(tried["exercise"]).agg(tried="size", correct="sum").reset_index()
+    right["share_pct"] = 100.0 * right["correct"] / right["tried"]
+    return right.sort_values(["share_pct", "exercise"], ignore_index=True)
+
+
+def _submissions(value: Any) -> list[Submission]:
+    return [checks.instance("submissions", one, Submission) for one in checks.several("submissions", value)]
+
+
+def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:
+    """Every revealed prediction of a class against what that reader then found.
+
+    Args:
+        submissions: those of the class that were not refused.
+
+    Returns:
+        One row per learner and question, with the columns learner, id, unit, prediction, truth, ratio (prediction over
+        truth; missing unless both are above 0) and good_call. Entries that are no predictions are left out.
+
+    Raises:
+        TypeError: if one of them is no submission.
+    """
+    rows = []
+    for one in _submissions(submissions):
+        for id, entry in one.predictions.items():
+            if "truth" not in entry or predictions._problem_of_score(id, dict(entry)):
+                continue
+            guess, truth = entry["prediction"], entry["truth"]
+            ratio = guess / truth if guess > 0 and truth > 0 else math.nan
+            values = {key: entry[key] for key in ("unit", "prediction", "truth")}
+            good = predictions._good_call(dict(entry))
+            rows.append(
+                {
+                    "learner": one.name,
+                    "id": id,
+                    **values,
+                    "ratio": ratio if math.isfinite(ratio) else None,
+                    "good_call": good,
+                }
+            )
+    return pd.DataFrame(rows, columns=CALIBRATION)
+
+
+def energies(submissions: Iterable[Submission]) -> pd.DataFrame:
+    """The joules that each machine of a class reported, for the runs in its ledger and among its receipts.
+
+    Args:
+        submissions: those of the class that were not refused.
+
+    Returns:
+        One row per learner and run, with the columns learner, machine, chapter, run, energy_j [J] and basis. Entries
+        without a finite energy above 0 are left out.
+
+    Raises:
+        TypeError: if one of them is no submission.
+    """
+    rows = []
+    for one in _submissions(submissions):
+        machine = f"{one.machine['processor']}, {one.machine['cores']} cores"
+        found = [
+            (str(entry.get("chapter")), f"{entry.get('chapter')}: baseline", entry.get("baseline"), entry.get("basis"))
+            for entry in one.ledger.values()
+            if entry.get("quantity") == "energy"
+        ]
+        found += [("", str(key), entry.get("energy_j"), entry.get("basis")) for key, entry in one.receipts.items()]
+        for chapter, run, energy_j, basis in found:
+            try:
+                checks.number("energy_j", energy_j, above=0)
+            except (TypeError, ValueError):
+                continue
+            values = {"chapter": chapter, "run": run, "energy_j": float(energy_j), "basis": str(basis)}
+            rows.append({"learner": one.name, "machine": machine, **values})
+    return pd.DataFrame(rows, columns=ENERGIES)
+
+
+def answers_chart(shares: pd.DataFrame) -> alt.LayerChart:
+    """Draw the share of right answers by exercise.
+
+    Args:
+        shares: as ``shares_right`` gives it, with at least one row.
+
+    Raises:
+        TypeError: if it is no table.
+        ValueError: if it is empty or a column is missing.
+    """
+    _rows("shares", shares, "exercise", "share_pct", "tried", "correct")
+    hardest = shares.sort_values("share_pct").iloc[0]
+    return charts.bars_with_range(
+        shares, "exercise", "share_pct",
+        title=f"The hardest is {hardest['exercise']}: {hardest['correct']} of {hardest['tried']} have it right",
+        description="Bars: for each exercise, the share of those who tried it that have it right.",
+        x_title="Right, of those who tried [%]", value_format=".0f",
+    )  # fmt: skip
+
+
+def calibration_chart(calibrated: pd.DataFrame) -> alt.LayerChart:
+    """Draw how far each prediction was from what its reader found, as a factor.
+
+    Args:
+        calibrated: as ``calibration`` gives it, with at least one ratio.
+
+    Raises:
+        TypeError: if it is no table.
+        ValueError: if it is empty, or a column or every ratio is missing.
+    """
+    _rows("calibrated", calibrated, "id", "ratio", "good_call")
+    shown = calibrated.dropna(subset=["ratio"])
+    if shown.empty:
+        raise ValueError("calibrated has no ratio: predictions and truths above 0 are needed")
+    good = int(calibrated["good_call"].sum())
+    return charts.bars_with_range(
+        _by_question(shown.astype({"ratio": float})), "id", "ratio", band=("low", "high"),
+        title=f"{good} of {len(calibrated)} predictions are good calls",
+        subtitle="1 is exact; bars are medians of the class, lines run from its lowest to its highest prediction",
+        description="Bars: for each question, the class's median of prediction over truth, with the whole range.",
+        x_title="Prediction over truth", value_format=".2f",
+    )  # fmt: skip
+
+
+def _by_question(shown: pd.DataFrame) -> pd.DataFrame:
+    return shown.groupby("id")["ratio"].agg(ratio="median", low="min", high="max").reset_index()
+
+
+def energy_chart(found: pd.DataFrame, run: str) -> alt.LayerChart:
+    """Draw the joules of one run on each machine of the class.
+
+    Args:
+        found: as ``energies`` gives it.
+        run: which run, as in its column run.
+
+    Raises:
+        TypeError: if the table is none, or the run no text.
+        ValueError: if it is empty, a column is missing, or nobody has the run.
+    """
+    _rows("found", found, "learner", "machine", "run", "energy_j", "basis")
+    checks.one_of("run", run, tuple(sorted(set(found["run"]))))
+    shown = found[found["run"] == run].sort_values("energy_j", ignore_index=True)
+    shown = shown.assign(who=shown["learner"] + " (" + shown["machine"] + ")")
+    factor = shown["energy_j"].max() / shown["energy_j"].min()
+    return charts.bars_with_range(
+        shown, "who", "energy_j", basis="basis",
+        title=f"{run}: the most is {factor:.3g} times the least, over {len(shown)} machines",
+        subtitle="pale bars are modelled: they show the model of a machine, and no counter of it",
+        description="Bars: the energy of the same run on each machine of the class, from least to most.",
+        x_title="Energy [J]", value_format=".3s",
+    )  # fmt: skip
+
+
+def _rows(name: str, data: Any, *columns: str) -> None:
+    checks.instance(name, data, pd.DataFrame)
+    if missing := [column for column in columns if column not in data.columns]:
+        raise ValueError(f"{name} has no column {missing[0]}; it has {list(data.columns)[:8]}")
+    if data.empty:
+        raise ValueError(f"{name} has no row: give at least one")

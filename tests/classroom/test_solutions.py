@@ -1,0 +1,41 @@
+"""The book's own solutions, graded as a learner's answers would be."""
+
+import json
+import re
+
+import pytest
+
+from greenlab.core.machine import ROOT
+from greenlab.lab.classroom import Answer, from_cell, grading, verdict
+
+
+def solutions():
+    found = []
+    for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        answer = None
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
+            if "exercise" in tags:
+                answer = from_cell(source)
+            elif "solution" in tags and answer:
+                code = re.search(r"```python\n(.*?)```", source, re.S)
+                found.append(Answer(answer.exercise, answer.name, code[1] if code else source))
+                answer = None
+    return found
+
+
+SOLUTIONS = solutions()
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return grading.register_exercises()
+
+
+def test_nearly_all_exercises_have_one():
+    assert len(SOLUTIONS) >= 40
+
+
+@pytest.mark.parametrize("answer", SOLUTIONS, ids=lambda answer: answer.exercise)
+def test_a_solution_of_the_book_is_graded_correct(answer, tasks):
+    assert verdict(tasks[answer.exercise], answer) == ("correct", "")

@@ -1,0 +1,67 @@
+"""The instructor's pages: each number has its source, and each cell that they name is in its notebook."""
+
+import itertools
+import json
+import re
+
+import pytest
+
+from greenlab.core.chapters import CHAPTERS
+from greenlab.core.machine import ROOT
+from tests.workshop.prose import violations
+
+PAGE = (ROOT / "notebooks" / "INSTRUCTOR.md").read_text(encoding="utf-8")
+RUBRICS = (ROOT / "notebooks" / "RUBRICS.md").read_text(encoding="utf-8")
+
+
+def code_cells(number):
+    (path,) = (ROOT / "notebooks").glob(f"{number:02d}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("name", ["INSTRUCTOR.md", "RUBRICS.md"])
+def test_every_number_resolves(name):
+    assert violations((ROOT / "notebooks" / name).read_text(encoding="utf-8")) == []
+
+
+def test_a_number_without_a_source_is_found():
+    assert violations("A token costs 7 J.") != []
+    assert violations(
+        "It costs [9.9 J](../data/studies/README.md#accelerator.decode-llama-3p1-8b-batch-1-context-512)."
+    )
+    assert violations("### Minutes 0 to 4: a plan of 45 minutes, and exercises 1 and 4") == []
+
+
+def test_the_route_names_cells_that_exist_in_the_order_of_the_chapter():
+    steps = re.findall(r"^- \*\*Run\*\* (?:chapter (\d+)|nothing)(.*)$", PAGE, re.M)
+    steps += re.findall(r"\*\*Show\*\* `(h100\.loc\[)`", PAGE) and [("0", "`h100.loc[`")]
+    assert len(steps) >= 8
+    for number, words in steps:
+        if not number:
+            continue
+        cells, at = code_cells(int(number)), -1
+        for snippet in re.findall(r"`([^`]+)`", words):
+            places = [place for place, source in enumerate(cells) if snippet in source]
+            assert places, f"chapter {number} has no cell with {snippet!r}"
+            assert max(places) >= at, f"chapter {number}: {snippet!r} stands before the cell that is to be run first"
+            at = min(place for place in places if place >= at)
+
+
+def test_the_minutes_of_the_route_follow_one_another_and_end_at_45():
+    minutes = [(int(a), int(b)) for a, b in re.findall(r"^### Minutes (\d+) to (\d+):", PAGE, re.M)]
+    assert minutes[0][0] == 0
+    assert minutes[-1][1] == 45
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(minutes))
+    parts = re.split(r"^### Minutes", PAGE, flags=re.M)[1:]
+    for part in parts:
+        for word in ("**Run**", "**Ask**", "**They say**", "**Show**", "**If "):
+            assert word in part, f"{part[:40]!r} does not say {word}"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
+def test_every_chapter_has_a_misconception_and_an_open_question(chapter):
+    assert re.search(rf"^\| {chapter.number} {chapter.title} \|.*\?.* \|$", PAGE, re.M)
+    (part,) = re.findall(rf"^## {chapter.number} {chapter.title}$(.*?)(?=^## |\Z)", RUBRICS, re.M | re.S)
+    for word in ("**Question.**", "- **Not yet:**", "- **Good:**", "- **Excellent:**", "**Sample answer.**"):
+        assert word in part, f"chapter {chapter.number} lacks {word}"
