@@ -21,6 +21,7 @@ import torch
 
 from greenlab import (
     distillation,
+    green_service,
     hardware,
     layer_pruning,
     load_shifting,
@@ -49,6 +50,8 @@ def a(*args: Any, **kwargs: Any) -> Call:
 
 CONFIG = gpt.GPTConfig(vocab_size=12, context_length=16, n_layers=3, d_model=8, n_heads=2, d_ff=16)
 TEXT = "abcdefghijkl"
+SERVICE = green_service.DEFAULT
+GREENER = SERVICE.replace(batch=64, bits=8)
 
 
 def model() -> gpt.GPT:
@@ -270,15 +273,41 @@ def files(folder: Path) -> dict[str, Path]:
     (folder / "class" / "ada.zip").write_bytes(classroom.to_bytes(handed_in()))
     cell = {"cell_type": "code", "metadata": {"tags": ["exercise"]}, "source": 'x = 4.0\nx = check("a", x)'}
     (folder / "class" / "own.ipynb").write_text(json.dumps({"cells": [cell]}))
+    card = green_service.save_card(green_service.make_card(SERVICE), folder / "card.json")
     return {
         "packed": folder / "packed.safetensors",
         "model": folder / "model.safetensors",
         "folder": folder,
         "class": folder / "class",
+        "card": card,
     }
 
 
 CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
+    "green_service.Assumption": lambda _: a("pue", "of a building", 1.2, 1.1, 1.3, "ratio", "cited", "pue-average"),
+    "green_service.Assumptions": lambda _: a(green_service.assumptions(SERVICE).items),
+    "green_service.Card": lambda _: a("a service", SERVICE, green_service.assumptions(SERVICE)),
+    "green_service.Effect": lambda _: a("fewer bits", 0.99, "measured", "a study", "on a small model"),
+    "green_service.Model": lambda _: a("tiny", "dense", CONFIG.shape, False, "", "", ""),
+    "green_service.Service.replace": lambda _: a(SERVICE, batch=2),
+    "green_service.bands": lambda _: a(SERVICE, n=100, seed=1),
+    "green_service.break_even": lambda _: a(SERVICE, GREENER),
+    "green_service.Variant": lambda _: a(20, 10, 5, 2.0, 16.0),
+    "green_service.combine": lambda _: a(
+        CONFIG.shape, green_service.Variant(3), green_service.Variant(2), reading_s=1.0, writing_s=2.0
+    ),
+    "green_service.differences": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
+    "green_service.draws": lambda _: a(green_service.assumptions(SERVICE)["pue"], 10, 1),
+    "green_service.load_card": lambda made: a(made["card"]),
+    "green_service.overlaps": lambda _: a(green_service.waterfall(SERVICE, GREENER, n=100)),
+    "green_service.parts": lambda _: a(SERVICE, n=100, seed=1),
+    "green_service.pays_back": lambda _: a(SERVICE, GREENER, days=10.0),
+    "green_service.quality_table": lambda _: a(GREENER),
+    "green_service.read_card": lambda _: a(green_service.make_card(SERVICE).to_json()),
+    "green_service.refusals": lambda _: a(SERVICE, 1),
+    "green_service.save_card": lambda made: a(green_service.make_card(SERVICE), made["folder"] / "another.json"),
+    "green_service.sensitivity": lambda _: a(SERVICE),
+    "green_service.waterfall": lambda _: a(SERVICE, GREENER, n=100, seed=1),
     "workshop.Option": lambda _: a("six layers", True, "Right."),
     "workshop.Question": lambda _: a("cut", "How many?", answers()),
     "workshop.questions": lambda _: a("layer_pruning"),

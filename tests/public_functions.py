@@ -36,6 +36,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "load_shifting",
     "retrieval",
     "accelerator",
+    "green_service",
     "lab.charts",
     "workshop",
     "lab.classroom",

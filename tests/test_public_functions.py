@@ -29,6 +29,8 @@ from tests.public_functions import Public, bad_values, call, from_doctest, outco
 GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
     "accelerator.Repeat", "distillation.BreakEven", "distillation.Distilled",
+    "green_service.Challenge", "green_service.Goal", "green_service.Judgement", "green_service.Lever",
+    "green_service.Outcome", "green_service.ProductClaim", "green_service.Score",
     "footprint.DatacentreEnergy", "footprint.InferenceFootprint", "footprint.Rebound", "footprint.TrainingFootprint",
     "hardware.Estimate", "hardware.Work", "layer_pruning.Healed", "mixture_of_depths.Routing",
     "core.assets.AssetSpec", "core.facts.Claim",
@@ -56,6 +58,11 @@ TEXTS = (  # words of the caller's own: any text is a meaning
     "text", "title", "unit", "value_title", "x_title", "y_title",
 )  # fmt: skip
 KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name": any that can be a file's name
+    "green_service.Assumption": {"name": "text", "meaning": "text"},
+    "green_service.Effect": {"lever": "text", "remark": "text"},
+    "green_service.Model": {"name": "text", "score": "text", "training": "text", "remark": "text"},
+    "green_service.Card": {"title": "new"},
+    "green_service.make_card": {"title": "new"},
     "hardware.Device": {"id": "text", "name": "text", "kind": "text"},
     "hardware.NumberFormat": {"name": "text"},
     "core.energy.Receipt": {"region": "text"},

@@ -308,6 +308,27 @@ def test_hardware_runs_and_its_widgets_answer(chapter):
         keep_picture(page, twin, f"chapter_2_{text.split('.')[1].split('(')[0]}.png")
 
 
+@chapters("10_green_service")
+def test_green_service_runs_and_its_designer_and_detector_answer(chapter):
+    """Move a control in a tab: the waterfall and the sentence follow. Tick what a claim leaves out."""
+    name = "10_green_service.ipynb"
+    page = chapter
+    page.chart(cell_with(name, "see.waterfall_chart("))
+    keep_picture(page, cell_with(name, "see.waterfall_chart("), "chapter_10_waterfall.png")
+    widget = cell_with(name, "mine = see.Designer(")
+    page.chart(widget)
+    before, message = page.fingerprint(widget), page.cell(widget).get_by_role("status")
+    said = message.inner_text()
+    page.press_slider(widget, "ArrowRight", number=0)  # a layer less, in the first tab
+    page.wait_for_change(widget, before, timeout_s=30)
+    assert message.inner_text() != said
+    assert re.search(r"Points: \d of 4", message.inner_text())
+    keep_picture(page, widget, "chapter_10.png")
+    claims = page.cell(cell_with(name, "detector = see.Detector("))
+    claims.get_by_label("missing: PUE").check()
+    claims.get_by_text("Not yet.").wait_for(timeout=20_000)
+
+
 @chapters("09_load_shifting")
 def test_load_shifting_runs_and_its_widget_shifts(chapter):
     """Move the slack: timeline and sentence follow, a reader's own file is read, the twins move without a kernel."""

@@ -1,0 +1,343 @@
+"""The sustainability card: a design, its figures with their bands, its SCI and every assumption, to hand on.
+
+As JSON it can be loaded again, and the figures come out the same; as Markdown it can be read. ``load_card`` refuses a
+card that is broken, of another kind or of another version, and one whose figures are not those of its design and
+assumptions, with the field named. The file is text from a stranger: nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from greenlab.core import checks
+from greenlab.green_service.assumptions import LIMITS, Assumption, Assumptions
+from greenlab.green_service.design import Service
+from greenlab.green_service.evaluation import bands, evaluate
+from greenlab.green_service.levers import pulled
+from greenlab.green_service.quality import quality_table
+
+SCHEMA, VERSION = "greenlab sustainability card", 1
+FUNCTIONAL_UNIT = "one request"
+MOST_BYTES = 1_000_000
+FIELDS = (
+    "schema",
+    "version",
+    "title",
+    "functional_unit",
+    "service",
+    "assumptions",
+    "figures",
+    "sci",
+    "quality",
+    "remarks",
+)
+TOLERANCE = 1e-6  # relative; figures are computed again on another machine
+
+
+@dataclass(frozen=True)
+class Card:
+    """A design with all that its figures rest on.
+
+    Attributes:
+        title: what the service is called, up to 200 characters.
+        service: the design.
+        assumed: its assumptions.
+
+    Raises:
+        TypeError: if a field is of another kind.
+        ValueError: if the title is empty or too long.
+    """
+
+    title: str
+    service: Service
+    assumed: Assumptions
+
+    def __post_init__(self) -> None:
+        checks.text("title", self.title)
+        if not 1 <= len(self.title) <= 200 or not self.title.isprintable():
+            raise ValueError(f"title={self.title!r:.80}: give 1 to 200 characters on one line")
+        checks.instance("service", self.service, Service)
+        checks.instance("assumed", self.assumed, Assumptions)
+
+    def figures(self) -> pd.DataFrame:
+        """The figures with their bands, as `evaluation.bands` gives them."""
+        return bands(self.service, self.assumed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as JSON holds it."""
+        outcome = evaluate(self.service, self.assumed)
+        carbon = self.figures().query("quantity == 'carbon' and per == 'request'").iloc[0]
+        sci = {
+            "value": float(carbon["value"]), "low": float(carbon["low"]), "high": float(carbon["high"]),
+            "unit": f"g CO2e per {FUNCTIONAL_UNIT.removeprefix('one ')}", "accounting": "location-based",
+            "embodied": "accelerators and servers, by the time they are switched on",
+        }  # fmt: skip
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "title": self.title,
+            "functional_unit": FUNCTIONAL_UNIT,
+            "service": dataclasses.asdict(self.service),
+            "assumptions": [dataclasses.asdict(item) for item in self.assumed.items],
+            "figures": _records(self.figures()),
+            "sci": sci,
+            "quality": {"kept": outcome.quality, "levers": _records(quality_table(self.service))},
+            "remarks": list(outcome.remarks),
+        }
+
+    def to_json(self) -> str:
+        """The card as JSON, which `load_card` reads back."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """The card as a page."""
+        card = self.to_dict()
+        sci, service = card["sci"], card["service"]
+        lines = [
+            f"# {_cell(self.title)}",
+            "",
+            f"Sustainability card, version {VERSION}; functional unit: {FUNCTIONAL_UNIT}.",
+        ]
+        lines += ["", f"**SCI: {sci['value']:.3g} {sci['unit']}** ({sci['low']:.3g} to {sci['high']:.3g}), "
+                      f"{sci['accounting']}; manufacture: {sci['embodied']}.", ""]  # fmt: skip
+        lines += ["| quantity | per | value | range | unit | basis |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| {row['quantity']} | {row['per']} | {row['value']:.4g} | {row['low']:.4g} to {row['high']:.4g} | "
+            f"{row['unit']} | {row['basis']} |"
+            for row in card["figures"]
+        ]
+        lines += ["", f"Quality that is left: {100 * card['quality']['kept']:.1f} %.", ""]
+        lines += [f"- {row['lever']}: {100 * row['kept']:.1f} % ({row['basis']}; {row['remark']}; {row['source']})"
+                  for row in card["quality"]["levers"]]  # fmt: skip
+        lines += [f"- {remark}" for remark in card["remarks"]]
+        lines += ["", "## Design", "", "| choice | value |", "|---|---|"]
+        lines += [
+            f"| {name} | {'as needed or assumed' if value is None else value} |" for name, value in service.items()
+        ]
+        lines += ["", "## Assumptions", "", "| name | meaning | value | range | unit | basis | source |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        lines += [
+            f"| {item['name']} | {_cell(item['meaning'])} | {item['value']:.4g} | {item['low']:.4g} to "
+            f"{item['high']:.4g} | {_cell(item['unit'])} | {item['basis']} | {_cell(item['source'])} |"
+            for item in card["assumptions"]
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table: what would end the cell or start HTML is written out."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def make_card(service: Service, assumed: Assumptions | None = None, *, title: str = "A green service") -> Card:
+    """The card of a design.
+
+    Args:
+        service: the design.
+        assumed: its assumptions, or None for `assumptions` of the service.
+        title: what the service is called.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the title is empty or too long, or the design cannot be built.
+
+    >>> from greenlab.green_service.design import DEFAULT
+    >>> read_card(make_card(DEFAULT).to_json()) == make_card(DEFAULT)
+    True
+    """
+    found = evaluate(service, assumed)  # a design that cannot be built has no card
+    return Card(title, found.service, found.assumed)
+
+
+def save_card(card: Card, path: str | Path) -> Path:
+    """Write a card: as JSON if the file's name ends in .json, as Markdown if it ends in .md.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the name ends in neither.
+    """
+    checks.instance("card", card, Card, remedy="make_card(...) gives it")
+    target = _path(path)
+    if target.suffix not in (".json", ".md"):
+        raise ValueError(f"path={str(path)!r:.120}: give a name that ends in .json or .md")
+    text = card.to_json() if target.suffix == ".json" else card.to_markdown()
+    target.write_text(text, encoding="utf-8", newline="\n")
+    return target
+
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
+        kind = ValueError if isinstance(path, (str, Path)) else TypeError
+        raise kind(f"path={path!r:.80}: give the name of a file")
+    return Path(path)
+
+
+def load_card(path: str | Path) -> Card:
+    """Read a card from a JSON file and compute its figures again.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        TypeError: if ``path`` is no path.
+        ValueError: if the file is no card of this version, a field is missing, unknown, of another kind or out of
+            range, or a figure is not that of the design; the message names the field.
+        FileNotFoundError: if there is no such file.
+    """
+    source = _path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"path={str(path)!r:.120}: there is no such file")
+    with source.open("rb") as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"path={str(path)!r:.120} has more than {MOST_BYTES:,} bytes: no card is so large")
+    try:
+        return read_card(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"path={str(path)!r:.120} is no UTF-8 text ({error.reason}): give a card's JSON file"
+        ) from None
+
+
+def read_card(text: str) -> Card:
+    """Read a card from JSON text and compute its figures again.
+
+    Args:
+        text: what `Card.to_json` gave.
+
+    Raises:
+        TypeError: if ``text`` is no text.
+        ValueError: as for `load_card`.
+    """
+    checks.text("text", text)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"text has {len(text):,} characters: no card is so large")
+    try:
+        found = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("text is nested too deeply: give a card's JSON") from None
+    except ValueError as error:
+        raise ValueError(f"text is no JSON of a card: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"text holds {type(found).__name__}: a card is an object with the fields {', '.join(FIELDS)}")
+    if found.get("schema") != SCHEMA:
+        raise ValueError(f"schema={found.get('schema')!r:.80}: give a card with schema={SCHEMA!r}")
+    if found.get("version") != VERSION or isinstance(found.get("version"), bool):
+        raise ValueError(f"version={found.get('version')!r:.80}: this version of greenlab reads version {VERSION}")
+    _same_names("card", found, FIELDS)
+    card = Card(_named("title", found["title"], str), _service(found["service"]), _assumptions(found["assumptions"]))
+    _compare("card", found, json.loads(card.to_json()))
+    return card
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the field {name!r:.80} stands there twice")
+        found[name] = value
+    return found
+
+
+def _same_names(where: str, found: dict[str, Any], needed: tuple[str, ...]) -> None:
+    if missing := [name for name in needed if name not in found]:
+        raise ValueError(f"{where}.{missing[0]} is missing: give all of {', '.join(needed)}")
+    if unknown := [name for name in found if name not in needed]:
+        raise ValueError(f"{where}.{unknown[0]!s:.80} is unknown: a card has {', '.join(needed)}")
+
+
+def _named(where: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{where}={value!r:.80} is {type(value).__name__}: a card holds {kind.__name__} there")
+    return value
+
+
+def _service(found: Any) -> Service:
+    _named("service", found, dict)
+    _same_names("service", found, tuple(field.name for field in dataclasses.fields(Service)))
+    try:
+        return Service(**found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"service.{error}") from None
+
+
+def _assumptions(found: Any) -> Assumptions:
+    items = []
+    for position, item in enumerate(_named("assumptions", found, list)):
+        where = f"assumptions[{position}]"
+        _same_names(where, _named(where, item, dict), tuple(field.name for field in dataclasses.fields(Assumption)))
+        try:
+            made = Assumption(**item)
+            checks.one_of("name", made.name, tuple(LIMITS))
+            least, greatest, why = LIMITS[made.name]
+            for end in ("value", "low", "high"):
+                checks.number(end, getattr(made, end), low=least, high=greatest, remedy=why)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}.{error}") from None
+        items.append(made)
+    try:
+        return Assumptions(tuple(items))
+    except ValueError as error:
+        raise ValueError(f"assumptions: {error}") from None
+
+
+def _compare(where: str, found: Any, computed: Any) -> None:
+    """Refuse what differs from the figures that follow from the design; numbers may differ by rounding."""
+    if isinstance(computed, dict):
+        _same_names(where, _named(where, found, dict), tuple(computed))
+        for name, value in computed.items():
+            _compare(f"{where}.{name}", found[name], value)
+    elif isinstance(computed, list):
+        if len(_named(where, found, list)) != len(computed):
+            raise ValueError(f"{where} has {len(found)} entries: {len(computed)} follow from the design")
+        for position, value in enumerate(computed):
+            _compare(f"{where}[{position}]", found[position], value)
+    elif isinstance(computed, float) and isinstance(found, (int, float)) and not isinstance(found, bool):
+        if not math.isclose(found, computed, rel_tol=TOLERANCE, abs_tol=1e-15):
+            raise ValueError(f"{where}={found:g}: {computed:g} follows from the design and its assumptions")
+    elif found != computed or type(found) is not type(computed):
+        raise ValueError(f"{where}={found!r:.80}: {computed!r:.80} follows from the design and its assumptions")
+
+
+def differences(mine: Card, theirs: Card) -> pd.DataFrame:
+    """What two cards differ in: the levers, and every figure of a request beside each other.
+
+    Args:
+        mine: from `make_card` or `load_card`.
+        theirs: likewise.
+
+    Returns:
+        One row a figure of a request: quantity, mine, theirs, ratio (theirs over mine), apart (whether the bands do
+        not meet), unit, levers (in which the designs differ).
+
+    Raises:
+        TypeError: if one is no card.
+        ValueError: if the two services do not do the same work.
+    """
+    checks.instance("mine", mine, Card)
+    checks.instance("theirs", theirs, Card)
+    levers = ", ".join(pulled(mine.service, theirs.service))
+    rows = []
+    own, other = (card.figures().query("per == 'request'").set_index("quantity") for card in (mine, theirs))
+    for quantity in own.index:
+        a, b = own.loc[quantity], other.loc[quantity]
+        apart = bool(a["low"] > b["high"] or b["low"] > a["high"])
+        row = {"quantity": quantity, "mine": float(a["value"]), "theirs": float(b["value"])}
+        row |= {"ratio": float(b["value"]) / float(a["value"]), "apart": apart, "unit": a["unit"], "levers": levers}
+        rows.append(row)
+    return pd.DataFrame(rows)

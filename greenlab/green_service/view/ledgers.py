@@ -1,0 +1,57 @@
+"""The ledger's entries as the committed studies give them, for chapters that the reader has not run.
+
+Each is computed as its chapter's last cell computes it. Chapter 2 measures its saving live and has no committed table,
+so it has no entry here; chapters 3 and 4 booked nothing.
+"""
+
+from __future__ import annotations
+
+from greenlab.core import facts, studies
+from greenlab.lab.ledger import Entry
+from greenlab.load_shifting.study import tables as shifting
+from greenlab.mixture_of_depths.study import tables as depths
+from greenlab.retrieval.study import tables as retrieval
+
+KWH = 240  # of chapter 9's job: 24 h at 10 kW
+TOLERANCE = 0.02  # of quality, as `ledger.record` has it
+
+
+def _entry(
+    chapter: str, technique: str, quantity: str, baseline: float, saved: float, kept: float, basis: str
+) -> Entry:
+    """An entry whose saving counts only if at least 98 % of the quality is kept."""
+    reason = "" if 1 - kept <= TOLERANCE else f"quality fell by {100 * (1 - kept):.1f} % and 2.0 % is allowed"
+    counted = 0.0 if reason else saved
+    return Entry(chapter, technique, quantity, baseline, counted, saved, 1.0, kept, basis, "committed study", reason)
+
+
+def defaults() -> list[Entry]:
+    """One entry a chapter that has a saving in a committed table or a fact."""
+    average, best = facts.value("pue-average"), facts.value("pue-best")
+    mod = studies.load("mixture_of_depths", "models", "prefill")
+    saved, _, _ = depths.joules_at_equal_loss(mod["models"], mod["prefill"])
+    pruned = studies.load("layer_pruning", "figures")["figures"].set_index("name")["value"]
+    ternary = studies.load("ternary", "figures")["figures"].set_index("name")["value"]
+    prefix = studies.load("retrieval", "prefix")["prefix"]
+    once = retrieval.prefix_figures(prefix)
+    anew = retrieval.joules(prefix.loc[~prefix["reused"], "cpu_s"].mean())["energy_j"]
+    gate = shifting.quality_gate(studies.load("load_shifting")).set_index("case")
+    temporal = studies.load("load_shifting", "temporal")["temporal"]
+    g_per_kwh = float(temporal.query("zone == 'DE' and year == 2019")["g_per_kwh"].iloc[0])
+    whole, packed = (float(ternary[f"energy-smollm2-{name}-2"]) for name in ("float32", "ternary"))
+    reading = mod["prefill"].query("model == 'dense'")["energy_j"].max()
+    layer = 1 - 1 / float(pruned["decode-speedup-2"])
+    return [
+        _entry("footprint", "from an average building to the best fleet", "energy",
+               3600 * facts.value("gemini-tpu-energy") * average, 1 - best / average, 1.0, "cited"),
+        _entry("mixture_of_depths", "12.5 % of the tokens in every second block", "energy", float(reading), saved, 1.0,
+               "modelled"),
+        _entry("layer_pruning", "2 of 30 layers dropped", "energy", whole, layer,
+               float(pruned["accuracy-2"] / pruned["accuracy-0"]), "modelled"),
+        _entry("ternary", "every linear layer ternary", "energy", whole, 1 - packed / whole,
+               float(ternary["loss-float-128"] / ternary["loss-ternary-128"]), "modelled"),
+        _entry("retrieval", "the instructions of a prompt read once", "energy", anew, once["saved"], once["same"],
+               "modelled"),
+        _entry("load_shifting", "a day of slack, pauses, forecast with errors", "carbon", KWH * g_per_kwh,
+               float(gate["DE"]["errors of 20 % with memory"]) / 100, 1.0, "modelled"),
+    ]  # fmt: skip

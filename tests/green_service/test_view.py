@@ -1,0 +1,152 @@
+"""Chapter 10's charts, its designer at every stop, the greenwash detector, the ledger's defaults, its exercises."""
+
+import pytest
+
+from greenlab.green_service import CLAIMS, DEFAULT, EVIDENCE, evaluate, parts, rebound, score, study
+from greenlab.green_service import view as see
+from greenlab.green_service.study import tables as work
+from greenlab.green_service.view.charts import waterfall_rows
+from greenlab.lab import ledger
+from greenlab.lab.exercises import solutions
+from greenlab.lab.widgets import exercise_extremes
+
+DESIGN = DEFAULT.replace(batch=128, bits=8, region="SE", flexible=0.2)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return work.steps(DEFAULT, DESIGN, n=200)
+
+
+@pytest.fixture(scope="module")
+def designer():
+    return see.Designer(1)
+
+
+def test_every_chart_has_a_title_and_a_description(steps):
+    gap = study.load()["peers_gap"]
+    charts = [
+        see.waterfall_chart(steps, "carbon", "t"),
+        see.waterfall_chart(steps, "energy", "t", log=True),
+        see.alone_chart(work.alone_and_in_order(steps, "carbon"), "t"),
+        see.bits_twin(work.bits_by_batch(), "t"),
+        see.parts_chart(parts(DEFAULT, n=100), "energy", "t"),
+        see.gap_chart(gap, "mlsysim", "t"),
+        see.rebound_chart(rebound(DEFAULT, DESIGN), "t"),
+    ]
+    for chart in charts:
+        spec = chart.to_dict()
+        assert spec["description"]
+        assert spec["title"]
+
+
+def test_the_waterfall_has_a_bar_a_lever_and_ends_where_the_design_does(steps):
+    rows = waterfall_rows(steps, "energy").set_index("lever")
+    assert rows.index.tolist() == ["before", *steps["lever"].unique(), "after"]
+    assert rows.loc["after", "end"] == pytest.approx(float(evaluate(DESIGN).energy.total_j))
+    bars = rows[~rows["whole"]]
+    assert bars["start"].iloc[1:].tolist() == pytest.approx(bars["end"].iloc[:-1].tolist())
+    assert ((bars["low"] <= bars["end"] + 1e-9) & (bars["end"] <= bars["high"] + 1e-9)).all()
+
+
+def test_how_a_step_is_known_is_said_by_shape_for_every_kind(steps):
+    spec = see.waterfall_chart(steps, "carbon", "t").to_dict()
+    shape = next(layer["encoding"]["shape"] for layer in spec["layer"] if "shape" in layer["encoding"])
+    assert shape["scale"]["domain"] == list(EVIDENCE)
+    assert len(set(shape["scale"]["range"])) == len(EVIDENCE)
+
+
+def test_a_step_that_does_not_count_says_so_and_has_no_band():
+    rows = waterfall_rows(work.steps(DEFAULT, DEFAULT.replace(bits=4), n=200), "energy").set_index("lever")
+    assert rows.loc["fewer bits", "said"] == "not counted"
+    assert rows.loc["fewer bits", ["low", "high"]].isna().all()
+
+
+def test_the_designer_answers_at_every_stop_and_run_all_reaches_no_goal(designer):
+    stops = exercise_extremes(designer)
+    assert len(stops) > 40
+    assert "not yet reached" in designer.text
+    assert [text for _, text in stops if not text.startswith(("A request: ", "This design cannot be built: "))] == []
+    most = sum(len(names) for names in see.designer.GROUPS.values())
+    assert most == len(designer.controls)
+    assert max(len(names) for names in see.designer.GROUPS.values()) <= 4
+
+
+def test_the_designer_refuses_with_the_reason(designer):
+    assert "pue=0.9" in designer.text_at(pue=0.9)
+    assert "dense models only" in designer.text_at(model="Mixtral-8x7B", removed_layers=2)
+    assert "nothing to heal" in designer.text_at(healed=True)
+    with pytest.raises(ValueError, match=r"pue=0\.5"):
+        designer.design(**{**designer.value, "pue": 0.5})
+
+
+def test_the_designer_gives_the_design_and_its_score(designer):
+    try:
+        designer.set(batch=64, bits=8, region="Sweden")
+        assert designer.service == DEFAULT.replace(batch=64, bits=8, region="SE")
+        found = score(designer.service, 1)
+        assert f"Points: {found.points} of {found.most}" in designer.text
+        assert found.solved is ("level 1: Less than half of the energy, and nobody notices: reached" in designer.text)
+        assert found.solved
+    finally:
+        designer.set(batch=16, bits=16, region="Germany")
+
+
+def test_each_level_has_a_designer_that_starts_at_its_service():
+    for level in (2, 3):
+        one = see.Designer(level)
+        assert one.service == one.baseline
+        assert f"level {level}" in one.text
+    with pytest.raises(ValueError, match="level=4"):
+        see.Designer(4)
+
+
+def test_the_detector_counts_claims_that_were_judged_rightly():
+    detector = see.Detector()
+    assert "Tick what is missing" in detector.text
+    for number, (name, claim) in enumerate(CLAIMS.items(), 1):
+        detector.claim.value = name
+        for kind in claim.missing:
+            detector.boxes[kind].value = True
+        if not claim.missing:
+            detector.complete.value = True
+        assert "Right." in detector.text
+        assert len(detector.solved) == number
+    detector.claim.value = "four-bits"
+    assert not any(box.value for box in detector.boxes.values())
+    detector.boxes["PUE"].value = True
+    assert "Not yet" in detector.text
+    assert "Right." in detector.judged("four-bits", "quality")
+    with pytest.raises(ValueError, match="no-such"):
+        detector.judged("no-such", "quality")
+
+
+def test_the_ledgers_defaults_are_entries_that_stack(tmp_path, monkeypatch):
+    monkeypatch.setenv("GREENLAB_STATE", str(tmp_path))
+    found = ledger.table(see.defaults())
+    assert found["quantity"].unique().tolist() == ["energy", "carbon"]
+    assert set(found["origin"]) == {"committed study"}
+    refused = found[found["reason"] != ""].set_index("chapter")
+    assert refused.index.tolist() == ["layer_pruning", "ternary"]
+    assert (refused["saved_fraction"] == 0).all()
+    assert (refused["claimed_fraction"] > 0).all()
+    building = found.set_index("chapter").loc["footprint", "saved_fraction"]
+    assert building == pytest.approx(1 - 1.09 / 1.54)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"),
+    [
+        ("green-service-sci", lambda j, p, i, m, t, s: j / 3.6e6 * i + 1000 * m * s / t, "PUE is missing"),
+        ("green-service-sci", lambda j, p, i, m, t, s: j * p / 3.6e6 * i, "making the machines is missing"),
+        ("green-service-sci", lambda j, p, i, m, t, s: p * (j / 3.6e6 * i + 1000 * m * s / t), "does not grow"),
+        ("green-service-sci", lambda j, p, i, m, t, s: j * p / 3.6e6 * i + m * s / t, "answer is in g"),
+        ("green-service-overlap", lambda b, x, y, z: x * y / b / z, "upside down"),
+        ("green-service-pays-back", lambda i, b, a: i / a, "what it still costs"),
+        ("green-service-pays-back", lambda i, b, a: i / (b - a) if b != a else float("inf"), "math.inf"),
+        ("green-service-find-the-bug", lambda m, p, c, g: 1000 * m * p * (c + g), "not of the building"),
+        ("green-service-find-the-bug", lambda m, p, c, g: 1000 * m * (c + g), "times the PUE"),
+    ],
+)
+def test_a_wrong_answer_gets_the_hint_that_fits(name, wrong, hint):
+    assert hint in solutions()[name].verdict(wrong)
