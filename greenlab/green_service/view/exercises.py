@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isinf
+import math
 from random import Random
 from typing import Any
 
@@ -65,7 +65,7 @@ def _(answer: Any) -> str | None:
 
 def _pays_back(invested_j, before_j, after_j):  # type: ignore[no-untyped-def]
     saved = before_j - after_j
-    return invested_j / saved if saved > 0 else inf
+    return invested_j / saved if saved > 0 else math.inf
 
 
 def _investment(random: Random) -> tuple[float, ...]:
@@ -83,7 +83,7 @@ def _(answer: Any) -> str | None:
         return "divide by what a request saves, not by what it cost before"
     if abs(got - 20_000) > 1e-3:
         return f"1 MJ at 50 J a request is 20,000 requests; yours gives {got:g}"
-    if not isinf(answer(1e6, 200.0, 200.0)) or not isinf(answer(1e6, 200.0, 250.0)):
+    if not math.isinf(answer(1e6, 200.0, 200.0)) or not math.isinf(answer(1e6, 200.0, 250.0)):
         return "a lever that saves nothing never pays back: give math.inf"
     return None
 
