@@ -211,4 +211,5 @@ def test_other_names_are_refused_with_the_list(name):
     free = [chapter.name for chapter in CHAPTERS if not skeleton.begun(chapter)]
     with pytest.raises(ValueError, match="chapter") as caught:
         skeleton.find(name)
-    assert any(known in str(caught.value) for known in free)
+    # with every chapter begun there is no name to offer; the message then says so, or where names are registered
+    assert any(known in str(caught.value) for known in free or ["not begun yet: none", "chapters are registered in"])
