@@ -13,7 +13,7 @@ place of greenlab that displays anything.
 """
 
 from greenlab.lab import ledger
-from greenlab.lab.environment import setup
+from greenlab.lab.environment import release_memory, setup
 from greenlab.lab.exercises import check
 from greenlab.lab.predictions import calibration, predict, reveal
 from greenlab.lab.receipts import show_receipt
@@ -21,4 +21,4 @@ from greenlab.lab.source import show_source
 from greenlab.lab.tables import table
 
 __all__ = ["calibration", "check", "ledger", "predict", "reveal", "setup", "show_receipt", "show_source"]
-__all__ += ["table"]
+__all__ += ["release_memory", "table"]
