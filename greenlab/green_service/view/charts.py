@@ -112,15 +112,13 @@ def bits_twin(rows: pd.DataFrame, title: str) -> alt.LayerChart:
 def parts_chart(parts: pd.DataFrame, quantity: str, title: str) -> alt.LayerChart:
     """Draw what a request's energy, carbon or water is made of; each part says how it is known."""
     rows = parts[(parts["quantity"] == quantity) & (parts["value"] > 0)]
-    rows = rows.assign(label=rows["part"] + " (" + rows["evidence"] + ")")[["label", "value", "low", "high"]]
-    chart = bars_with_range(
+    names = rows["part"].str.replace("accelerators that wait", "waiting")  # the label's room is short
+    rows = rows.assign(label=names + " (" + rows["evidence"] + ")")[["label", "value", "low", "high"]]
+    return bars_with_range(
         rows, "label", "value", band=("low", "high"), title=title, x_title=axis_title(quantity), value_format=",.0f",
-        subtitle="lines: 95 % of the draws of all assumptions", width=WIDTH - 160,
+        subtitle="lines: 95 % of the draws of all assumptions", width=WIDTH - 120,
         description=f"What the {quantity} of a request is made of, each part with its range and how it is known",
     )  # fmt: skip
-    for layer in chart.layer:
-        layer.encoding.y.axis.labelLimit = 320  # how a part is known belongs to its name
-    return chart
 
 
 def gap_chart(gap: pd.DataFrame, peer: str, title: str) -> alt.LayerChart:
