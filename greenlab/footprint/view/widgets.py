@@ -153,8 +153,10 @@ def _training_chart(trainings: pd.DataFrame, energy_mwh: str, carbon_t: str, lea
     return alt.layer(lines, names, marks, told, spot, figure).properties(
         title=alt.Title(
             "Work and chips move a run along the line of its grid; a place moves it to another line",
-            subtitle="Grey: published trainings, some with their building, hollow where not confirmed. "
-            "Each line is one grid; a step of the axes is ten times",
+            subtitle=[
+                "Grey: published trainings, hollow where not confirmed",
+                "Each line is one grid; a step of the axes is ten times",
+            ],
         ),
         description="Training energy against emissions, both logarithmic: published models, three grids as lines, "
         "your run",
