@@ -18,6 +18,7 @@ from greenlab.green_service import passes
 from greenlab.green_service.committed import table
 from greenlab.green_service.design import Service
 
+MOVED = "the reader's own number"  # the source of an assumption that was moved
 BASES = ("measured", "modelled", "cited", "given")
 
 
@@ -133,9 +134,7 @@ class Assumptions:
             value, low, high = (checks.number(name, part, low=least, high=greatest, remedy=why) for part in given)
             if not low <= value <= high:
                 raise ValueError(f"{name}={change!r}: give (value, low, high) with low <= value <= high")
-            items[name] = dataclasses.replace(
-                items[name], value=value, low=low, high=high, basis="given", source="the reader's own number"
-            )
+            items[name] = dataclasses.replace(items[name], value=value, low=low, high=high, basis="given", source=MOVED)
         return Assumptions(tuple(items.values()))
 
     def table(self) -> pd.DataFrame:

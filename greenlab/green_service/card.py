@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.green_service.assumptions import LIMITS, Assumption, Assumptions
+from greenlab.green_service.assumptions import LIMITS, MOVED, Assumption, Assumptions, assumptions
 from greenlab.green_service.design import Service
 from greenlab.green_service.evaluation import bands, evaluate
 from greenlab.green_service.levers import pulled
@@ -238,6 +238,7 @@ def read_card(text: str) -> Card:
     _same_names("card", found, FIELDS)
     card = Card(_named("title", found["title"], str), _service(found["service"]), _assumptions(found["assumptions"]))
     _compare("card", found, json.loads(card.to_json()))
+    _follow(card)
     return card
 
 
@@ -294,6 +295,21 @@ def _assumptions(found: Any) -> Assumptions:
         return Assumptions(tuple(items))
     except ValueError as error:
         raise ValueError(f"assumptions: {error}") from None
+
+
+def _follow(card: Card) -> None:
+    """Refuse numbers of another design, as Germany's grid under a service in Poland; a reader's own may be any.
+
+    Raises:
+        ValueError: if an assumption that nobody moved is not the one of the card's service.
+    """
+    own = assumptions(card.service)
+    for position, item in enumerate(card.assumed.items):
+        if item.source != MOVED and item != (right := own[item.name]):
+            raise ValueError(
+                f"assumptions[{position}].value={item.value:g}: {item.name} is {right.value:g} for this service; "
+                "a number of one's own is set by assumed.move(...), and says so"
+            )
 
 
 def _compare(where: str, found: Any, computed: Any) -> None:

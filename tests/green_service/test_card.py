@@ -133,6 +133,22 @@ TOUCHED = [
 ]
 
 
+@pytest.mark.parametrize("region", ["PL", "SE"])
+def test_the_grid_of_another_region_is_refused(region):
+    """The figures follow from the stored numbers, but those are Germany's."""
+    card = as_dict()
+    assert card["service"]["region"] not in ("PL", "SE")
+    card["service"]["region"] = region
+    with pytest.raises(ValueError, match=r"assumptions\[\d+\]\.value=.* for this service"):
+        read_card(json.dumps(card))
+
+
+def test_a_number_that_was_moved_may_be_any_and_says_so():
+    moved = assumptions(DESIGN).move(intensity_g_per_kwh=50.0)
+    back = read_card(make_card(DESIGN, moved).to_json())
+    assert back.assumed["intensity_g_per_kwh"].basis == "given"
+
+
 @pytest.mark.parametrize(("touch", "message"), [case[1:] for case in TOUCHED], ids=[case[0] for case in TOUCHED])
 def test_a_touched_card_is_refused_with_the_field_named(touch, message):
     card = as_dict()
