@@ -185,7 +185,6 @@ def test_units_are_sentences_or_passages_and_their_starts_lead_back(book):
         (lambda: Corpus.from_texts({"a": "x"}, passage_tokens=7), "passage_tokens=7"),
         (lambda: Corpus.from_texts({"a": "x"}, passage_tokens=20, overlap=20), "overlap=20"),
         (lambda: Corpus.from_book(chapters=["quantum"]), "no chapter in chapters 'quantum'"),
-        (lambda: Corpus.from_book(chapters=["green_service"]), "10_green_service.ipynb cannot be read"),
         (lambda: Corpus.from_book(chapters=[], facts=False), "nothing is left to search"),
         (lambda: Passage(" ", "a"), "text is empty"),
         (lambda: Passage("a", ""), "source is empty"),
@@ -201,3 +200,9 @@ def test_passages_of_another_type_are_refused():
         Corpus(("text",))
     with pytest.raises(TypeError, match="texts"):
         Corpus.from_texts("text")
+
+
+def test_a_chapter_whose_file_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("greenlab.retrieval.corpus.ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"10_green_service\.ipynb cannot be read"):
+        Corpus.from_book(chapters=["green_service"])
