@@ -34,6 +34,9 @@ def test_an_exported_chapter_draws_its_charts_and_its_twins_move(pages, name):
             "n => document.querySelectorAll('.greenlab-chart svg.marks').length === n",
             arg=stored_charts(name), timeout=20_000,
         )  # fmt: skip
+        # twins stand in side roads, which the page shows folded
+        page.evaluate("() => document.querySelectorAll('details').forEach(e => { e.open = true; })")
+        page.wait_for_timeout(500)
         empty = "all => all.filter(e => e.querySelectorAll('path, text').length < 5 || e.clientWidth < 200).length"
         assert page.locator(".greenlab-chart svg.marks").evaluate_all(empty) == 0
         twin = page.locator(".greenlab-chart:has(input[type=range])").first
