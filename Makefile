@@ -15,10 +15,10 @@ PYTEST := $(BIN)/python -m pytest
 
 .PHONY: lab html test unit notebooks browser check bench study chapter student student-check slides setup assets clean
 
-# The whole repository is served, so that links from the chapters into data/ open; and Lab asks about no news.
+# The whole repository is served, so that links from the chapters into data/ open; and .reader has switched off Lab's question about news.
 lab: assets
 	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
-		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
 # The chapters as web pages with live charts, for reading without Python: html/*.html
 html: $(VENV)/.dev
@@ -88,6 +88,7 @@ $(BIN)/python:
 $(VENV)/.reader: requirements.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m greenlab.core.torch_wheel --install --index "$(TORCH_INDEX)" $(PIP_ARGS)
 	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) --editable .
+	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
 	@touch $@
 
 $(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/.reader

@@ -513,4 +513,5 @@ def test_make_lab_serves_the_repository():
     command = recipe[recipe.index("jupyter lab") :]
     assert "--ServerApp.root_dir=. " in command
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
-    assert "--LabApp.news_url=None" in command
+    setup = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements" in setup

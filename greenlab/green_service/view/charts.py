@@ -64,7 +64,8 @@ def waterfall_chart(table: pd.DataFrame, quantity: str, title: str, *, log: bool
     y = alt.Y("lever:N", title=None, sort=order).axis(domain=False, ticks=False, labelPadding=8, labelLimit=200)
     base = alt.Chart(rows).encode(y=y)
     known = base.transform_filter("isValid(datum.evidence)")
-    shape = alt.Shape("evidence:N", title="The step is").scale(domain=list(EVIDENCE), range=list(SHAPES))
+    kinds = {kind: form for kind, form in zip(EVIDENCE, SHAPES, strict=True) if (rows["evidence"] == kind).any()}
+    shape = alt.Shape("evidence:N", title="The step is").scale(domain=list(kinds), range=list(kinds.values()))
     legend = alt.Legend(orient="bottom", columns=2, direction="horizontal", titleOrient="top")
     tooltip = [alt.Tooltip("lever:N"), alt.Tooltip("said:N", title="change"), number_tooltip("end", words)]
     layers = [
