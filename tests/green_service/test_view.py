@@ -5,7 +5,7 @@ import pytest
 from greenlab.green_service import CLAIMS, DEFAULT, EVIDENCE, evaluate, parts, rebound, score, study
 from greenlab.green_service import view as see
 from greenlab.green_service.study import tables as work
-from greenlab.green_service.view.charts import waterfall_rows
+from greenlab.green_service.view.charts import SHAPES, waterfall_rows
 from greenlab.lab import ledger
 from greenlab.lab.exercises import solutions
 from greenlab.lab.widgets import exercise_extremes
@@ -49,11 +49,14 @@ def test_the_waterfall_has_a_bar_a_lever_and_ends_where_the_design_does(steps):
     assert ((bars["low"] <= bars["end"] + 1e-9) & (bars["end"] <= bars["high"] + 1e-9)).all()
 
 
-def test_how_a_step_is_known_is_said_by_shape_for_every_kind(steps):
+def test_how_a_step_is_known_is_said_by_shape_and_the_legend_names_only_what_is_drawn(steps):
     spec = see.waterfall_chart(steps, "carbon", "t").to_dict()
     shape = next(layer["encoding"]["shape"] for layer in spec["layer"] if "shape" in layer["encoding"])
-    assert shape["scale"]["domain"] == list(EVIDENCE)
-    assert len(set(shape["scale"]["range"])) == len(EVIDENCE)
+    drawn = set(waterfall_rows(steps, "carbon")["evidence"].dropna())
+    assert shape["scale"]["domain"] == [kind for kind in EVIDENCE if kind in drawn]  # the legend names nothing else
+    forms = dict(zip(EVIDENCE, SHAPES, strict=True))  # a kind has the same shape in every chart
+    assert shape["scale"]["range"] == [forms[kind] for kind in shape["scale"]["domain"]]
+    assert len(set(SHAPES)) == len(EVIDENCE)
 
 
 def test_a_step_that_does_not_count_says_so_and_has_no_band():
