@@ -1,7 +1,11 @@
 """Chapter 10's charts, its designer at every stop, the greenwash detector, the ledger's defaults, its exercises."""
 
+import json
+import re
+
 import pytest
 
+from greenlab.core.machine import ROOT
 from greenlab.green_service import CLAIMS, DEFAULT, EVIDENCE, evaluate, parts, rebound, score, study
 from greenlab.green_service import view as see
 from greenlab.green_service.study import tables as work
@@ -133,8 +137,26 @@ def test_the_ledgers_defaults_are_entries_that_stack(tmp_path, monkeypatch):
     assert refused.index.tolist() == ["layer_pruning", "ternary"]
     assert (refused["saved_fraction"] == 0).all()
     assert (refused["claimed_fraction"] > 0).all()
-    building = found.set_index("chapter").loc["footprint", "saved_fraction"]
-    assert building == pytest.approx(1 - 1.09 / 1.54)
+    saved = found.set_index("chapter")["saved_fraction"]
+    assert saved["footprint"] == pytest.approx(1 - 1.09 / 1.54)
+    assert saved["hardware"] == pytest.approx(1 - 0.0551 / 0.430683, rel=1e-4)  # rows of the accelerator's study
+    assert saved["mixture_of_experts"] == saved["distillation"] == 0
+
+
+def test_every_chapter_that_books_in_its_notebook_has_a_default_and_no_other():
+    """Chapters 1 to 9, each under the technique's and quantity's name that its last cells write."""
+    booked = {}
+    for path in sorted((ROOT / "notebooks").glob("[01]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for call in re.findall(r"ledger\.record\((.*?)\n\)", source, re.DOTALL):
+            chapter, quantity = re.search(r'"(\w+)"', call)[1], re.search(r"baseline_([jgb])=", call)[1]
+            booked[chapter] = {"j": "energy", "g": "carbon", "b": "memory"}[quantity]
+    del booked["green_service"]  # the chapter that reads the ledger writes its own row behind the others
+    assert len(booked) == 9
+    defaults = see.defaults()
+    assert {entry.chapter: entry.quantity for entry in defaults} == booked
+    assert [entry.chapter for entry in defaults] == [name for name in ledger.CHAPTERS if name in booked]
 
 
 @pytest.mark.parametrize(
