@@ -127,6 +127,7 @@ def test_the_committed_file_is_the_pinned_one_and_small(tables):
     assert {int(name.split(".")[1]) for name in kept} == set(trained)
 
 
+@pytest.mark.assets
 def test_the_merged_model_scores_as_committed(tables, smollm2):
     model, tokenizer = smollm2
     again = healed.load_healed(model)

@@ -46,7 +46,7 @@ def test_a_loss_is_computed_for_each_model_and_for_none_of_random_weights(found,
     assert losses[live.NONE] == losses[live.FOUND]  # a passage does not change the model
     assert losses[live.NONE] != losses[live.HEALED]
     ids = given.page
-    logits = given.models[False, 32](ids).logits[:, :-1]
+    logits = given.floats[False](ids).logits[:, :-1]
     whole = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
     assert losses[live.NONE] == pytest.approx(float(whole.detach()), rel=1e-5)
 
@@ -76,7 +76,7 @@ def test_the_prompt_grows_by_the_passage_and_the_instructions_are_read_before(fo
 
 
 def test_an_answer_writes_what_the_model_finds_likeliest(given):
-    model, ids = given.models[False, 32], given.prompts[False]
+    model, ids = given.floats[False], given.prompts[False]
     head = given.heads[False]
     written = live._answer(Prefix(model, head).start(), ids[len(head) :], 5)
     again = list(ids)
@@ -86,7 +86,7 @@ def test_an_answer_writes_what_the_model_finds_likeliest(given):
 
 
 def test_parts_of_a_pass_are_its_whole_time_and_leave_the_model_as_it_was(given):
-    model = given.models[False, 32]
+    model = given.floats[False]
     before = {name: module.__dict__.get("forward") for name, module in model.named_modules()}
     profile = parts.profile(model, Prefix(model, given.heads[False]), 1, rows=16)
     assert {name: module.__dict__.get("forward") for name, module in model.named_modules()} == before
@@ -96,16 +96,18 @@ def test_parts_of_a_pass_are_its_whole_time_and_leave_the_model_as_it_was(given)
     with pytest.raises(ValueError, match="rows=1"):
         parts.profile(model, Prefix(model, [1]), 1, rows=1)
     with pytest.raises(ValueError, match="matrices of other sizes"):
-        parts.kernel_alone(model, given.models[True, 8])
+        parts.kernel_alone(model, given.floats[True])
 
 
-def test_levers_that_do_not_touch_what_was_not_made_for_them(given):
-    """The cut and the packed models share embedding and head with the whole one, which keeps its own matrices."""
-    whole = given.models[False, 32]
-    for (_, bits), model in given.models.items():
-        assert model.get_output_embeddings().weight.data_ptr() == whole.get_output_embeddings().weight.data_ptr()
-        kinds = {type(m) for m in parts._matrices(model)}
-        assert kinds == {{32: torch.nn.Linear, 8: matrices.Int8Linear, 2: matrices.PackedLinear}[bits]}
+def test_packed_models_share_what_no_lever_touches(given):
+    """Head and embedding are those of the whole model, which keeps its own matrices."""
+    whole = given.floats[False]
+    head = whole.get_output_embeddings().weight.data_ptr()
+    for model in (given.floats[True], matrices.eight_bits(whole), matrices.ternary_shaped(given.floats[True])):
+        assert model.get_output_embeddings().weight.data_ptr() == head
+    assert {type(m) for m in parts._matrices(whole)} == {torch.nn.Linear}
+    assert {type(m) for m in parts._matrices(matrices.eight_bits(whole))} == {matrices.Int8Linear}
+    assert {type(m) for m in parts._matrices(matrices.ternary_shaped(whole))} == {matrices.PackedLinear}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_levers_that_do_not_touch_what_was_not_made_for_them(given):
     [
         (lambda g: live.measure_together(0, given=g), "rounds=0"),
         (lambda g: live.measure_together(1, 1, given=g), "n_tokens=1"),
-        (lambda g: live.measure_together(1, given=g.models), "given"),
+        (lambda g: live.measure_together(1, given=g.floats), "given"),
         (lambda g: live.with_quality(pd.DataFrame({"what": ["a"]})), "lacks the column 'healed'"),
         (lambda g: live.with_quality([1]), "table"),
         (lambda g: live.shifted(pd.DataFrame({"what": ["a"]})), "lacks the column 'energy_j'"),

@@ -33,6 +33,7 @@ def test_every_chart_has_a_title_and_a_description(steps):
         see.waterfall_chart(steps, "carbon", "t"),
         see.waterfall_chart(steps, "energy", "t", log=True),
         see.alone_chart(work.alone_and_in_order(steps, "carbon"), "t"),
+        see.combined_chart(work.said_and_measured(study.load("predicted")["predicted"]), "t"),
         see.bits_twin(work.bits_by_batch(), "t"),
         see.parts_chart(parts(DEFAULT, n=100), "energy", "t"),
         see.gap_chart(gap, "mlsysim", "t"),

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 
-from greenlab.core import studies
+from greenlab.core import compiled, studies
 from greenlab.green_service import peers
 from greenlab.green_service.study import answers, config, healed
 from greenlab.green_service.study.figures import figures
@@ -102,7 +101,7 @@ def run(settings: Config = Config()) -> dict[str, pd.DataFrame]:
     Returns:
         healing, models, answers, file, race, predicted, parts, kernels, variants, peers, peers_gap, steps and figures.
     """
-    torch.set_num_threads(1)  # other programs disturb one thread less than two that wait for each other
+    compiled.set_threads(1)  # other programs disturb one thread less than two that wait for each other
     steps = studies.Steps(CHAPTER, settings)
     made = healing_steps(settings, steps)
     path = steps.folder / healed.FILE.name

@@ -6,13 +6,16 @@ is put into the prompt, which costs time and buys right answers. Matrices of a t
 their time alone, as nobody trained SmolLM2 so.
 
 The instructions of the prompt were read before (chapter 8). An answer reads the rest and writes a fixed number of
-tokens, so that all settings do equal work. Time and joules are those of one run here; the loss is computed in it, too,
-on a page that no lever was made with; the share of right answers is the committed study's (`python -m
+tokens, so that all settings do equal work. Models of floats and of fewer bits take turns apart from each other, each
+time beside the unchanged one, so that not all of them are in memory at once. With one thread the seconds are CPU
+seconds, which other programs do not lengthen. Time and joules are those of one run here; the loss is computed in it,
+too, on a page that no lever was made with; the share of right answers is the committed study's (`python -m
 greenlab.green_service.study`), as fifty-three questions take minutes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,7 +42,7 @@ HEALED, BITS, FOUND, TERNARY = "fewer layers, healed", "8 bits", "retrieval", "t
 NAMES = {HEALED: "fewer layers", BITS: "fewer bits", FOUND: "retrieval"}  # as `combine` calls them
 QUESTION = "q002"  # held back in chapter 8; the book's best passage answers it
 PASSAGE_TOKENS = 200
-PAGE_TOKENS = 256  # of the text whose loss is computed
+PAGE_TOKENS = 128  # of the text whose loss is computed
 TOLERANCE = 0.02  # of quality, as `ledger.record` has it
 HOURS_OF_SLACK = 24
 NONE, ALL = "nothing changed", "all three"
@@ -71,17 +74,17 @@ SETTINGS = (
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What answers: the models by layers and bits, the tokenizer, and the prompt without and with a passage.
+    """What answers: the whole and the healed model, the tokenizer, and the prompt without and with a passage.
 
     Attributes:
-        models: by whether layers were cut, and by bits.
+        floats: the models by whether layers were cut.
         tokenizer: of all of them.
         prompts: token ids without and with a passage.
         heads: the instructions at the beginning of each.
         page: a text to compute the loss on, `(1, S)`.
     """
 
-    models: dict[tuple[bool, int], Any]
+    floats: dict[bool, Any]
     tokenizer: Any
     prompts: dict[bool, list[int]]
     heads: dict[bool, list[int]]
@@ -155,10 +158,6 @@ def material(
         passages = [index.corpus[int(i)] for i in index.search(row["question"], 1)["passage"]]
     else:
         passages = list(retrieval.Corpus.from_texts({"passage": passage}))
-    models: dict[tuple[bool, int], Any] = {(False, 32): model, (True, 32): cut}
-    for fewer in (False, True):
-        models[fewer, 8] = matrices.eight_bits(models[fewer, 32])
-        models[fewer, 2] = matrices.ternary_shaped(models[fewer, 32])
     prompts, heads = {}, {}
     for found in (False, True):
         given = passages if found else []
@@ -166,7 +165,7 @@ def material(
         heads[found] = list(frame_of(tokenizer, "auto", with_passages=found)[0])
     text = scoring.held_out_text("evaluation") if page is None else page
     ids = torch.tensor([tokenizer(text).input_ids[:PAGE_TOKENS]])
-    return Material(models, tokenizer, prompts, heads, ids)
+    return Material({False: model, True: cut}, tokenizer, prompts, heads, ids)
 
 
 def _answer(reading: Any, ids: list[int], n_tokens: int) -> list[int]:
@@ -194,15 +193,54 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     rounds = checks.integer("rounds", rounds, low=1, high=100)
     n_tokens = checks.integer("n_tokens", n_tokens, low=2, high=1000)
     own = material() if given is None else checks.instance("given", given, Material)
+    whole = own.floats[False]
+    shape = TransformerShape.from_config(whole.config)
+    before = Variant(len(decoder_layers(whole)), own.tokens(False), n_tokens)
+    after = Variant(len(decoder_layers(own.floats[True])), own.tokens(True), n_tokens, layer_bits=8)
+    models = {(fewer, 32): model for fewer, model in own.floats.items()}
+    first = _turns(own, models, rounds, n_tokens)
+    packed: dict[tuple[bool, int], Any] = {(False, 32): whole}
+    for fewer, model in own.floats.items():
+        packed |= {(fewer, 8): matrices.eight_bits(model), (fewer, 2): matrices.ternary_shaped(model)}
+    del models, model
+    own = dataclasses.replace(own, floats={False: whole})  # the healed floats are done with: their memory is used again
+    release_memory()
+    second = _turns(own, packed, rounds, n_tokens)
+    prefix = retrieval.Prefix(whole, own.heads[False])
+    watched = parts.profile(whole, prefix, rounds)
+    kernels = {bits: parts.kernel_alone(whole, packed[False, bits], rounds) for bits in (8, 2)}
+    reading_s = _reading_s(prefix, own, rounds)
+    del own, packed, prefix, whole
+    release_memory()
+    table = _table(first, second)
+    times = [_seconds(receipt) for receipt in first.receipts[NONE]]
+    said = _predictions(shape, before, after, watched, kernels[8], reading_s, min(times))
+    best = [min(turns.receipts[name], key=_seconds) for turns, name in ((first, NONE), (second, ALL))]
+    return Combined(
+        table, _beside(table, said), watched, kernels, best[0], best[1], max(times) / min(times), (before, after)
+    )
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """Receipts of each setting's answers, by its name, and the loss of each model."""
+
+    receipts: dict[str, list[Receipt]]
+    losses: dict[tuple[bool, int], float]
+
+
+def _turns(own: Material, models: Mapping[tuple[bool, int], Any], rounds: int, n_tokens: int) -> _Turns:
+    """Let every setting that the models can take answer in turn, the unchanged model among them."""
+    settings = [one for one in SETTINGS if (one.healed, one.bits) in models]
     prefixes = {
         (key, found): retrieval.Prefix(model, own.heads[found])
-        for key, model in own.models.items()
+        for key, model in models.items()
         for found in (False, True)
-        if any((one.healed, one.bits, one.found) == (*key, found) for one in SETTINGS)
+        if any((one.healed, one.bits, one.found) == (*key, found) for one in settings)
     }
-    receipts: dict[str, list[Receipt]] = {one.name: [] for one in SETTINGS}
+    receipts: dict[str, list[Receipt]] = {one.name: [] for one in settings}
     for turn in range(rounds + 1):
-        for one in SETTINGS:
+        for one in settings:
             reading = prefixes[(one.healed, one.bits), one.found].start()
             rest = own.prompts[one.found][len(own.heads[one.found]) :]
             n = n_tokens if turn else 2  # the first turn warms up
@@ -213,25 +251,13 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
             receipt = measure_call(work, one.name, min_time_s=0, warmup=0)[1]
             if turn:
                 receipts[one.name].append(receipt)
-    model = own.models[False, 32]
-    watched = parts.profile(model, prefixes[(False, 32), False], rounds)
-    kernels = {bits: parts.kernel_alone(model, own.models[False, bits], rounds) for bits in (8, 2)}
-    losses = {
-        key: scoring.text_loss(each, own.page) if key[1] != 2 else float("nan") for key, each in own.models.items()
-    }
-    reading_s = _reading_s(prefixes[(False, 32), False], own, rounds)
-    shape = TransformerShape.from_config(model.config)
-    before = Variant(len(decoder_layers(model)), own.tokens(False), n_tokens)
-    after = Variant(len(decoder_layers(own.models[True, 32])), own.tokens(True), n_tokens, layer_bits=8)
-    del own, prefixes, model
-    release_memory()
-    table = _table(receipts, losses)
-    times = [receipt.time_s for receipt in receipts[NONE]]
-    said = _predictions(shape, before, after, watched, kernels[8], reading_s, min(times))
-    best = {name: min(found, key=lambda receipt: receipt.time_s) for name, found in receipts.items()}
-    return Combined(
-        table, _beside(table, said), watched, kernels, best[NONE], best[ALL], max(times) / min(times), (before, after)
-    )
+    losses = {key: scoring.text_loss(model, own.page) if key[1] != 2 else float("nan") for key, model in models.items()}
+    return _Turns(receipts, losses)
+
+
+def _seconds(receipt: Receipt) -> float:
+    """Time of a receipt [s], by the clock that `parts.clock` says."""
+    return max(receipt.cpu_s if torch.get_num_threads() == 1 else receipt.time_s, 1e-9)
 
 
 def _reading_s(prefix: retrieval.Prefix, own: Material, rounds: int) -> float:
@@ -241,20 +267,21 @@ def _reading_s(prefix: retrieval.Prefix, own: Material, rounds: int) -> float:
     for _ in range(rounds + 1):
         reading = prefix.start()
         times.append(measure_call(lambda reading=reading: reading.read(rest), "reading", min_time_s=0, warmup=0)[1])
-    return min(receipt.time_s for receipt in times)
+    return min(_seconds(receipt) for receipt in times)
 
 
-def _table(receipts: Mapping[str, list[Receipt]], losses: Mapping[tuple[bool, int], float]) -> pd.DataFrame:
-    whole = min(receipt.time_s for receipt in receipts[NONE])
+def _table(first: _Turns, second: _Turns) -> pd.DataFrame:
+    """One row a setting; its time is compared with the unchanged model's of the same turns."""
     rows: list[dict[str, Any]] = []
     for one in SETTINGS:
-        found = receipts[one.name]
-        time_s = min(receipt.time_s for receipt in found)
+        turns = first if one.name in first.receipts else second
+        found = turns.receipts[one.name]
+        time_s, whole_s = (min(_seconds(receipt) for receipt in turns.receipts[name]) for name in (one.name, NONE))
         row: dict[str, Any] = {"what": one.name, "healed": one.healed, "bits": one.bits, "retrieval": one.found}
-        row |= {"time_s": time_s, "left_pct": 100 * time_s / whole}
+        row |= {"time_s": time_s, "left_pct": 100 * time_s / whole_s}
         row |= {name: sum(getattr(r, name) for r in found) / len(found) for name in ("energy_j", "low_j", "high_j")}
         row["basis"] = "measured" if all(r.basis == "measured" for r in found) else "modelled"
-        rows.append(row | {"loss": losses[one.healed, one.bits]})
+        rows.append(row | {"loss": turns.losses[one.healed, one.bits]})
     return pd.DataFrame(rows)
 
 

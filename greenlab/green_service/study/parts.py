@@ -9,19 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from greenlab.core import checks, speed
+from greenlab.core import checks
 from greenlab.core.model.decoder import decoder_layers
 from greenlab.green_service import Kernel, Parts, Profile
 from greenlab.retrieval import Prefix
 
 ROWS = 128  # tokens of the longer pass
 AFTER = 8  # passes over one token after it
+
+
+def clock() -> Callable[[], float]:
+    """What times the parts: CPU seconds where one thread computes, as other programs do not lengthen them.
+
+    Several threads wait for one another, which costs CPU seconds of its own; there the time that passes is taken.
+    """
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
 def _matrices(model: Any) -> list[nn.Module]:
@@ -32,12 +39,13 @@ def _matrices(model: Any) -> list[nn.Module]:
 @contextmanager
 def _watched(spent: dict[str, float], modules: dict[str, Sequence[nn.Module]]) -> Iterator[None]:
     """Add the time of each call of a module to its part in ``spent``."""
+    now = clock()
 
     def timed(part: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             result = forward(*arguments, **named)
-            spent[part] += time.perf_counter() - start
+            spent[part] += now() - start
             return result
 
         return run
@@ -76,15 +84,16 @@ def profile(model: Any, prefix: Prefix, rounds: int = 3, rows: int = ROWS) -> Pr
     ids = torch.randint(0, model.config.vocab_size, (rows + AFTER,), generator=torch.Generator().manual_seed(1))
     ids = ids.tolist()
     found: dict[str, list[Parts]] = {"many": [], "one": []}
+    now = clock()
     for turn in range(rounds + 1):
         reading = prefix.start()
         for name, chunks in (("many", [ids[:rows]]), ("one", [[token] for token in ids[rows:]])):
             spent = dict.fromkeys(watched, 0.0)
             with _watched(spent, watched):
-                start = time.perf_counter()
+                start = now()
                 for chunk in chunks:
                     reading.read(chunk)
-                whole = time.perf_counter() - start
+                whole = now() - start
             parts = (spent["matrices"], spent["layers"] - spent["matrices"], spent["head"])
             if turn:  # the first turn warms up
                 found[name].append(Parts(*(max(0.0, x) / len(chunks) for x in (*parts, whole - sum(parts)))))
@@ -112,15 +121,19 @@ def kernel_alone(floats: Any, others: Any, rounds: int = 3, rows: int = ROWS) ->
     if sizes[0] != sizes[1]:
         raise ValueError("others has matrices of other sizes than floats: give two models of one shape")
 
-    def multiply(found: list[nn.Module], inputs: dict[Any, Tensor]) -> None:
+    now = clock()
+
+    def multiply_s(found: list[nn.Module], inputs: dict[Any, Tensor]) -> float:
+        start = now()
         for matrix in found:
             matrix(inputs[matrix.in_features])
+        return now() - start
 
     left = {}
     for name, n in (("one", 1), ("many", rows)):
         generator = torch.Generator().manual_seed(n)
         inputs = {k: torch.randn(n, k, generator=generator) for k in {k for k, _ in sizes[0]}}
-        works = {kind: partial(multiply, found, inputs) for kind, found in zip(("floats", "others"), pair, strict=True)}
-        best = speed.interleave(works, rounds=rounds).groupby("work")["time_s"].min()
-        left[name] = float(best["others"] / best["floats"])
+        times = [[multiply_s(found, inputs) for found in pair] for _ in range(rounds + 1)]  # the first turn warms up
+        best = [max(min(column), 1e-9) for column in zip(*times[1:], strict=True)]
+        left[name] = best[1] / best[0]
     return Kernel(**left)

@@ -6,6 +6,7 @@ from greenlab.green_service.view import exercises  # noqa: F401 - registers the 
 from greenlab.green_service.view.charts import (
     alone_chart,
     bits_twin,
+    combined_chart,
     gap_chart,
     parts_chart,
     rebound_chart,
@@ -16,4 +17,4 @@ from greenlab.green_service.view.detector import Detector
 from greenlab.green_service.view.ledgers import defaults
 
 __all__ = ["Designer", "Detector", "alone_chart", "bits_twin", "defaults", "gap_chart", "parts_chart", "rebound_chart"]
-__all__ += ["waterfall_chart"]
+__all__ += ["combined_chart", "waterfall_chart"]
