@@ -200,11 +200,12 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     models = {(fewer, 32): model for fewer, model in own.floats.items()}
     first = _turns(own, models, rounds, n_tokens)
     packed: dict[tuple[bool, int], Any] = {(False, 32): whole}
-    for fewer, model in own.floats.items():
-        packed |= {(fewer, 8): matrices.eight_bits(model), (fewer, 2): matrices.ternary_shaped(model)}
-    del models, model
+    healed = own.floats[True]
+    packed |= {(True, 8): matrices.eight_bits(healed), (True, 2): matrices.ternary_shaped(healed)}
+    del models, healed
     own = dataclasses.replace(own, floats={False: whole})  # the healed floats are done with: their memory is used again
     release_memory()
+    packed |= {(False, 8): matrices.eight_bits(whole), (False, 2): matrices.ternary_shaped(whole)}
     second = _turns(own, packed, rounds, n_tokens)
     prefix = retrieval.Prefix(whole, own.heads[False])
     watched = parts.profile(whole, prefix, rounds)
