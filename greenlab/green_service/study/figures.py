@@ -33,9 +33,9 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         note = f"cloze, {n} items; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
         rows.append((f"accuracy-{slug(str(model))}", 100 * right / n, "%", "measured", note))
         rows.append((f"loss-{slug(str(model))}", float(found["loss"]), "nats/token", "measured", "evaluation text"))
-    lost = models.loc["cut, not healed", "loss"] - models.loc["whole", "loss"]
-    back = models.loc["cut, not healed", "loss"] - models.loc["healed", "loss"]
-    rows.append(("recovered", float(100 * back / lost), "%", "measured", "of the loss that the cut lost"))
+    loss = {str(model): float(value) for model, value in models["loss"].items()}
+    lost, back = (loss["cut, not healed"] - loss[model] for model in ("whole", "healed"))
+    rows.append(("recovered", 100 * back / lost, "%", "measured", "of the loss that the cut lost"))
     for (model, given), part in tables["answers"].groupby(["model", "n_passages"], sort=False):
         low, high = wilson_interval(int(part["hit"].sum()), len(part))
         note = f"{len(part)} questions; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
