@@ -14,9 +14,10 @@ from greenlab.lab.classroom.results import (
     energies,
     energy_chart,
     shares_right,
+    spreads,
 )
 from greenlab.lab.classroom.submission import Refused, Submission, collect, from_bytes, read, to_bytes
 
 __all__ = ["Answer", "Limits", "Refused", "Submission", "collect", "from_bytes", "from_cell", "from_notebooks"]
 __all__ += ["grade", "grade_folder", "read", "read_folder", "safe_cells", "to_bytes", "verdict"]
-__all__ += ["answers_chart", "calibration", "calibration_chart", "energies", "energy_chart", "shares_right"]
+__all__ += ["answers_chart", "calibration", "calibration_chart", "energies", "energy_chart", "shares_right", "spreads"]
