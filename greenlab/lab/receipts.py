@@ -28,8 +28,10 @@ LAMP_W = 10.0  # a household LED lamp of about 800 lumens; its label says so
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
 SECTION = "receipts"
-KEPT = ("energy_j", "low_j", "high_j", "time_s", "cpu_s", "runs", "carbon_g", "carbon_low_g", "carbon_high_g")
-KEPT += ("basis", "source", "region", "intensity_g_per_kwh")
+KEPT = (
+    "energy_j", "low_j", "high_j", "time_s", "cpu_s", "runs", "carbon_g", "carbon_low_g", "carbon_high_g", "basis",
+    "source", "region", "intensity_g_per_kwh",
+)  # fmt: skip
 _CHAPTERS = frozenset(chapter.name for chapter in chapters.CHAPTERS)
 ROWS = ("Energy", "Range", "Carbon", "Range", "Time", "Basis", "Source", "Grid", "That is")
 

@@ -16,7 +16,7 @@ def solutions():
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
             if "exercise" in tags:
-                answer = from_cell(source)
+                (answer,) = from_cell(source)
             elif "solution" in tags and answer:
                 code = re.search(r"```python\n(.*?)```", source, re.S)
                 found.append(Answer(answer.exercise, answer.name, code[1] if code else source))

@@ -116,13 +116,13 @@ HOSTILE = {
     "infinite": (lambda: with_member("ledger.json", '{"a": {"b": 1e999}}'), "ledger.json"),
     "deep": (lambda: with_member("ledger.json", "[" * 100_000), "ledger.json"),
     "foreign": (lambda: manifest(format="homework"), "format"),
-    "newer": (lambda: manifest(schema=2), "schema"),
+    "newer": (lambda: manifest(schema=form.SCHEMA + 1), "schema"),
     "no version": (lambda: manifest(schema=True), "schema"),
     "no name": (lambda: manifest(name=" "), "name"),
     "control codes": (lambda: manifest(name="\x1b[2J"), "name"),
     "no hashes": (lambda: manifest(sha256={}), "sha256"),
     "wrong answer": (
-        lambda: with_member("answers.json", '[{"exercise": "a", "name": "1x", "source": ""}]'),
+        lambda: with_member("answers.json", '[{"exercise": "a", "name": "1x", "source": "", "context": ""}]'),
         "answers[0]",
     ),
     "wrong machine": (lambda: with_member("machine.json", "{}"), "submission"),
@@ -159,8 +159,20 @@ def test_the_book_s_notebooks_and_the_state_are_collected_without_a_path(empty_s
 
 
 def test_the_check_is_cut_out_of_a_cell_also_where_python_cannot_read_it():
-    assert from_cell('import math\n\n\ndef f(x):\n    return x\n\n\nf = check("a-f", f)') == Answer(
-        "a-f", "f", "import math\n\n\ndef f(x):\n    return x"
+    assert from_cell('import math\n\n\ndef f(x):\n    return x\n\n\nf = check("a-f", f)') == (
+        Answer("a-f", "f", "import math\n\n\ndef f(x):\n    return x"),
     )
-    assert from_cell('def f(x) return x\n\nf = check("a-f", f)') == Answer("a-f", "f", "def f(x) return x")
-    assert from_cell("x = 1") is None
+    assert from_cell('def f(x) return x\n\nf = check("a-f", f)') == (Answer("a-f", "f", "def f(x) return x"),)
+    assert from_cell("x = 1") == ()
+
+
+def test_a_file_of_the_first_version_is_read():
+    with zipfile.ZipFile(io.BytesIO(to_bytes(WORK))) as file:
+        found = json.loads(file.read("manifest.json"))
+    data = b'[{"exercise": "start-here-carbon", "name": "x", "source": "x = 4.0"}]'
+    found["sha256"]["answers.json"] = hashlib.sha256(data).hexdigest()
+    first = changed(answers__json=data, manifest__json=json.dumps(found | {"schema": 1}))
+    assert from_bytes(first) == WORK
+    mixed = changed(answers__json=data, manifest__json=json.dumps(found))
+    with pytest.raises(Refused, match=r"answers\[0\]: it does not hold context"):
+        from_bytes(mixed)

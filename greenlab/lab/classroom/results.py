@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ import pandas as pd
 from greenlab.core import checks
 from greenlab.core.names import ENERGY_BASES
 from greenlab.lab import charts, predictions
-from greenlab.lab.classroom.submission import Submission
+from greenlab.lab.classroom.submission import Submission, same_name
 
 CALIBRATION = ["learner", "id", "unit", "prediction", "truth", "ratio", "good_call"]
 ENERGIES = ["learner", "machine", "chapter", "run", "energy_j", "low_j", "high_j", "basis"]
@@ -55,21 +54,6 @@ def _submissions(value: Any) -> list[tuple[str, Submission]]:
         seen[name] += 1
         named.append((one.name if seen[name] == 1 else f"{one.name} ({seen[name]})", one))
     return named
-
-
-def same_name(name: str) -> str:
-    """A name as it is compared: two ways to type an accent, capitals and spaces make no other reader.
-
-    Args:
-        name: a reader's name.
-
-    Raises:
-        TypeError: if it is no text.
-
-    >>> same_name("Ada  L.") == same_name("ada l.")
-    True
-    """
-    return " ".join(unicodedata.normalize("NFKC", checks.text("name", name)).casefold().split())
 
 
 def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:

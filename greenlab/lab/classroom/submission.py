@@ -17,6 +17,7 @@ import os
 import platform
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ from greenlab.lab import ledger, predictions, state
 from greenlab.lab.classroom.answers import Answer, from_notebooks
 
 FORMAT = "greenlab submission"
-SCHEMA = 1
+SCHEMA = 2  # version 1 had no context of an answer; it is read too
+_ANSWER = {1: {"exercise", "name", "source"}, 2: {"exercise", "name", "source", "context"}}
 SECTIONS = ("answers", "ledger", "machine", "predictions", "receipts")
 MEMBERS = tuple(f"{name}.json" for name in (*SECTIONS, "manifest"))
 RECEIPTS = "receipts"
@@ -57,6 +59,21 @@ def _check_name(name: Any) -> str:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise ValueError(f"name={name[:100]!r}: give 1 to {LONGEST_NAME} printable letters, such as 'Ada L.'")
     return name
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared: two ways to type an accent, capitals and spaces make no other reader.
+
+    Args:
+        name: a reader's name.
+
+    Raises:
+        TypeError: if it is no text.
+
+    >>> same_name("Ada  L.") == same_name("ada l.")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", checks.text("name", name)).casefold().split())
 
 
 def _check_section(name: str, entries: Any) -> None:
@@ -226,10 +243,10 @@ def from_bytes(data: bytes) -> Submission:
         raise Refused("data", f"the file has {len(data)} bytes; at most {LARGEST_FILE_B} are read")
     texts = _members(data)
     manifest = _json("manifest.json", texts["manifest.json"])
-    name = _manifest(manifest, texts)
+    name, schema = _manifest(manifest, texts)
     parts = {section: _json(f"{section}.json", texts[f"{section}.json"]) for section in SECTIONS}
     try:
-        return Submission(name, _answers(parts.pop("answers")), **parts)
+        return Submission(name, _answers(parts.pop("answers"), schema), **parts)
     except (TypeError, ValueError) as error:
         if isinstance(error, Refused):
             raise
@@ -298,7 +315,7 @@ def _json(name: str, data: bytes) -> Any:
         raise Refused(name, f"it is no JSON ({str(error)[:120]})") from None
 
 
-def _manifest(manifest: Any, texts: dict[str, bytes]) -> str:
+def _manifest(manifest: Any, texts: dict[str, bytes]) -> tuple[str, int]:
     if not isinstance(manifest, dict):
         raise Refused("manifest.json", f"it holds {type(manifest).__name__}, not an object")
     if manifest.get("format") != FORMAT:
@@ -322,16 +339,16 @@ def _manifest(manifest: Any, texts: dict[str, bytes]) -> str:
             raise Refused(f"sha256.{member}", "it is no SHA-256 in hexadecimal")
         if hashlib.sha256(texts[member]).hexdigest() != value:
             raise Refused(f"sha256.{member}", "the hash differs: the file was changed after it was packed")
-    return name
+    return name, schema
 
 
-def _answers(value: Any) -> tuple[Answer, ...]:
+def _answers(value: Any, schema: int) -> tuple[Answer, ...]:
     if not isinstance(value, list) or len(value) > MOST_ENTRIES:
         raise Refused("answers", f"give a list of at most {MOST_ENTRIES}")
     found = []
     for position, entry in enumerate(value):
-        if not isinstance(entry, dict) or set(entry) != {"exercise", "name", "source"}:
-            raise Refused(f"answers[{position}]", "it does not hold exercise, name and source")
+        if not isinstance(entry, dict) or set(entry) != _ANSWER[schema]:
+            raise Refused(f"answers[{position}]", f"it does not hold {', '.join(sorted(_ANSWER[schema]))}")
         try:
             found.append(Answer(**entry))
         except (TypeError, ValueError) as error:
