@@ -65,7 +65,7 @@ def judge():
     ],
 )
 def test_a_process_that_was_started_anew_holds_torch_too(attack, outcome):
-    assert judged_by(None)(attack, QUICK)[0] == outcome
+    assert judged_by(None)(attack, QUICK if outcome == "time limit" else None)[0] == outcome
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_a_process_that_was_started_anew_holds_torch_too(attack, outcome):
         ("import os\n    while True: os.write(1, b'x' * 65536)", "time limit"),
         ("while True: print('x' * 100_000)", "time limit"),
         ("torch.ones(2_500_000_000); return values.sum()", "memory limit"),
-        ("kept = [torch.ones(25_000_000) for _ in range(100)]; return values.sum()", "memory limit"),
+        ("kept = [torch.empty(25_000_000) for _ in range(100)]; return values.sum()", "memory limit"),
         ("return torch.zeros(2_000_000)", "wrong"),
         ("import sys; sys.exit()", "wrong"),
         ("import os; os._exit(0)", "wrong"),
         ("import os; os.abort()", "wrong"),
-        ("import os\n    for n in range(3, 99):\n        try: os.close(n)\n        except OSError: pass\n    while True: pass", "wrong"),
+        ("import os; os.closerange(3, 99)\n    while True: pass", "wrong"),
         ("import os; os.fork(); return values.sum()", "wrong"),
         ("import os\n    while True: os.fork()", "wrong"),
         ("import multiprocessing as m; m.Process(target=print).start(); return values.sum()", "wrong"),
@@ -110,7 +110,7 @@ def test_a_process_that_was_started_anew_holds_torch_too(attack, outcome):
 def test_an_attack_gets_its_mark_and_the_next_answer_is_right(judge, attack, outcome):
     if "os.fork" in attack and not hasattr(os, "fork"):
         pytest.skip("no fork here")
-    assert judge(attack, QUICK)[0] == outcome
+    assert judge(attack, QUICK if outcome == "time limit" else None)[0] == outcome
     assert judge("return values.sum()") == ("correct", "")
 
 
@@ -167,14 +167,15 @@ def test_compiled_code_does_not_read_the_teacher_s_files_either(judge, tmp_path)
 
 
 PATCHES = {
-    "builtins": "import builtins\nbuiltins.isinstance = lambda *_: False\nbuiltins.str = builtins.bytes = builtins.set = list",
+    "builtins": "import builtins\nbuiltins.isinstance = lambda *_: False\n"
+    "builtins.str = builtins.bytes = builtins.set = list",
     "os": "import os\nos.fsdecode = os.getcwd = os.path.realpath = os.path.abspath = lambda *_: '/usr'",
     "globals": "import sys\nframe = sys._getframe()\nwhile frame:\n    for one in list(frame.f_locals.values()):\n"
     "        if hasattr(one, '_REFUSED'): one._REFUSED, one._HIDDEN, one._HIDDEN_FILES = (), None, None\n"
     "    frame = frame.f_back",
-    "traceback": "import sys\ntry: open('/etc/passwd')\nexcept OSError as error:\n    step = error.__traceback__\n"
-    "    while step:\n        step.tb_frame.f_globals.update(_REFUSED=(), PermissionError=print)\n"
-    "        step.tb_frame.f_locals.update(roots=('/',), refused=())\n        step = step.tb_next",
+    "traceback": "try: open('/etc/passwd')\nexcept OSError as error: step = error.__traceback__.tb_next\n"
+    "while step:\n    step.tb_frame.f_globals.update(_REFUSED=(), _HIDDEN_FILES=None)\n"
+    "    step.tb_frame.f_locals.update(roots=('/',), refused=())\n    step = step.tb_next",
     "lying text": "class Path(str):\n    __str__ = lambda self: '/usr'\n    startswith = lambda *_: True\n"
     "    encode = lambda *_: b'/usr/x'\nreal_open = open\nopen = lambda path: real_open(Path(path))",
 }
@@ -241,31 +242,28 @@ def test_what_cannot_be_held_elsewhere_is_said_and_the_rest_holds(other_system, 
 
         assert judged("pass") == ("correct", "", ", ".join(held))
         assert judged("while True: pass")[0] == "time limit"
-        assert judged("kept = [bytearray(b'x' * 100_000_000) for _ in range(100)]")[0] == "memory limit"
-        for attack in (
-            f"open({str(tmp_path / 'seen')!r}, 'w')",
-            "__import__('subprocess').run(['true'])",
-            "__import__('os')._exit(0)",
-        ):
+        assert judged("kept = [b'x' * 20_000_000 for _ in range(500)]", Limits(20, 50_000_000))[0] == "memory limit"
+        writing = f"open({str(tmp_path / 'seen')!r}, 'w')"
+        for attack in (writing, "__import__('subprocess').run(['true'])", "__import__('os')._exit(0)"):
             assert judged(attack)[0] == "wrong"
         assert "PermissionError" in judged(f"open({__file__!r})")[1]
     assert not (tmp_path / "seen").exists()
 
 
+@LINUX
 def test_a_program_that_holds_the_pipe_does_not_hold_the_grader(monkeypatch, tmp_path):
     """As on a system whose filter does not stop it: a child in a session of its own keeps the pipe open."""
-    holding = (
+    text = json.dumps({"ready": []})
+    (tmp_path / "runner.py").write_text(
         "import os, sys, time\n"
-        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
-        'sys.stdout.buffer.write((26).to_bytes(4, \'big\') + b\'{"ready": [], "x": "01234"}\'[:26])\n'
-        "sys.stdout.flush()\ntime.sleep(60)\n"
+        "if os.fork() == 0:\n    os.setsid()\n"
+        f"    open({str(tmp_path / 'child')!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)\n    os._exit(0)\n"
+        f"os.write(1, ({len(text)}).to_bytes(4, 'big') + {text.encode()!r})\ntime.sleep(60)\n"
     )
-    (tmp_path / "runner.py").write_text(holding)
     monkeypatch.setattr(launch, "HERE", tmp_path)
-    began = psutil.Process().children(recursive=True)
-    assert grading._judge(VALUE, Answer("value", "x", "x = 4.0"), Limits(time_s=0.5))[0] in ("time limit", "wrong")
-    for left in set(psutil.Process().children(recursive=True)) - set(began):
-        left.kill()
+    judged = grading._judge(VALUE, Answer("value", "x", "x = 4.0"), Limits(time_s=1.0))
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)  # it was there all the time
+    assert judged[:2] == ("time limit", "stopped after 1 s")
 
 
 @LINUX
@@ -288,8 +286,9 @@ def test_the_prepared_parent_ends_with_its_grader_and_a_lost_one_is_replaced():
 
 @LINUX
 def test_one_answer_leaves_nothing_to_the_next():
-    first = "import torch, math\ntorch.Tensor.sum = lambda self: 0.0\nmath.kept = 1\ndef total(values):\n    return values.sum()"
+    patch = "torch.Tensor.sum = lambda self: 0.0\nmath.kept = 1\n"
     second = "import torch, math\ndef total(values):\n    return values.sum() if not hasattr(math, 'kept') else 0.0"
+    first = second.replace("def", f"{patch}def")
     with launch.Starter() as starter:
         assert grading._judge(TENSORS, Answer("total", "total", first), Limits(), starter)[0] == "wrong"
         assert grading._judge(TENSORS, Answer("total", "total", second), Limits(), starter)[:2] == ("correct", "")
