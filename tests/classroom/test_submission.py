@@ -91,6 +91,9 @@ def renamed(old, new, mode=0o644):
     return stream.getvalue()
 
 
+ANSWER = {"exercise": "a", "name": "x", "source": "x = 1", "context": ""}
+
+
 def twice():
     stream = io.BytesIO(to_bytes(WORK))
     with zipfile.ZipFile(stream, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
@@ -115,6 +118,20 @@ HOSTILE = {
     "NaN": (lambda: with_member("ledger.json", '{"a": {"b": NaN}}'), "ledger.json"),
     "infinite": (lambda: with_member("ledger.json", '{"a": {"b": 1e999}}'), "ledger.json"),
     "deep": (lambda: with_member("ledger.json", "[" * 100_000), "ledger.json"),
+    "empty": (lambda: b"", "data"),
+    "empty zip": (lambda: b"PK\x05\x06" + bytes(18), "members"),
+    "huge number": (lambda: with_member("ledger.json", '{"a": {"b": ' + "9" * 100_000 + "}}"), "ledger.json"),
+    "no object": (lambda: with_member("ledger.json", "[]"), "submission"),
+    "entry no object": (lambda: with_member("receipts.json", '{"a": 1}'), "submission"),
+    "key of a path": (lambda: with_member("receipts.json", '{"../a": {}}'), "submission"),
+    "too many": (lambda: with_member("ledger.json", json.dumps({f"a{n}": {} for n in range(501)})), "submission"),
+    "answered twice": (lambda: with_member("answers.json", json.dumps([ANSWER, ANSWER])), "submission"),
+    "too long": (lambda: with_member("answers.json", json.dumps([ANSWER | {"context": "x" * 20_001}])), "answers[0]"),
+    "half a letter": (lambda: with_member("answers.json", '[{"a": "\\ud800"}]'), "answers[0]"),
+    "turned name": (lambda: manifest(name="\u202eadA"), "name"),
+    "long name": (lambda: manifest(name="A" * 81), "name"),
+    "version as text": (lambda: manifest(schema="2"), "schema"),
+    "version 0": (lambda: manifest(schema=0), "schema"),
     "foreign": (lambda: manifest(format="homework"), "format"),
     "newer": (lambda: manifest(schema=form.SCHEMA + 1), "schema"),
     "no version": (lambda: manifest(schema=True), "schema"),
@@ -135,6 +152,11 @@ def test_a_broken_or_hostile_file_is_refused_with_the_field_named(case):
     with pytest.raises(Refused) as refused:
         from_bytes(make())
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("name", ["\u0410\u0434\u0430", "\u9648\u7389", "Zo\u00eb", "Zoe\u0308", "O'Neill <b>", "=1+1"])
+def test_names_of_all_alphabets_come_back(name):
+    assert from_bytes(to_bytes(Submission(name, machine=MACHINE))).name == name
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

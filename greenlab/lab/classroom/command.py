@@ -6,6 +6,7 @@ import argparse
 import getpass
 import os
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def _user() -> str:
 def _submit(chosen: argparse.Namespace) -> int:
     name = chosen.name or _user()
     given, passed = submission.collect(name, chosen.notebooks)
-    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
+    # letters of all alphabets: where they were left out, two names of another alphabet gave one file
+    plain = "".join(letter if letter.isalnum() else "-" for letter in unicodedata.normalize("NFC", name))[:40]
     path = Path(chosen.out or f"submission-{plain}.zip")
     _replace(path, submission.to_bytes(given))
     for line in passed:
