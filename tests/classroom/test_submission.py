@@ -154,6 +154,14 @@ def test_a_broken_or_hostile_file_is_refused_with_the_field_named(case):
     assert refused.value.field == field
 
 
+def test_a_file_of_another_name_in_the_state_is_left_out_and_said(empty_state):
+    state.save("receipts", "ternary.a", {"energy_j": 1.0})
+    (empty_state / "receipts" / "My copy.json").write_text("{}")
+    work, passed = collect("Ada")
+    assert list(work.receipts) == ["ternary.a"]
+    assert [line.split(" is left out")[0] for line in passed] == ["receipts/My copy.json"]
+
+
 @pytest.mark.parametrize("name", ["\u0410\u0434\u0430", "\u9648\u7389", "Zo\u00eb", "Zoe\u0308", "O'Neill <b>", "=1+1"])
 def test_names_of_all_alphabets_come_back(name):
     assert from_bytes(to_bytes(Submission(name, machine=MACHINE))).name == name

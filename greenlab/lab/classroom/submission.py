@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 import greenlab
 from greenlab.core import checks, machine
-from greenlab.lab import ledger, predictions, state
+from greenlab.lab import ledger, predictions, receipts, state
 from greenlab.lab.classroom.answers import Answer, from_notebooks
 
 FORMAT = "greenlab submission"
@@ -35,7 +35,6 @@ SCHEMA = 2  # version 1 had no context of an answer; it is read too
 _ANSWER = {1: {"exercise", "name", "source"}, 2: {"exercise", "name", "source", "context"}}
 SECTIONS = ("answers", "ledger", "machine", "predictions", "receipts")
 MEMBERS = tuple(f"{name}.json" for name in (*SECTIONS, "manifest"))
-RECEIPTS = "receipts"
 LARGEST_FILE_B = 4_000_000
 LARGEST_MEMBER_B = 2_000_000
 LONGEST_NAME = 80
@@ -111,7 +110,7 @@ class Submission:
         answers: one for each exercise cell of the notebooks.
         predictions: as the book keeps them, by id.
         ledger: as the book keeps it, by chapter and quantity.
-        receipts: by label, as far as the book keeps them.
+        receipts: those that the chapters showed, by chapter and label.
         machine: what ``describe_machine`` gives.
 
     Raises:
@@ -161,7 +160,7 @@ def collect(name: str, notebooks: Path | str | None = None) -> tuple[Submission,
         notebooks: folder of the notebooks; by default the book's own.
 
     Returns:
-        The submission, and a sentence for each notebook or cell that was passed over.
+        The submission, and a sentence for each notebook, cell, name or entry that was passed over.
 
     Raises:
         TypeError: if the name is no text, or the folder no path.
@@ -172,7 +171,14 @@ def collect(name: str, notebooks: Path | str | None = None) -> tuple[Submission,
         answers, passed = from_notebooks(machine.ROOT / "notebooks" if notebooks is None else notebooks)
     except (TypeError, ValueError) as error:
         raise type(error)(f"notebooks: {error}") from None
-    kept = {section: state.load(section) for section in (predictions.SECTION, ledger.SECTION, RECEIPTS)}
+    kept = {section: state.load(section) for section in (predictions.SECTION, ledger.SECTION, receipts.SECTION)}
+    for section, entries in kept.items():
+        for key in list(entries):
+            try:
+                state.check_key(key, "its name")
+            except ValueError as error:  # a file that a reader put there
+                passed.append(f"{section}/{key[:80]}.json is left out: {error}")
+                del entries[key]
     return Submission(name, tuple(answers), **kept), passed
 
 
