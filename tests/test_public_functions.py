@@ -75,7 +75,7 @@ KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name"
     "workshop.Option": {"text": "new", "feedback": "new", "source": "text"},
     "workshop.Question": {"id": "new", "text": "new"},
     "lab.ledger.record": {"technique": "text"},
-    "lab.classroom.Answer": {"exercise": "name", "name": "name", "source": "text"},
+    "lab.classroom.Answer": {"exercise": "name", "name": "name", "source": "text", "context": "text"},
     "lab.classroom.Submission": {"name": "new"},
     "lab.classroom.collect": {"name": "new"},
     "lab.classroom.from_cell": {"source": "text"},
