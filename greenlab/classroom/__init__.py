@@ -8,6 +8,6 @@ What a learner hands in and how it is graded is another matter, and is in `green
 """
 
 from greenlab.classroom.load import Learner, code_cells, run_class
-from greenlab.classroom.memory import Memory, memory_of, parse
+from greenlab.classroom.memory import Memory, memory_of, own_of, parse
 
-__all__ = ["Learner", "Memory", "code_cells", "memory_of", "parse", "run_class"]
+__all__ = ["Learner", "Memory", "code_cells", "memory_of", "own_of", "parse", "run_class"]

@@ -8,6 +8,7 @@ on the learner's machine, and JupyterHub's own process, which is there once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import subprocess
@@ -26,7 +27,7 @@ import nbformat
 import psutil
 from jupyter_client.manager import KernelManager
 
-from greenlab.classroom.memory import Memory, memory_of
+from greenlab.classroom.memory import memory_of, own_of
 from greenlab.core import checks
 from greenlab.core.machine import ROOT
 
@@ -81,14 +82,15 @@ def run_class(
         n_kernels: how many learners.
         cells: the code, cell by cell.
         threads: that each kernel computes with (``OMP_NUM_THREADS``).
-        samples_per_s: how often each process is looked at, at most; slower where the machine is busy.
+        samples_per_s: how often each process is looked at, at most; slower where the machine is busy. What is private
+            to a process is asked at every fourth look, since that takes longer.
         servers: start a JupyterLab server for each learner as well.
         timeout_s: for one cell.
 
     Returns:
-        ``learners``, a list of `Learner`; ``share_b``, the most that all processes held together at one moment, shared
-        pages counted once [B]; ``samples``, how often they were looked at; ``time_s``, from the first cell to the
-        last; ``slowest_gap_s``, the longest time between two looks.
+        ``learners``, a list of `Learner`; ``together_b``, the most that all processes held at one moment, the pages of
+        files counted once, in the process that had most of them [B]; ``samples``, how often they were looked at;
+        ``time_s``, from the first cell to the last; ``slowest_gap_s``, the longest time between two looks.
 
     Raises:
         TypeError: if an argument is of another type.
@@ -204,21 +206,22 @@ def _watched(
     learners = [Learner() for _ in running]
     parts = [(pid, learner.kernel) for (pid, _), learner in zip(running, learners, strict=True)]
     parts += [(pid, learner.server) for pid, learner in zip(servers, learners, strict=False)]
-    share_b, looks, stop = 0, [time.monotonic()], threading.Event()
+    together_b, looks, stop = 0, [time.monotonic()], threading.Event()
     with ThreadPoolExecutor(len(running)) as pool:
-        begun = time.monotonic()
+        begun = due = time.monotonic()
         futures = [pool.submit(_run, client, cells, timeout_s) for _, client in running]
         try:
             while True:
                 done = all(future.done() for future in futures)  # one more look after the last has finished
-                share_b = max(share_b, _look(parts))
+                together_b = max(together_b, _look(parts, whole=done or len(looks) % 4 == 1))
                 looks.append(time.monotonic())
                 if done:
                     break
                 if any(future.done() and future.exception() for future in futures):
                     stop.set()
                     break
-                time.sleep(max(0.0, 1 / samples_per_s - (time.monotonic() - looks[-2])))
+                due = max(due + 1 / samples_per_s, looks[-1])  # on a busy machine it is late, and makes up for nothing
+                time.sleep(max(0.0, due - time.monotonic()))
         finally:
             for pid, _ in running:  # a failure must not wait for the others' cells
                 if stop.is_set():
@@ -231,25 +234,26 @@ def _watched(
     gaps = [after - before for before, after in zip(looks, looks[1:], strict=False)]
     return {
         "learners": learners,
-        "share_b": share_b,
+        "together_b": together_b,
         "samples": len(looks) - 1,
         "time_s": looks[-1] - begun,
         "slowest_gap_s": max(gaps),
     }
 
 
-def _look(parts: list[tuple[int, dict[str, int]]]) -> int:
+def _look(parts: list[tuple[int, dict[str, int]]], *, whole: bool) -> int:
     """Look at every process once: keep the peaks, and return what all hold together."""
-    together = 0
+    own, shared = 0, 0
     for pid, peaks in parts:
         try:
-            now: Memory = memory_of(pid)
+            own_b, file_b = own_of(pid)
+            now = {"own_b": own_b, "file_b": file_b} | (dataclasses.asdict(memory_of(pid)) if whole else {})
         except OSError as error:
             raise RuntimeError(
                 f"the process {pid} of a learner ended early ({error.strerror or error}): the system may have stopped "
                 "it for want of memory; start fewer kernels"
             ) from error
-        together += now.share_b
-        for name in now.__dataclass_fields__:
-            peaks[name] = max(peaks.get(name, 0), getattr(now, name))
-    return together
+        own, shared = own + own_b, max(shared, file_b)
+        for name, value in now.items():
+            peaks[name] = max(peaks.get(name, 0), value)
+    return own + shared

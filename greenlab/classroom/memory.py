@@ -3,7 +3,7 @@
 Linux counts both in ``/proc/PID/smaps_rollup`` and ``/proc/PID/status`` (man page proc_pid_smaps(5), proc_pid_status(5)).
 A page of a file that was mapped and only read, such as weights, is kept once for the whole machine, however many
 processes map it, and can be dropped and read again. A page that a process wrote is its own: it has to be multiplied by
-the number of learners. ``Private_Clean`` alone does not tell: with one learner, the weights are private and clean.
+the number of learners. ``Private_Clean`` does not tell the two apart: with one learner, the weights are private and clean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from greenlab.core import checks
 
 KIB = 1024
-ROLLUP = ("Rss", "Pss", "Private_Clean", "Private_Dirty")  # fields of smaps_rollup, in KiB
+ROLLUP = ("Rss", "Private_Clean", "Private_Dirty")  # fields of smaps_rollup, in KiB
 STATUS = ("RssAnon", "RssFile", "RssShmem")  # fields of status, in KiB
 
 
@@ -27,8 +27,6 @@ class Memory:
         file_b: pages of files, as of libraries and weights (``RssFile``): once for all who map the same files.
         private_b: what no other process maps at this moment, dirty or clean.
         dirty_b: the part of ``private_b`` that was written.
-        share_b: the proportional share (``Pss``): each page divided by the number of processes that map it. The sum
-            over all processes is what the machine holds.
         resident_b: all pages in memory, shared ones counted in full (``Rss``).
 
     Raises:
@@ -40,7 +38,6 @@ class Memory:
     file_b: int
     private_b: int
     dirty_b: int
-    share_b: int
     resident_b: int
 
     def __post_init__(self) -> None:
@@ -60,7 +57,7 @@ def parse(rollup: str, status: str) -> Memory:
         TypeError: if an argument is no text.
         ValueError: if a field is missing or is no number of kB.
 
-    >>> rollup = "Rss: 9 kB\\nPss: 5 kB\\nPrivate_Clean: 1 kB\\nPrivate_Dirty: 2 kB\\n"
+    >>> rollup = "Rss: 9 kB\\nPrivate_Clean: 1 kB\\nPrivate_Dirty: 2 kB\\n"
     >>> parse(rollup, "RssAnon: 2 kB\\nRssFile: 7 kB\\nRssShmem: 0 kB\\n").own_b
     2048
     """
@@ -70,7 +67,6 @@ def parse(rollup: str, status: str) -> Memory:
         file_b=told["RssFile"],
         private_b=rolled["Private_Clean"] + rolled["Private_Dirty"],
         dirty_b=rolled["Private_Dirty"],
-        share_b=rolled["Pss"],
         resident_b=rolled["Rss"],
     )
 
@@ -91,15 +87,34 @@ def _fields(name: str, text: str, wanted: tuple[str, ...]) -> dict[str, int]:
 
 
 def memory_of(pid: int) -> Memory:
-    """Return the memory of a process now.
+    """Return the memory of a process now. The system walks all its pages for this, which takes milliseconds.
 
     Raises:
         TypeError: if ``pid`` is no integer.
         ValueError: if it is below 1.
         OSError: if there is no such process (any more), another user owns it, or the system is not Linux.
     """
-    folder = Path("/proc") / str(checks.integer("pid", pid, low=1))
-    rollup, status = (folder / "smaps_rollup").read_text(), (folder / "status").read_text()
+    return parse(_read(pid, "smaps_rollup"), _status(pid))
+
+
+def own_of(pid: int) -> tuple[int, int]:
+    """Return ``own_b`` and ``file_b`` of a process now [B], from counters that the system keeps anyway.
+
+    Raises:
+        TypeError: if ``pid`` is no integer.
+        ValueError: if it is below 1.
+        OSError: if there is no such process (any more), or the system is not Linux.
+    """
+    told = _fields("status", _status(pid), STATUS)
+    return told["RssAnon"] + told["RssShmem"], told["RssFile"]
+
+
+def _read(pid: int, file: str) -> str:
+    return (Path("/proc") / str(checks.integer("pid", pid, low=1)) / file).read_text()
+
+
+def _status(pid: int) -> str:
+    status = _read(pid, "status")
     if "RssAnon" not in status:  # it has ended and nobody has asked for its exit code yet
         raise ProcessLookupError(f"the process {pid} has ended")
-    return parse(rollup, status)
+    return status
