@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import socket
 import subprocess
@@ -231,7 +232,7 @@ def _watched(
             if stop.is_set() and not (future.done() and future.exception()):
                 continue
             learner.time_s = future.result()
-    gaps = [after - before for before, after in zip(looks, looks[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(looks)]
     return {
         "learners": learners,
         "together_b": together_b,

@@ -1,9 +1,10 @@
 """What a process holds in memory for itself, and what it shares with others that map the same files.
 
-Linux counts both in ``/proc/PID/smaps_rollup`` and ``/proc/PID/status`` (man page proc_pid_smaps(5), proc_pid_status(5)).
-A page of a file that was mapped and only read, such as weights, is kept once for the whole machine, however many
-processes map it, and can be dropped and read again. A page that a process wrote is its own: it has to be multiplied by
-the number of learners. ``Private_Clean`` does not tell the two apart: with one learner, the weights are private and clean.
+Linux counts both in ``/proc/PID/smaps_rollup`` and ``/proc/PID/status`` (manual pages proc_pid_smaps(5) and
+proc_pid_status(5)). A page of a file that was mapped and only read, such as weights, is kept once for the whole
+machine, however many processes map it, and can be dropped and read again. A page that a process wrote is its own: it
+has to be multiplied by the number of learners. ``Private_Clean`` does not tell the two apart: with one learner, the
+weights are private and clean.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Memory:
 
 
 def parse(rollup: str, status: str) -> Memory:
-    """Return the memory that the two files of ``/proc`` tell of.
+    r"""Return the memory that the two files of ``/proc`` tell of.
 
     Args:
         rollup: the text of ``smaps_rollup``.
@@ -57,8 +58,8 @@ def parse(rollup: str, status: str) -> Memory:
         TypeError: if an argument is no text.
         ValueError: if a field is missing or is no number of kB.
 
-    >>> rollup = "Rss: 9 kB\\nPrivate_Clean: 1 kB\\nPrivate_Dirty: 2 kB\\n"
-    >>> parse(rollup, "RssAnon: 2 kB\\nRssFile: 7 kB\\nRssShmem: 0 kB\\n").own_b
+    >>> rollup = "Rss: 9 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
+    >>> parse(rollup, "RssAnon: 2 kB\nRssFile: 7 kB\nRssShmem: 0 kB\n").own_b
     2048
     """
     rolled, told = _fields("rollup", rollup, ROLLUP), _fields("status", status, STATUS)

@@ -79,8 +79,8 @@ def measure_size(n_kernels: int, config: Config, last: str = LAST) -> dict[str, 
     """
     checks.instance("config", config, Config)
     found = run_class(
-        n_kernels, code_cells(last=last), threads=config.threads, samples_per_s=config.samples_per_s, servers=config.servers,
-        timeout_s=config.timeout_s,
+        n_kernels, code_cells(last=last), threads=config.threads, samples_per_s=config.samples_per_s,
+        servers=config.servers, timeout_s=config.timeout_s,
     )  # fmt: skip
     rows = []
     for number, learner in enumerate(found["learners"], 1):
@@ -108,7 +108,13 @@ def figures(processes: pd.DataFrame, totals: pd.DataFrame, whole_mb: float | Non
     checks.instance("totals", totals, pd.DataFrame)
     kernel, server = (processes[processes["process"] == name] for name in ("kernel", "server"))
     rows: list[tuple[str, float, str, str, str]] = [
-        ("own", kernel["own_mb"].max(), "MB", "measured", "a kernel's own memory, not backed by a file: the peak of all"),
+        (
+            "own",
+            kernel["own_mb"].max(),
+            "MB",
+            "measured",
+            "a kernel's own memory, not backed by a file: the peak of all",
+        ),
         ("mark", MARK_MB, "MB", "goal", "the most that a kernel may hold for itself"),
         ("file", kernel["file_mb"].max(), "MB", "measured", "pages of files in a kernel, shared by all kernels"),
     ]
@@ -117,7 +123,9 @@ def figures(processes: pd.DataFrame, totals: pd.DataFrame, whole_mb: float | Non
         rows.append(("own-whole", whole_mb, "MB", "measured", "a kernel's own memory when the whole chapter is run"))
     for n, group in kernel.groupby("kernels"):
         rows.append((f"own-{n}", group["own_mb"].max(), "MB", "measured", f"the same, {n} side by side"))
-        rows.append((f"private-{n}", group["private_mb"].max(), "MB", "measured", f"mapped by nobody else, {n} at once"))
+        rows.append(
+            (f"private-{n}", group["private_mb"].max(), "MB", "measured", f"mapped by nobody else, {n} at once")
+        )
     for row in totals.itertuples():
         note = f"all processes of {row.kernels} at one moment, pages of files counted once"
         rows.append((f"together-{row.kernels}", float(row.together_mb), "MB", "measured", note))  # type: ignore[arg-type]
@@ -209,7 +217,9 @@ def shown(tables: dict[str, pd.DataFrame]) -> str:
     if missing := [name for name in ("processes", "totals", "figures") if name not in tables]:
         raise ValueError(f"tables lacks {missing[0]!r}: give what tables_of returns")
     figure = tables["figures"].set_index("name")["value"]
-    parts = [tables[name].to_string(index=False, float_format=lambda x: f"{x:,.1f}") for name in ("processes", "totals")]
+    parts = [
+        tables[name].to_string(index=False, float_format=lambda x: f"{x:,.1f}") for name in ("processes", "totals")
+    ]
     held = "within" if figure["own"] <= MARK_MB else "ABOVE"
     words = f"A kernel's own memory: at most {figure['own']:,.0f} MB, {held} the mark of {MARK_MB:,.0f} MB."
     if "fit" in figure:

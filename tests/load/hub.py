@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -29,6 +30,9 @@ from greenlab.core.machine import ROOT
 
 PAGE = ROOT / "notebooks" / "JUPYTERHUB.md"
 PASSWORD = "rehearsal-of-the-class"
+# Set where JupyterHub stands in a virtual environment beside the book's
+LAB_PATHS = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTERLAB_DIR")
+WHERE_LAB_IS = {name: os.environ[name] for name in LAB_PATHS if name in os.environ}
 
 
 def blocks(language: str) -> list[str]:
@@ -44,7 +48,9 @@ def moved(config: str, folder: Path, proxy: str, port: int) -> str:
         config, n = re.subn(rf'^{name} = ".*?"', f"{name} = {str(value)!r}", config, flags=re.M)
         assert n == 1, f"the page sets {name} {n} times"
     config = config.replace('f"{BOOK}/.venv/bin/python"', repr(sys.executable))
-    config = config.replace('[f"{BOOK}/.venv/bin/jupyterhub-singleuser"]', f'[{sys.executable!r}, "-m", "jupyterhub.singleuser"]')
+    config = config.replace(
+        '[f"{BOOK}/.venv/bin/jupyterhub-singleuser"]', f'[{sys.executable!r}, "-m", "jupyterhub.singleuser"]'
+    )
     return config + "\n".join(
         [
             "",
@@ -56,6 +62,7 @@ def moved(config: str, folder: Path, proxy: str, port: int) -> str:
             "c.JupyterHub.authenticator_class = 'dummy'",
             f"c.DummyAuthenticator.password = {PASSWORD!r}",
             f"c.Spawner.environment['PYTHONPATH'] = {str(ROOT)!r}",
+            f"c.Spawner.environment.update({WHERE_LAB_IS!r})",
             "c.Spawner.args = [*c.Spawner.args, '--allow-root']",
             "",
         ]
@@ -119,10 +126,6 @@ class Browser:
         self.jar = http.cookiejar.CookieJar()
         self.opener = _opener(self.jar)
 
-    def _xsrf(self) -> str:
-        """The token that a page's forms send back; each part of the site has one of its own."""
-        return next((c.value for c in reversed(list(self.jar)) if c.name == "_xsrf"), "") or ""
-
     def ask(self, path: str, data: Any = None, method: str | None = None) -> Any:
         """Ask for a path; JSON goes in and comes out."""
         body = None if data is None else json.dumps(data).encode()
@@ -135,6 +138,7 @@ class Browser:
             return json.loads(said) if answer.headers.get_content_type() == "application/json" else said.decode()
 
     def _xsrf_of(self, path: str) -> str:
+        """The token that a form sends back; the hub and each server have one of their own."""
         place = [c for c in self.jar if c.name == "_xsrf" and path.startswith(c.path)]
         return max(place, key=lambda c: len(c.path)).value or "" if place else ""
 
@@ -151,9 +155,10 @@ class Browser:
         """Ask for the server's page, as a browser that waits does, until JupyterLab answers."""
         end = time.monotonic() + 180
         while time.monotonic() < end:
-            with contextlib.suppress(urllib.error.HTTPError), self.opener.open(
-                f"{self.address}/user/{self.name}/lab", timeout=120
-            ) as answer:
+            with (
+                contextlib.suppress(urllib.error.HTTPError),
+                self.opener.open(f"{self.address}/user/{self.name}/lab", timeout=120) as answer,
+            ):
                 page = answer.read().decode()
                 if f"/user/{self.name}/" in answer.url and "jupyter-config-data" in page:
                     return

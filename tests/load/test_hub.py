@@ -108,12 +108,14 @@ def test_two_learners_log_in_and_run_the_first_half_of_chapter_6(tmp_path):
             assert "06_layer_pruning.ipynb" in [entry["name"] for entry in listed]
             facts = browser.ask(f"/user/{name}/api/contents/data/facts/README.md?content=0")
             assert facts["type"] == "file"
-            look = "import os\nprint(os.environ['GREENLAB_STATE'], os.environ['OMP_NUM_THREADS'], torch.get_num_threads())"
+            look = (
+                "import os\nprint(os.environ['GREENLAB_STATE'], os.environ['OMP_NUM_THREADS'], torch.get_num_threads())"
+            )
             printed[name] = browser.run([*code_cells(), look])
-            with pytest.raises(urllib.error.HTTPError, match="40[34]"):
-                other = {"learner01": "learner02", "learner02": "learner01"}[name]
+            other = {"learner01": "learner02", "learner02": "learner01"}[name]
+            with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
                 browser.ask(f"/user/{other}/api/contents")
     for name, outputs in printed.items():
         assert "SmolLM2 has 30 layers" in "".join(outputs)
         assert f"homes/{name}/.greenlab 1 1" in outputs[-1]
-        assert (tmp_path / "homes" / name / ".greenlab").is_dir()
+        assert name in (tmp_path / "homes" / name / ".greenlab/notes/own.json").read_text()
