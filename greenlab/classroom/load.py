@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -20,12 +21,11 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 from jupyter_client.manager import KernelManager
 
 from greenlab.classroom.memory import memory_of, own_of
@@ -37,16 +37,19 @@ LAST = "= layer_pruning.drop_layers("  # the first real cut; the cell that shows
 START_S = 120.0  # a kernel or server that does not answer in this time does not work
 
 
-@dataclass
+@dataclass(frozen=True)
 class Learner:
-    """The processes of one learner, and the peak of each kind of memory over all samples [B].
+    """The peak of each kind of memory of one learner's processes over all samples [B].
 
-    ``kernel`` and ``server`` hold the names of the fields of `Memory`; ``server`` is empty where none was started.
+    Args:
+        kernel: by the names of the fields of `Memory`.
+        server: the same of the JupyterLab server; empty where none was started.
+        time_s: from the first cell to the last.
     """
 
-    kernel: dict[str, int] = field(default_factory=dict)
-    server: dict[str, int] = field(default_factory=dict)
-    time_s: float = 0.0
+    kernel: dict[str, int]
+    server: dict[str, int]
+    time_s: float
 
 
 def code_cells(notebook: Path = NOTEBOOK, last: str = LAST) -> list[str]:
@@ -185,53 +188,58 @@ def _get(process: subprocess.Popen, port: int, token: str, page: str) -> None:
             time.sleep(0.2)
 
 
-def _run(client: Any, cells: Sequence[str], timeout_s: float) -> float:
-    """Run the cells in one kernel; how long they took [s]."""
+def _run(client: Any, cells: Sequence[str], timeout_s: float, stop: threading.Event) -> float:
+    """Run the cells in one kernel; how long they took [s]. It ends when ``stop`` is set, within a second."""
     begun = time.monotonic()
     for number, cell in enumerate(cells, 1):
-        try:
-            reply = client.execute_interactive(cell, timeout=timeout_s, allow_stdin=False, output_hook=lambda _: None)
-        except TimeoutError as error:
-            raise RuntimeError(f"cell {number} took more than {timeout_s:g} s: give more, or fewer kernels") from error
-        content = reply["content"]
+        content = _reply(client, client.execute(cell, allow_stdin=False), number, timeout_s, stop)
         if content["status"] != "ok":
             said = f"{content.get('ename')}: {content.get('evalue')}"
             raise RuntimeError(f"cell {number} failed ({said}): {cell.strip().splitlines()[0]}")
     return time.monotonic() - begun
 
 
+def _reply(client: Any, message: str, number: int, timeout_s: float, stop: threading.Event) -> dict[str, Any]:
+    """Wait for the reply to a cell. A kernel that was killed sends none, so the wait is in short pieces."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if stop.is_set():
+            raise RuntimeError(f"stopped in cell {number}")
+        with contextlib.suppress(queue.Empty):
+            reply = client.get_shell_msg(timeout=0.5)
+            if reply["parent_header"].get("msg_id") == message:
+                return reply["content"]
+    raise RuntimeError(f"cell {number} took more than {timeout_s:g} s: give more, or fewer kernels")
+
+
 def _watched(
     running: list[tuple[int, Any]], servers: list[int], cells: list[str], samples_per_s: float, timeout_s: float
 ) -> dict[str, Any]:
     """Run the cells in all kernels at once and look at every process until the last has finished."""
-    learners = [Learner() for _ in running]
-    parts = [(pid, learner.kernel) for (pid, _), learner in zip(running, learners, strict=True)]
-    parts += [(pid, learner.server) for pid, learner in zip(servers, learners, strict=False)]
+    kernel_peaks: list[dict[str, int]] = [{} for _ in running]
+    server_peaks: list[dict[str, int]] = [{} for _ in running]
+    parts = [(pid, peaks) for (pid, _), peaks in zip(running, kernel_peaks, strict=True)]
+    parts += list(zip(servers, server_peaks, strict=False))
     together_b, looks, stop = 0, [time.monotonic()], threading.Event()
     with ThreadPoolExecutor(len(running)) as pool:
         begun = due = time.monotonic()
-        futures = [pool.submit(_run, client, cells, timeout_s) for _, client in running]
+        futures = [pool.submit(_run, client, cells, timeout_s, stop) for _, client in running]
         try:
             while True:
                 done = all(future.done() for future in futures)  # one more look after the last has finished
                 together_b = max(together_b, _look(parts, whole=done or len(looks) % 4 == 1))
                 looks.append(time.monotonic())
-                if done:
-                    break
-                if any(future.done() and future.exception() for future in futures):
-                    stop.set()
+                if done or any(future.done() and future.exception() for future in futures):
                     break
                 due = max(due + 1 / samples_per_s, looks[-1])  # on a busy machine it is late, and makes up for nothing
                 time.sleep(max(0.0, due - time.monotonic()))
+            for future in futures:
+                if future.done():
+                    future.result()  # raises what failed first; the others are stopped
         finally:
-            for pid, _ in running:  # a failure must not wait for the others' cells
-                if stop.is_set():
-                    with contextlib.suppress(psutil.Error):
-                        psutil.Process(pid).kill()
-        for learner, future in zip(learners, futures, strict=True):
-            if stop.is_set() and not (future.done() and future.exception()):
-                continue
-            learner.time_s = future.result()
+            stop.set()
+        times = [future.result() for future in futures]
+    learners = [Learner(*parts) for parts in zip(kernel_peaks, server_peaks, times, strict=True)]
     gaps = [after - before for before, after in itertools.pairwise(looks)]
     return {
         "learners": learners,
