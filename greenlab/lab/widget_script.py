@@ -51,7 +51,8 @@ def bundle() -> str:
 def read() -> str | None:
     """Return the bundle from its file; None where there is none, or it is not whole."""
     try:
-        head, _, text = script_file().read_text(encoding="utf-8").partition("\n")
+        # bytes: reading as text would change the line ends
+        head, _, text = script_file().read_bytes().decode().partition("\n")
     except (OSError, ValueError):
         return None
     return text if head == _HEAD + _digest(text) else None
