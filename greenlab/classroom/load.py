@@ -57,11 +57,12 @@ def code_cells(notebook: Path = NOTEBOOK, last: str = LAST) -> list[str]:
 
     Raises:
         TypeError: if ``notebook`` is no path, or ``last`` no text.
-        ValueError: if the notebook is not there, or no cell holds ``last``.
+        ValueError: if the notebook is not there, ``last`` is empty, or no cell holds it.
     """
     if not isinstance(notebook, (str, os.PathLike)):
         raise TypeError(f"notebook={notebook!r} is {type(notebook).__name__}: give the path of a notebook")
-    checks.text("last", last)
+    if not checks.text("last", last).strip():
+        raise ValueError(f"last={last!r}: every cell holds that; give words of a cell, such as {LAST!r}")
     if not Path(notebook).is_file():
         raise ValueError(f"notebook={str(notebook)!r}: there is no such file; give a notebook of the book")
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]

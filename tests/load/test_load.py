@@ -109,7 +109,7 @@ def test_the_first_half_ends_with_the_first_real_cut():
     assert len(code_cells(last=study.WHOLE)) > 2 * len(cells)
 
 
-@pytest.mark.parametrize("last", ["no cell holds this", None, 3])
+@pytest.mark.parametrize("last", ["no cell holds this", "", " ", None, 3])
 def test_words_that_no_cell_holds_are_refused(last):
     with pytest.raises((ValueError, TypeError), match="last"):
         code_cells(last=last)
