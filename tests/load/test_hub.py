@@ -109,6 +109,7 @@ def test_two_learners_log_in_and_run_the_first_half_of_chapter_6(tmp_path):
             facts = browser.ask(f"/user/{name}/api/contents/data/facts/README.md?content=0")
             assert facts["type"] == "file"
             look = (
+                f"from greenlab.lab import state\nstate.save('notes', 'own', {{'by': {name!r}}})\n"
                 "import os\nprint(os.environ['GREENLAB_STATE'], os.environ['OMP_NUM_THREADS'], torch.get_num_threads())"
             )
             printed[name] = browser.run([*code_cells(), look])
