@@ -79,12 +79,18 @@ def test_the_commands_of_the_page_exist():
 
     text = hub.PAGE.read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m (greenlab[\w.]*|tests[\w.]*)", text))
-    assert {"greenlab.core.assets", "greenlab.lab.widget_script", "greenlab", "tests.load"} <= modules
+    assert {
+        "greenlab.core.assets",
+        "greenlab.lab.widget_script",
+        "greenlab.workshop",
+        "greenlab",
+        "tests.load",
+    } <= modules
     for module in modules:
         assert importlib.util.find_spec(module) or importlib.util.find_spec(f"{module}.__main__"), module
     targets = set(re.findall(r"^make (\w+)", text, re.M))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert targets == {"setup", "student"}
+    assert targets == {"setup"}
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 
 
