@@ -7,6 +7,7 @@ so that each call gets objects of its own: a call may change them.
 from __future__ import annotations
 
 import json
+import os
 import types
 from collections.abc import Callable
 from functools import partial
@@ -308,6 +309,11 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.save_card": lambda made: a(green_service.make_card(SERVICE), made["folder"] / "another.json"),
     "green_service.sensitivity": lambda _: a(SERVICE),
     "green_service.waterfall": lambda _: a(SERVICE, GREENER, n=100, seed=1),
+    "classroom.Memory": lambda _: a(5, 4, 3, 2, 9),
+    "classroom.code_cells": lambda _: a(),
+    "classroom.memory_of": lambda _: a(os.getpid()),
+    "classroom.own_of": lambda _: a(os.getpid()),
+    "classroom.run_class": lambda _: a(1, ["pass"]),
     "workshop.Option": lambda _: a("six layers", True, "Right."),
     "workshop.Question": lambda _: a("cut", "How many?", answers()),
     "workshop.questions": lambda _: a("layer_pruning"),
