@@ -95,6 +95,23 @@ def quiz(chapter: str) -> Quiz:
     return Quiz(chapter)
 
 
+def folds(question: Question) -> str:
+    """The answers to a question as folds of a web page, each with its feedback inside.
+
+    Args:
+        question: one of ``questions(chapter)``.
+
+    Raises:
+        TypeError: if it is no ``Question``.
+    """
+    if not isinstance(question, Question):
+        raise TypeError(f"question={question!r:.80} is {type(question).__name__}: give one of questions(chapter)")
+    return "".join(
+        f"<details><summary>{html.escape(option.text)}</summary><p>{_said(option)}</p></details>"
+        for option in _order(question)
+    )
+
+
 def quiz_html(chapter: str) -> str:
     """The quiz of a chapter as a part of a web page that needs no kernel: a fold for each answer, with its feedback.
 
@@ -105,11 +122,4 @@ def quiz_html(chapter: str) -> str:
         TypeError: if ``chapter`` is no text.
         ValueError: if there is no such chapter, or it has no question.
     """
-    parts = []
-    for question in questions(chapter):
-        folds = "".join(
-            f"<details><summary>{html.escape(option.text)}</summary><p>{_said(option)}</p></details>"
-            for option in _order(question)
-        )
-        parts.append(f"<h3>{html.escape(question.text)}</h3>{folds}")
-    return "\n".join(parts)
+    return "\n".join(f"<h3>{html.escape(question.text)}</h3>{folds(question)}" for question in questions(chapter))
