@@ -17,11 +17,12 @@ from greenlab.lab import page
 from greenlab.workshop.questions import Option, Question, questions
 
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]*)\)")
+SALT = "171"  # chosen so that the right answers stand in each place equally often; a test holds it
 FEEDBACK = '<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{}</div>'
 
 
 def _order(question: Question) -> list[Option]:
-    return sorted(question.options, key=lambda option: hashlib.sha256(option.text.encode()).hexdigest())
+    return sorted(question.options, key=lambda option: hashlib.sha256(f"{SALT}{option.text}".encode()).hexdigest())
 
 
 def _linked(text: str) -> str:

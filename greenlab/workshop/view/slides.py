@@ -353,7 +353,8 @@ def write_slides(out: str | Path, root: str | Path = ROOT) -> list[Path]:
     for chapter in written:
         made = slides(nbformat.read(folder / chapter.notebook, as_version=4))
         room = [
-            Slide(f"Often said: {said}", f"<p>{html.escape(ask)}</p>") for said, ask in misconceptions(chapter, guide_text)
+            Slide(f"Often said: {said}", f"<p>{html.escape(ask)}</p>")
+            for said, ask in misconceptions(chapter, guide_text)
         ]
         room += _quiz(chapter.name)
         made[-1:] = [*room, made[-1]]  # what one may say now stays last
