@@ -20,7 +20,17 @@ Technique files read committed tables, facts and ``core`` only; that they agree 
 
 from greenlab.green_service.assumptions import Assumption, Assumptions, assumptions, typed
 from greenlab.green_service.break_even import break_even, invested, pays_back
-from greenlab.green_service.card import Card, differences, load_card, make_card, read_card, save_card
+from greenlab.green_service.card import (
+    Card,
+    choices,
+    decode_card,
+    differences,
+    lever_by_lever,
+    load_card,
+    make_card,
+    read_card,
+    save_card,
+)
 from greenlab.green_service.challenges import CHALLENGES, Challenge, Goal, Score, challenge, refusals, score
 from greenlab.green_service.combined import Variant, combine, predict_time
 from greenlab.green_service.design import DEFAULT, Service, regions
@@ -37,7 +47,8 @@ __all__ = ["DEFAULT", "EVIDENCE", "LEVERS", "MODELS", "QUANTITIES", "Assumption"
 __all__ += ["Model", "Outcome", "Service", "apply", "assumptions", "bands", "claimed", "draws", "effects", "evaluate"]
 __all__ += ["evidence", "model", "overlaps", "own_study", "parts", "pulled", "quality_kept", "quality_table", "regions"]
 __all__ += ["break_even", "invested", "pays_back", "rebound", "sensitivity", "shares", "typed", "waterfall"]
-__all__ += ["Card", "differences", "load_card", "make_card", "read_card", "save_card"]
+__all__ += ["Card", "choices", "decode_card", "differences", "lever_by_lever", "load_card", "make_card", "read_card"]
+__all__ += ["save_card"]
 __all__ += ["CHALLENGES", "Challenge", "Goal", "Score", "challenge", "refusals", "score"]
 __all__ += ["CLAIMS", "KINDS", "Judgement", "ProductClaim", "judge"]
 __all__ += ["Variant", "combine", "predict_time", "without_layers"]

@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -348,7 +349,11 @@ def assumptions(service: Service) -> Assumptions:
     >>> assumptions(DEFAULT)["intensity_g_per_kwh"].value
     344.0
     """
-    checks.instance("service", service, Service)
+    return _assumptions(checks.instance("service", service, Service))
+
+
+@lru_cache(maxsize=4096)
+def _assumptions(service: Service) -> Assumptions:
     region = service.region
     grid = Assumption(
         "intensity_g_per_kwh", f"of the grid, mean of a year, {region}",

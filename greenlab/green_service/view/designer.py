@@ -107,8 +107,10 @@ class Designer(Explorer):
             rows = [W.HBox([self.controls[OWN + name], self.notes[name]], layout=W.Layout(flex_flow="row wrap"))
                     for name in names]  # fmt: skip
             groups.append(W.VBox([W.HTML(f"<b>{title}</b>"), *rows]))
-        words = W.HTML("A number of your own, or three with spaces between them: value, low and high. An empty field is "
-                       "the published number. Yours hold before and after the levers.")  # fmt: skip
+        words = W.HTML(
+            "A number of your own, or three with spaces between them: value, low and high. An empty field is the "
+            "published number. Yours hold before and after the levers."
+        )
         fold = W.Accordion([W.VBox([words, self.reset, self.moved_text, *groups])], selected_index=None)
         fold.set_title(0, "Assumptions: see and move all of them")
         return fold
