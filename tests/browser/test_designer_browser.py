@@ -9,6 +9,7 @@ from greenlab.green_service import DEFAULT, load_card, make_card
 from greenlab.green_service.assumptions import GROUPS as ASSUMED
 from greenlab.green_service.assumptions import LIMITS
 from greenlab.green_service.view.designer import GROUPS, LABELS
+from tests.browser.test_chapters_browser import keep_picture
 from tests.browser.test_lab_browser import write
 
 pytestmark = pytest.mark.assets
@@ -46,7 +47,7 @@ MOVES = {
     "order": ("menu", "Order of the levers", "the other way round"),
     "log": ("box", "logarithmic axis", ""),
 }
-OWN = {name: f"{0.5 if name in ('kernel_share', 'shift_saving', 'memory_share') else 3.5}" for name in LIMITS}
+OWN = dict.fromkeys(LIMITS, "3.5") | {"kernel_share": "0.5", "shift_saving": "0.5", "memory_share": "0.1"}
 QUANTITY = {"wue_l_per_kwh": "water", "water_l_per_kwh": "water", "device_price": "cost", "electricity_price": "cost"}
 
 
@@ -144,6 +145,7 @@ def test_every_assumption_is_seen_and_moves_the_chart_and_is_put_back(designer):
         cell.get_by_role("status").get_by_text(re.compile(f"Moved by you: .*{name}")).wait_for(timeout=60_000)
         if name != "electricity_price":  # a part of the hour's price, so no bar of the chart
             designer.wait_for_change(0, before, timeout_s=60)
+    keep_picture(designer, 0, "chapter_10_assumptions.png")
     tab(designer, "Chart")
     cell.get_by_label("Quantity", exact=True).select_option(label="carbon")
     cell.get_by_role("button", name="All assumptions as published").click()
@@ -173,6 +175,7 @@ def test_a_card_is_downloaded_loaded_and_refused(designer, tmp_path):
         desk.get_by_role("button", name="Load a classmate's card").click()
     waiting.value.set_files(theirs)
     desk.get_by_text("Lever by lever from mine to theirs").wait_for(timeout=60_000)
+    keep_picture(designer, 1, "chapter_10_cards.png")
 
     touched = json.loads(theirs.read_text(encoding="utf-8"))
     touched["service"]["batch"] = 256
