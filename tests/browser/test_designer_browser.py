@@ -133,7 +133,7 @@ def test_every_assumption_is_seen_and_moves_the_chart_and_is_put_back(designer):
     assert not field.is_visible()  # folded until it is asked for
     cell.get_by_text("Assumptions: see and move all of them").click()
     start = designer.fingerprint(0)
-    for name in (name for names in ASSUMED.values() for name in names):
+    for group, name in ((group, name) for group, names in ASSUMED.items() for name in names):
         quantity = QUANTITY.get(name, "carbon")
         if cell.get_by_label("Quantity", exact=True).input_value() != quantity:
             before = designer.fingerprint(0)
@@ -141,6 +141,7 @@ def test_every_assumption_is_seen_and_moves_the_chart_and_is_put_back(designer):
             cell.get_by_label("Quantity", exact=True).select_option(label=quantity)
             designer.wait_for_change(0, before, timeout_s=60)
         before = designer.fingerprint(0)
+        tab(designer, group)
         type_into(designer, LABELS[name], OWN[name])
         cell.get_by_role("status").get_by_text(re.compile(f"Moved by you: .*{name}")).wait_for(timeout=60_000)
         if name != "electricity_price":  # a part of the hour's price, so no bar of the chart
@@ -152,6 +153,7 @@ def test_every_assumption_is_seen_and_moves_the_chart_and_is_put_back(designer):
     cell.get_by_text("None is moved.").wait_for(timeout=60_000)
     designer.page.wait_for_timeout(500)
     assert designer.fingerprint(0) == start
+    tab(designer, "Building, grid and water")
     type_into(designer, LABELS["pue"], "0.5")
     cell.get_by_role("status").get_by_text("This design cannot be built: pue=0.5").wait_for(timeout=60_000)
 

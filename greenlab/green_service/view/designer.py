@@ -92,7 +92,9 @@ class Designer(Explorer):
                 control.continuous_update = False  # a number is taken when it is finished: Enter, or the next field
         super().__init__(controls, self._chart, self._sentence, self._reached, f"level {level}: {given.title}")
         for name in LIMITS:
-            controls[OWN + name].layout.width = "300px"
+            controls[OWN + name].layout = W.Layout(width="310px", flex="0 0 auto")
+            controls[OWN + name].style.description_width = "180px"  # all fields of a tab begin at one line
+            self.notes[name].layout = W.Layout(flex="1 1 0", min_width="0")
         tabs = W.Tab([W.VBox([self.controls[name] for name in names]) for names in GROUPS.values()])
         for i, title in enumerate(GROUPS):
             tabs.set_title(i, title)
@@ -101,17 +103,21 @@ class Designer(Explorer):
         self.set_trait("children", (tabs, self._panel(), self.panel, self.message, self.figures))
 
     def _panel(self) -> W.Accordion:
-        """Every assumption in a group of its kind, with its control and what is published; folded."""
-        groups = []
-        for title, names in ASSUMED.items():
-            rows = [W.HBox([self.controls[OWN + name], self.notes[name]], layout=W.Layout(flex_flow="row wrap"))
-                    for name in names]  # fmt: skip
-            groups.append(W.VBox([W.HTML(f"<b>{title}</b>"), *rows]))
+        """Every assumption, in a tab of its kind, with its control and what is published; folded.
+
+        Tabs keep it low, so that the chart stays in sight while a number is moved.
+        """
+        tabs = W.Tab([
+            W.VBox([W.HBox([self.controls[OWN + name], self.notes[name]]) for name in names])
+            for names in ASSUMED.values()
+        ])  # fmt: skip
+        for i, title in enumerate(ASSUMED):
+            tabs.set_title(i, title)
         words = W.HTML(
             "A number of your own, or three with spaces between them: value, low and high. An empty field is the "
             "published number. Yours hold before and after the levers."
         )
-        fold = W.Accordion([W.VBox([words, self.reset, self.moved_text, *groups])], selected_index=None)
+        fold = W.Accordion([W.VBox([words, self.reset, self.moved_text, tabs])], selected_index=None)
         fold.set_title(0, "Assumptions: see and move all of them")
         return fold
 
@@ -266,7 +272,7 @@ class Designer(Explorer):
         for item in published.items:
             band = f"{item.low:.4g} to {item.high:.4g}" if item.low < item.high else "no range published"
             said = f"{item.value:.4g} {item.unit} ({band}; {item.basis}): {item.source}"
-            self.notes[item.name].value = f'<span style="line-height:1.4">{html.escape(said)}</span>'
+            self.notes[item.name].value = f'<span style="display:block;line-height:1.4">{html.escape(said)}</span>'
             self.controls[OWN + item.name].placeholder = f"{item.value:.4g}"
         own = [name for name in LIMITS if values[OWN + name].strip()]
         said = f"Moved by you: {', '.join(own)}." if own else "None is moved."
