@@ -88,11 +88,11 @@ LIMITS = {
 # how a page groups them: what they are about -> names
 GROUPS = {
     "Serving system": ("serving_factor", "kernel_share", "idle_power_w", "host_power_w", "memory_share"),
-    "Building, grid and water": (
+    "Building, grid": (
         "pue", "intensity_g_per_kwh", "shift_saving", "wue_l_per_kwh", "water_l_per_kwh",
     ),
     "Manufacture": ("device_embodied_kg", "server_embodied_kg", "devices_per_server", "lifetime_years"),
-    "Prices and the index": ("device_price", "electricity_price", "cpu_power_w"),
+    "Prices, index": ("device_price", "electricity_price", "cpu_power_w"),
 }  # fmt: skip
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.I | re.A)
 

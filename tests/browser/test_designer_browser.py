@@ -153,7 +153,7 @@ def test_every_assumption_is_seen_and_moves_the_chart_and_is_put_back(designer):
     cell.get_by_text("None is moved.").wait_for(timeout=60_000)
     designer.page.wait_for_timeout(500)
     assert designer.fingerprint(0) == start
-    tab(designer, "Building, grid and water")
+    tab(designer, "Building, grid")
     type_into(designer, LABELS["pue"], "0.5")
     cell.get_by_role("status").get_by_text("This design cannot be built: pue=0.5").wait_for(timeout=60_000)
 

@@ -89,14 +89,16 @@ class CardDesk(W.VBox):
         try:
             return self._take(load_card(path))
         except (ValueError, TypeError, OSError) as error:
-            return self._refuse(error)
+            self._refuse(error)
+            return None
 
     def load_bytes(self, raw: bytes, name: str = "the file") -> Card | None:
         """Load a card from what an upload holds; None, and the reason said, if it is refused."""
         try:
             return self._take(decode_card(raw, name=name))
         except (ValueError, TypeError) as error:
-            return self._refuse(error)
+            self._refuse(error)
+            return None
 
     def _uploaded(self, _: Any) -> None:
         for file in self.upload.value[-1:]:

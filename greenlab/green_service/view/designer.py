@@ -58,7 +58,7 @@ GROUPS = {
     "Model": ("model", "bits", "depths"),
     "Layers": ("removed_layers", "healed"),
     "Requests": ("batch", "retrieved_tokens", "flexible"),
-    "Machines and place": ("device", "utilization", "pue", "region"),
+    "Machines, place": ("device", "utilization", "pue", "region"),
     "Chart": ("quantity", "order", "log"),
 }
 WORK = GROUPS["The work"]  # the same before and after: two services are compared at the same work
@@ -98,7 +98,9 @@ class Designer(Explorer):
         tabs = W.Tab([W.VBox([self.controls[name] for name in names]) for names in GROUPS.values()])
         for i, title in enumerate(GROUPS):
             tabs.set_title(i, title)
-        self.reset = W.Button(description="All assumptions as published", layout=W.Layout(width="auto"))
+        self.reset = W.Button(
+            description="All assumptions as published", layout=W.Layout(width="auto", align_self="flex-start")
+        )
         self.reset.on_click(lambda _: self.put_back())
         self.set_trait("children", (tabs, self._panel(), self.panel, self.message, self.figures))
 
@@ -326,9 +328,10 @@ def _figures(before: Service, design: Service, moved: Mapping[str, Any]) -> str:
         whole = bands(service, assumed, n=N_DRAWS).query("per == 'request'").assign(part="")
         of_it = parts(service, assumed, n=N_DRAWS).query("quantity != 'energy'")
         both = pd.concat([whole, of_it])
-        both["name"] = [f"{NAMES[row.quantity]}{f', {row.part}' if row.part else ''}" for row in both.itertuples()]
-        found.append(both.assign(said=[f"{row.value:.3g} ({row.low:.3g} to {row.high:.3g})"
-                                       for row in both.itertuples()]))  # fmt: skip
+        records = both.to_dict("records")
+        both["name"] = [NAMES[row["quantity"]] + (f", {row['part']}" if row["part"] else "") for row in records]
+        said = [f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in records]
+        found.append(both.assign(said=said))
     rows = found[0].assign(after=found[1]["said"].to_numpy())
     rows["unit"] = rows["unit"].replace(UNITS)
     caption = "A request with the range that holds 95 % of the draws"
