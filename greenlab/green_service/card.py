@@ -238,15 +238,14 @@ def load_card(path: str | Path) -> Card:
         raise FileNotFoundError(f"path={str(path)!r:.120}: there is no such file")
     with source.open("rb") as file:
         raw = file.read(MOST_BYTES + 1)
-    return decode_card(raw, name=f"path={str(path)!r:.120}")
+    return _decode(raw, f"path={str(path)!r:.120}")
 
 
-def decode_card(raw: bytes, *, name: str = "the file") -> Card:
+def decode_card(raw: bytes) -> Card:
     """Read a card from the bytes of a JSON file, as a page uploads them, and compute its figures again.
 
     Args:
         raw: what the file holds.
-        name: how a message calls the file.
 
     Raises:
         TypeError: if ``raw`` is no bytes.
@@ -256,9 +255,12 @@ def decode_card(raw: bytes, *, name: str = "the file") -> Card:
     >>> decode_card(make_card(DEFAULT).to_json().encode()).service == DEFAULT
     True
     """
-    checks.text("name", name)
     if not isinstance(raw, (bytes, bytearray, memoryview)):
         raise TypeError(f"raw={raw!r:.80} is {type(raw).__name__}: give the bytes of a card's JSON file")
+    return _decode(raw, "raw")
+
+
+def _decode(raw: bytes, name: str) -> Card:
     if len(raw) > MOST_BYTES:
         raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes: no card is so large")
     try:

@@ -291,8 +291,8 @@ def test_lever_by_lever_ends_where_the_other_card_stands(mine, theirs):
 @pytest.mark.parametrize(
     ("raw", "kind", "message"),
     [
-        (b"\xff\xfe", ValueError, r"mine\.json is no UTF-8"),
-        (b" " * (MOST_BYTES + 1), ValueError, r"mine\.json has more than"),
+        (b"\xff\xfe", ValueError, "raw is no UTF-8"),
+        (b" " * (MOST_BYTES + 1), ValueError, "raw has more than"),
         (b"PK\x03\x04 a zip", ValueError, "no JSON"),
         (b"", ValueError, "no JSON"),
         ("text", TypeError, "raw='text' is str"),
@@ -301,4 +301,4 @@ def test_lever_by_lever_ends_where_the_other_card_stands(mine, theirs):
 )
 def test_bytes_that_are_no_card_are_refused(raw, kind, message):
     with pytest.raises(kind, match=message):
-        decode_card(raw, name="mine.json")
+        decode_card(raw)

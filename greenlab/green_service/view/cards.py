@@ -95,9 +95,9 @@ class CardDesk(W.VBox):
     def load_bytes(self, raw: bytes, name: str = "the file") -> Card | None:
         """Load a card from what an upload holds; None, and the reason said, if it is refused."""
         try:
-            return self._take(decode_card(raw, name=name))
+            return self._take(decode_card(raw))
         except (ValueError, TypeError) as error:
-            self._refuse(error)
+            self._refuse(error, f"{name}: ")
             return None
 
     def _uploaded(self, _: Any) -> None:
@@ -107,9 +107,9 @@ class CardDesk(W.VBox):
             else:
                 self.load_bytes(file["content"], str(file["name"])[:120])
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, where: str = "") -> None:
         self.theirs, self.beside.value = None, ""
-        self._say(f"Refused: {error}.")
+        self._say(f"Refused: {where}{error}.")
 
     def _take(self, card: Card) -> Card:
         self.theirs = card
