@@ -297,6 +297,11 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.combine": lambda _: a(
         CONFIG.shape, green_service.Variant(3), green_service.Variant(2), reading_s=1.0, writing_s=2.0
     ),
+    "green_service.choices": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
+    "green_service.decode_card": lambda _: a(green_service.make_card(SERVICE).to_json().encode()),
+    "green_service.lever_by_lever": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
+    "green_service.shares": lambda _: a(SERVICE, GREENER, n=100),
+    "green_service.typed": lambda _: a({"pue": "1.2", "host_power_w": "200 150 300"}),
     "green_service.differences": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
     "green_service.draws": lambda _: a(green_service.assumptions(SERVICE)["pue"], 10, 1),
     "green_service.load_card": lambda made: a(made["card"]),
