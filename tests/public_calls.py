@@ -53,6 +53,7 @@ CONFIG = gpt.GPTConfig(vocab_size=12, context_length=16, n_layers=3, d_model=8, 
 TEXT = "abcdefghijkl"
 SERVICE = green_service.DEFAULT
 GREENER = SERVICE.replace(batch=64, bits=8)
+PARTS = green_service.Parts(4.0, 2.0, 1.0, 0.5)
 
 
 def model() -> gpt.GPT:
@@ -296,6 +297,12 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.Variant": lambda _: a(20, 10, 5, 2.0, 16.0),
     "green_service.combine": lambda _: a(
         CONFIG.shape, green_service.Variant(3), green_service.Variant(2), reading_s=1.0, writing_s=2.0
+    ),
+    "green_service.Kernel": lambda _: a(0.25, 0.5),
+    "green_service.Parts": lambda _: a(4.0, 2.0, 1.0, 0.5),
+    "green_service.Profile": lambda _: a(PARTS, PARTS, 16),
+    "green_service.combine_parts": lambda _: a(
+        green_service.Profile(PARTS, PARTS, 16), green_service.Variant(3), green_service.Variant(2)
     ),
     "green_service.choices": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
     "green_service.decode_card": lambda _: a(green_service.make_card(SERVICE).to_json().encode()),

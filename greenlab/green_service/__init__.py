@@ -11,7 +11,7 @@ A learner designs a service and sees what each lever changes, how well that is k
 * ``break_even``, ``rebound``: what a lever costs once, and what people do with a saving
 * ``card``: the sustainability card, as Markdown and as JSON that can be loaded again
 * ``challenges``, ``greenwash``: three levels with a score; ten claims and what they leave out
-* ``combined``: levers together on the reader's own machine, predicted from counts
+* ``combined``: levers together on the reader's own machine, predicted from counts and from parts
 * ``peers``: the default service in two other calculators
 * ``committed``: the tables of the studies that all of it stands on
 
@@ -32,7 +32,17 @@ from greenlab.green_service.card import (
     save_card,
 )
 from greenlab.green_service.challenges import CHALLENGES, Challenge, Goal, Score, challenge, refusals, score
-from greenlab.green_service.combined import Variant, combine, predict_time
+from greenlab.green_service.combined import (
+    Kernel,
+    Parts,
+    Profile,
+    Variant,
+    by_bytes,
+    combine,
+    combine_parts,
+    predict_from_parts,
+    predict_time,
+)
 from greenlab.green_service.design import DEFAULT, Service, regions
 from greenlab.green_service.evaluation import QUANTITIES, Outcome, bands, draws, evaluate, parts, sensitivity
 from greenlab.green_service.greenwash import CLAIMS, KINDS, Judgement, ProductClaim, judge
@@ -51,4 +61,5 @@ __all__ += ["Card", "choices", "decode_card", "differences", "lever_by_lever", "
 __all__ += ["save_card"]
 __all__ += ["CHALLENGES", "Challenge", "Goal", "Score", "challenge", "refusals", "score"]
 __all__ += ["CLAIMS", "KINDS", "Judgement", "ProductClaim", "judge"]
-__all__ += ["Variant", "combine", "predict_time", "without_layers"]
+__all__ += ["Kernel", "Parts", "Profile", "Variant", "by_bytes", "combine", "combine_parts", "predict_from_parts"]
+__all__ += ["predict_time", "without_layers"]

@@ -1,9 +1,12 @@
 """Chapter 10's charts, its designer at every stop, the greenwash detector, the ledger's defaults, its exercises."""
 
 import html
+import json
+import re
 
 import pytest
 
+from greenlab.core.machine import ROOT
 from greenlab.green_service import (
     CLAIMS,
     DEFAULT,
@@ -45,6 +48,7 @@ def test_every_chart_has_a_title_and_a_description(steps):
         see.waterfall_chart(steps, "carbon", "t"),
         see.waterfall_chart(steps, "energy", "t", log=True),
         see.alone_chart(work.alone_and_in_order(steps, "carbon"), "t"),
+        see.combined_chart(work.said_and_measured(study.load("predicted")["predicted"]), "t"),
         see.bits_twin(work.bits_by_batch(), "t"),
         see.parts_chart(parts(DEFAULT, n=100), "energy", "t"),
         see.gap_chart(gap, "mlsysim", "t"),
@@ -261,8 +265,26 @@ def test_the_ledgers_defaults_are_entries_that_stack(tmp_path, monkeypatch):
     assert refused.index.tolist() == ["layer_pruning", "ternary"]
     assert (refused["saved_fraction"] == 0).all()
     assert (refused["claimed_fraction"] > 0).all()
-    building = found.set_index("chapter").loc["footprint", "saved_fraction"]
-    assert building == pytest.approx(1 - 1.09 / 1.54)
+    saved = found.set_index("chapter")["saved_fraction"]
+    assert saved["footprint"] == pytest.approx(1 - 1.09 / 1.54)
+    assert saved["hardware"] == pytest.approx(1 - 0.0551 / 0.430683, rel=1e-4)  # rows of the accelerator's study
+    assert saved["mixture_of_experts"] == saved["distillation"] == 0
+
+
+def test_every_chapter_that_books_in_its_notebook_has_a_default_and_no_other():
+    """Chapters 1 to 9, each under the technique's and quantity's name that its last cells write."""
+    booked = {}
+    for path in sorted((ROOT / "notebooks").glob("[01]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for call in re.findall(r"ledger\.record\((.*?)\n\)", source, re.DOTALL):
+            chapter, quantity = re.search(r'"(\w+)"', call)[1], re.search(r"baseline_([jgb])=", call)[1]
+            booked[chapter] = {"j": "energy", "g": "carbon", "b": "memory"}[quantity]
+    del booked["green_service"]  # the chapter that reads the ledger writes its own row behind the others
+    assert len(booked) == 9
+    defaults = see.defaults()
+    assert {entry.chapter: entry.quantity for entry in defaults} == booked
+    assert [entry.chapter for entry in defaults] == [name for name in ledger.CHAPTERS if name in booked]
 
 
 @pytest.mark.parametrize(

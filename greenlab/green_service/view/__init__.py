@@ -7,6 +7,7 @@ from greenlab.green_service.view.cards import CardDesk
 from greenlab.green_service.view.charts import (
     alone_chart,
     bits_twin,
+    combined_chart,
     gap_chart,
     parts_chart,
     rebound_chart,
@@ -27,4 +28,4 @@ __all__ = [
     "parts_chart",
     "rebound_chart",
 ]
-__all__ += ["waterfall_chart"]
+__all__ += ["combined_chart", "waterfall_chart"]
