@@ -193,6 +193,7 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     rounds = checks.integer("rounds", rounds, low=1, high=100)
     n_tokens = checks.integer("n_tokens", n_tokens, low=2, high=1000)
     own = material() if given is None else checks.instance("given", given, Material)
+    release_memory()  # what merging and searching left
     whole = own.floats[False]
     shape = TransformerShape.from_config(whole.config)
     before = Variant(len(decoder_layers(whole)), own.tokens(False), n_tokens)
@@ -206,6 +207,7 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     own = dataclasses.replace(own, floats={False: whole})  # the healed floats are done with: their memory is used again
     release_memory()
     packed |= {(False, 8): matrices.eight_bits(whole), (False, 2): matrices.ternary_shaped(whole)}
+    release_memory()  # what packing left
     second = _turns(own, packed, rounds, n_tokens)
     prefix = retrieval.Prefix(whole, own.heads[False])
     watched = parts.profile(whole, prefix, rounds)
@@ -252,6 +254,7 @@ def _turns(own: Material, models: Mapping[tuple[bool, int], Any], rounds: int, n
             receipt = measure_call(work, one.name, min_time_s=0, warmup=0)[1]
             if turn:
                 receipts[one.name].append(receipt)
+    del prefixes
     losses = {key: scoring.text_loss(model, own.page) if key[1] != 2 else float("nan") for key, model in models.items()}
     return _Turns(receipts, losses)
 
