@@ -80,8 +80,10 @@ def locate(page: Any, control: Control) -> Any:
     return found
 
 
-def move(page: Any, control: Control, typed: dict[str, str]) -> None:
-    """Move a control by the keyboard.
+def moves(page: Any, control: Control, typed: dict[str, str]) -> list[Any]:
+    """The ways in which a reader moves a control by the keyboard, each a function without arguments.
+
+    A step may draw the same, or lead beyond the end of a scale; then the next way is tried.
 
     Args:
         page: the Playwright page.
@@ -95,25 +97,38 @@ def move(page: Any, control: Control, typed: dict[str, str]) -> None:
     found.focus()
     assert found.evaluate("e => e === document.activeElement"), f"{control} is out of the keyboard's reach"
     if control.kind in ("slider", "range"):
-        at = "e => e.getAttribute('aria-valuenow') ?? e.value"
-        before = found.evaluate(at)
-        found.press("ArrowRight")
-        page.wait_for_timeout(60)
-        if found.evaluate(at) == before:  # it stood at its upper end
-            found.press("ArrowLeft")
+        keys = ["ArrowRight", "ArrowLeft", "End", "Home"]
     elif control.kind == "select":
-        last = found.evaluate("e => e.selectedIndex === e.options.length - 1")
-        found.press("ArrowUp" if last else "ArrowDown")
+        keys = ["ArrowDown", "ArrowUp", "End", "Home"]
     elif control.kind in ("text", "number", "search", "textarea"):
-        value = found.input_value()
-        number = value.replace(",", "").replace("−", "-")
-        new = typed.get(control.name) or (str(float(number) * 0.5) if is_number(number) else f"{value} again".strip())
-        found.fill(new)
-        found.press("Enter" if control.kind != "textarea" else "Tab")
+        return [lambda: type_into(found, control, typed)]
     elif control.kind in ("checkbox", "radio", "submit", "button"):
-        found.press("Space")
+        keys = ["Space"]
     else:
         raise AssertionError(f"nobody knows how to move {control}: teach tests/browser/controls.py")
+    return [lambda key=key: found.press(key) for key in keys]
+
+
+def type_into(found: Any, control: Control, typed: dict[str, str]) -> None:
+    """Type what the test names for a field; else half the number in it, or a word more."""
+    value = found.input_value()
+    new = str(float(value) * 0.5) if is_number(value) else f"{value} again".strip()
+    found.fill(typed.get(control.name, new))
+    found.press("Tab" if control.kind == "textarea" else "Enter")
+
+
+def changes(page: Any, control: Control, typed: dict[str, str], words_only: bool) -> bool:
+    """Move a control; whether the charts around it change, or the words where no chart is beside it.
+
+    A step that a real model takes may last; each way but the last is given up earlier.
+    """
+    before = look(page, control)
+    part = "charts" if before["charts"] and not words_only else "words"
+    for way in (ways := moves(page, control, typed)):
+        way()
+        if wait_for_change(page, control, before, part, timeout_s=30 if way is ways[-1] else 8):
+            return True
+    return False
 
 
 def is_number(words: str) -> bool:
