@@ -126,7 +126,19 @@ def changes(page: Any, control: Control, typed: dict[str, str], words_only: bool
     part = "charts" if before["charts"] and not words_only else "words"
     for way in (ways := moves(page, control, typed)):
         way()
-        if wait_for_change(page, control, before, part, timeout_s=30 if way is ways[-1] else 8):
+        if wait_for_change(page, control, before, part, timeout_s=15 if way is ways[-1] else 5):
+            return True
+    return False
+
+
+def changes_elsewhere(page: Any, control: Control, beside: list[Control], typed: dict[str, str]) -> bool:
+    """Whether a control that drew the same where its widget stood moves the chart once the others have moved.
+
+    The rows that a matrix unit multiplies, for example, are seen from the second step on.
+    """
+    for other in beside:
+        changes(page, other, typed, words_only=False)
+        if changes(page, control, typed, words_only=False):
             return True
     return False
 
