@@ -5,6 +5,7 @@ import re
 import shutil
 import statistics
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import axe_playwright_python
@@ -16,9 +17,9 @@ from tests.browser.controls import changes, find_controls, look, repaints, set_f
 from tests.browser.driver import find_chromium, honest_page, start_lab
 
 PICTURES = Path(os.environ.get("GREENLAB_PICTURES", ROOT / "build" / "pictures"))  # screenshots are kept there
-OWN_TESTS = {  # name of a control -> why the walk over all controls leaves it to a test of its own
-    "Your file": "opens a window of the system; test_load_shifting_runs_and_its_widget_shifts",
-    "Load a classmate's card": "opens a window of the system; test_a_card_is_downloaded_loaded_and_refused",
+OWN_TESTS = {  # how a control's name begins -> the test that moves it, as it opens a window of the system
+    "Your file": "test_every_control_of_a_readers_own_grid_answers",
+    "Load a classmate's card": "test_a_card_is_downloaded_loaded_and_refused",
 }
 THREE_UP = ["Home", "ArrowRight", "ArrowRight", "ArrowRight"]
 SET_FIRST = {  # where a control counts, when it does not where the widget begins: keys on the others of its cell
@@ -393,6 +394,60 @@ def test_load_shifting_runs_and_its_widget_shifts(chapter):
         page.wait_for_change(cell, before)
 
 
+@chapters("09_load_shifting")
+def test_every_control_of_a_readers_own_grid_answers(chapter):
+    """Two files, one without a time zone and one with two kinds of emissions, so that each box counts."""
+    number = cell_with("09_load_shifting.ipynb", "mine = see.OwnGrid(")
+    cell, page = chapter.cell(number), chapter.page
+    start = datetime(2024, 6, 1)
+    hours = [(start + timedelta(hours=h), 300 + h * 37 % 101) for h in range(240)]
+    plain = "\n".join(["time,intensity", *(f"{time.isoformat()},{value}" for time, value in hours)])
+    head = "Datetime (UTC),Zone id,Carbon intensity gCO₂eq/kWh (direct),Carbon intensity gCO₂eq/kWh (Life cycle)"
+    both = "\n".join([head, *(f"{time},DE,{value},{value + 100}" for time, value in hours)])
+
+    def put(text):
+        with page.expect_file_chooser() as chooser:
+            cell.get_by_role("button", name="Your file").click()
+        chooser.value.set_files({"name": "mine.csv", "mimeType": "text/csv", "buffer": text.encode()})
+
+    def typed(label, text):
+        cell.get_by_label(label).fill(text)
+        cell.get_by_label(label).press("Enter")
+
+    def said(words):
+        cell.get_by_text(re.compile(words)).first.wait_for(timeout=60_000)
+
+    put(plain)
+    said("has no time zone")
+    typed("Time zone, if it names none", "Europe/Berlin")
+    said("240 hours from 2024-05-31 22:00 UTC")
+    before = chapter.fingerprint(number)
+    typed("Zone, if it holds several", "CISO")
+    said("zone CISO")
+    unit = cell.get_by_label("Unit, if it is a plain file")
+    unit.select_option("mg/kWh")
+    said("not read|240 hours")
+    unit.select_option("g/MJ")
+    chapter.wait_for_change(number, before, timeout_s=60)
+    unit.select_option("g/kWh")
+    said("A job of 4 h, pausing, that may finish up to 24 h later saves")
+    cell.get_by_label("It may pause").click()
+    said("A job of 4 h, in one piece, that may finish up to 24 h later saves")
+    for slider, words in (("Job [h]", "A job of 5 h, in one piece"), ("Slack [h]", "up to 25 h later")):
+        handle = cell.get_by_role("slider", name=slider, exact=True)
+        handle.focus()
+        handle.press("ArrowRight")
+        said(words)
+    typed("Zone, if it holds several", "")
+    put(both)
+    said("Read as electricity-maps: zone DE")
+    before = chapter.fingerprint(number)
+    cell.get_by_label("Emissions, if it gives both or near 0").select_option("direct emissions")
+    chapter.wait_for_change(number, before, timeout_s=60)
+    names = [control.name for control in find_controls(page) if control.cell == number]
+    assert len(names) == 8, f"a control was added that this test does not move: {names}"
+
+
 @chapters("00_start_here")
 def test_the_ledger_of_claims_is_filtered_and_its_twin_works_alone(chapter):
     """Type a word, choose a section: counts, sentence and table follow; the twin's menu needs no kernel."""
@@ -562,13 +617,16 @@ def test_every_control_is_reached_by_the_keyboard_and_moves_its_chart(chapter):
     controls = find_controls(page)
     assert controls
     assert [control for control in controls if not control.name] == []
+    # they wait for a reader's file, and have a test of their own
+    of_a_file = {control.cell for control in controls if control.name.startswith("Your file")}
     times, still = [], []
     for control in controls:
-        if control.disabled or control.name in OWN_TESTS:
+        if control.disabled or control.cell in of_a_file or control.name.startswith(tuple(OWN_TESTS)):
             continue
         set_first(page, control, controls, SET_FIRST.get((chapter.name, control.name), {}))
         if not changes(page, control, TYPED, control.name in WORDS_ONLY):
             still.append(control)
+            print(f"\nstill: cell {control.cell}, {control.kind} {control.name!r}")
         elif control.kind == "slider" and look(page, control)["charts"]:
             times += repaints(page, control)
     if times:
