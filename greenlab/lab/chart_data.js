@@ -87,8 +87,18 @@ function drawTable({ columns, rows }, caption) {
   return table;
 }
 
+/** Take the role of a picture from marks that draw nothing now: a reader would hear of a picture without words.
+ *  Vega writes the role again when it draws the marks. */
+function quietEmptyMarks() {
+  for (const marks of document.querySelectorAll('.vega-embed g[role="graphics-symbol"]:not([aria-label]):empty')) {
+    marks.removeAttribute("role");
+    marks.removeAttribute("aria-roledescription");
+  }
+}
+
 /** Give each chart of the page its fold; fill the folds that stand open, when what they say has changed. */
 function foldData() {
+  quietEmptyMarks();
   for (const fold of document.querySelectorAll(`.${FOLD}`)) {
     if (!fold.previousElementSibling?.classList.contains("vega-embed")) fold.remove(); // its chart is gone
   }

@@ -17,9 +17,10 @@ from tests.browser.controls import changes, find_controls, look, repaints, set_f
 from tests.browser.driver import find_chromium, honest_page, start_lab
 
 PICTURES = Path(os.environ.get("GREENLAB_PICTURES", ROOT / "build" / "pictures"))  # screenshots are kept there
-OWN_TESTS = {  # how a control's name begins -> the test that moves it, as it opens a window of the system
+OWN_TESTS = {  # how the name of a control begins -> the test that moves it and all others of its cell
     "Your file": "test_every_control_of_a_readers_own_grid_answers",
-    "Load a classmate's card": "test_a_card_is_downloaded_loaded_and_refused",
+    "Requests a day": "test_designer_browser: test_every_control_moves_the_chart and its neighbours",
+    "Make my card": "test_designer_browser: test_a_card_is_downloaded_loaded_and_refused",
 }
 THREE_UP = ["Home", "ArrowRight", "ArrowRight", "ArrowRight"]
 SET_FIRST = {  # where a control counts, when it does not where the widget begins: keys on the others of its cell
@@ -617,11 +618,10 @@ def test_every_control_is_reached_by_the_keyboard_and_moves_its_chart(chapter):
     controls = find_controls(page)
     assert controls
     assert [control for control in controls if not control.name] == []
-    # they wait for a reader's file, and have a test of their own
-    of_a_file = {control.cell for control in controls if control.name.startswith("Your file")}
+    elsewhere = {control.cell for control in controls if control.name.startswith(tuple(OWN_TESTS))}
     times, still = [], []
     for control in controls:
-        if control.disabled or control.cell in of_a_file or control.name.startswith(tuple(OWN_TESTS)):
+        if control.disabled or control.cell in elsewhere:
             continue
         set_first(page, control, controls, SET_FIRST.get((chapter.name, control.name), {}))
         if not changes(page, control, TYPED, control.name in WORDS_ONLY):
