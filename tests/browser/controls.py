@@ -39,7 +39,9 @@ SHOW = """e => {
 }"""
 LOOK = """e => {
     const out = e.closest('.jp-OutputArea-output');
-    return {charts: [...out.querySelectorAll('svg.marks')].map(s => s.outerHTML).join(), words: out.innerText};
+    const own = e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.value ?? e.getAttribute('aria-valuenow');
+    return {charts: [...out.querySelectorAll('svg.marks')].map(s => s.outerHTML).join(),
+        words: `${out.innerText} ${own}`};
 }"""
 # The time from a key on this control to the changed chart, seen in each frame of the page
 WATCH = """e => {
@@ -171,7 +173,10 @@ def is_number(words: str) -> bool:
 
 
 def look(page: Any, control: Control) -> dict[str, str]:
-    """What the output around a control shows now: its charts and its words."""
+    """What the output around a control shows now: its charts, and its words with the state of the control itself.
+
+    Where no chart stands beside it, a box that is ticked need not change what is said before the answer is asked for.
+    """
     return page.locator(f"[data-control='{control.key}']").evaluate(LOOK)
 
 
