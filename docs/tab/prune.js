@@ -2,12 +2,13 @@
 
 import { Store } from "./store.js";
 
-const MOST = 60; // tokens a text
+const MOST = 100; // tokens a text
 const BEGINNINGS = [
   "The capital of France is",
   "The old clock on the wall had stopped at noon, and nobody in the village",
   "Bread rises because",
 ];
+const METHODS = { angular: "by distance", block_influence: "by influence", deepest: "the deepest" };
 const REMEDIES = {
   "not-built":
     "The model is not on this site: it was built without it. Whoever builds the book can add it with `make tab`; until then, run the notebook.",
@@ -116,7 +117,6 @@ class PruneTab {
       type: "load",
       manifest: this.manifest,
       folder: this.store.folder,
-      kernel: new URL("kernel.wasm", import.meta.url).href,
       plain: new URLSearchParams(location.search).has("plain"), // to compare: without SIMD
     });
   }
@@ -145,7 +145,7 @@ class PruneTab {
     this.button("clear").hidden = !kept;
     this.button("clear").textContent = `Remove the kept copy (${megabytes(this.manifest.bytes)})`;
     this.part("bench").hidden = false;
-    this.where =
+    this.part("where").textContent =
       `The model is in memory (${megabytes(bytes)}), computed by ${kernel}. ` +
       (kept ? "Your browser keeps the files for next time." : "Your browser could not keep the files; next time they are downloaded again.");
     this.cut.focus();
@@ -205,7 +205,7 @@ class PruneTab {
   write() {
     this.run += 1;
     const { dropped } = this.entry;
-    this.now = { entry: this.entry, prompt: this.prompt.value, text: "", method: this.method.selectedOptions[0].text };
+    this.now = { entry: this.entry, prompt: this.prompt.value, text: "", method: METHODS[this.method.value] };
     this.part("error").hidden = true;
     this.part("prompt").textContent = this.now.prompt;
     this.part("text").textContent = "";
@@ -243,15 +243,15 @@ class PruneTab {
   on_done({ id, reason, written, perSecond, firstTokenS }) {
     if (id !== this.run) return;
     const ending = reason === "end" ? "the model ended its text" : "that is as long as this page goes";
-    this.rest(`${plural(written, "token")} written, the first after ${firstTokenS.toFixed(1)} s; ${ending}. ${this.where}`);
+    this.rest(`${plural(written, "token")} written, the first after ${firstTokenS.toFixed(1)} s; ${ending}.`);
     const row = this.part("rows").insertRow(0);
     const { entry, text, prompt, method } = this.now;
+    const cut = entry.n_removed ? `${entry.n_removed}, ${method}` : "0";
     const speed = perSecond ? perSecond.toFixed(1) : "–";
-    for (const value of [`${entry.n_removed}`, speed, entry.loss.toFixed(2), `${prompt}${text}`]) {
+    for (const value of [cut, speed, entry.loss.toFixed(2), `${prompt}${text}`]) {
       row.insertCell().textContent = value;
     }
-    for (const cell of [...row.cells].slice(0, 3)) cell.className = "prune-number";
-    if (entry.n_removed) row.cells[0].append(Object.assign(document.createElement("small"), { textContent: `\n${method}` }));
+    for (const cell of [...row.cells].slice(1, 3)) cell.className = "prune-number";
     this.part("seen").hidden = false;
   }
 

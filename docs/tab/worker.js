@@ -1,6 +1,6 @@
 // The model works here, beside the page, so that the page can always be moved.
 //
-// Messages in:  load {manifest, folder, kernel, plain}, cancel, write {id, prompt, kept, most}, stop
+// Messages in:  load {manifest, folder, plain}, cancel, write {id, prompt, kept, most}, stop
 // Messages out: progress {bytes}, ready {kernel, kept, bytes}, began {id, tokens}, text {id, text, written, perSecond},
 //               done {id, reason, written, perSecond, firstTokenS}, error {code, message, id?}
 
@@ -21,27 +21,24 @@ const breathe = () =>
     channel.port2.postMessage(null);
   });
 
-async function kernelBytes(address, plain) {
-  if (plain) return null;
-  const response = await fetch(address, { cache: "no-cache" });
-  if (!response.ok) throw new StoreError("not-built", "kernel.wasm is not there");
-  return response.arrayBuffer();
-}
-
-async function load({ manifest, folder, kernel, plain }) {
+async function load({ manifest, folder, plain }) {
   loading = new AbortController();
   const store = new Store(folder);
   let kept = true;
   const progress = (bytes) => postMessage({ type: "progress", bytes });
-  const fresh = await Model.create(manifest, await kernelBytes(kernel, plain)).catch((error) => {
-    throw error instanceof RangeError ? new StoreError("memory", error.message) : error;
-  });
-  let table = null;
-  for (const file of manifest.files) {
+  const fetched = async (file) => {
     const got = await store.get(file, loading.signal, progress);
     kept &&= got.kept;
-    if (file.name === "tokenizer.json") table = JSON.parse(new TextDecoder().decode(got.bytes));
-    else fresh.addShard(file.name, got.bytes);
+    return got.bytes;
+  };
+  const named = (name) => manifest.files.find((file) => file.name === name);
+  const kernel = await fetched(named("kernel.wasm"));
+  const table = JSON.parse(new TextDecoder().decode(await fetched(named("tokenizer.json"))));
+  const fresh = await Model.create(manifest, plain ? null : kernel).catch((error) => {
+    throw error instanceof RangeError ? new StoreError("memory", error.message) : error;
+  });
+  for (const file of manifest.files.filter(({ name }) => name.endsWith(".bin"))) {
+    fresh.addShard(file.name, await fetched(file));
   }
   tokenizer = new Tokenizer(table);
   model = fresh;

@@ -1,6 +1,6 @@
 """The files that a reader's browser downloads: SmolLM2 in shards, its tokenizer, and what is known of each cut.
 
-One shard a layer, one for the embedding, which is the output head as well. A download that was broken off goes on with
+One shard a layer, one for the embedding, which is the output head as well, and the assembled kernel. A download that was broken off goes on with
 the shard it had reached, and no file is larger than hosts of static pages take. ``manifest.json`` names every file with
 its size and sha256, and says where each matrix lies in a shard; all numbers are little-endian.
 """
@@ -18,8 +18,11 @@ import pandas as pd
 
 from greenlab.core import assets, checks, studies
 from greenlab.core.assets.definitions import as_path
+from greenlab.core.machine import ROOT
+from greenlab.tab.assemble import assemble
 from greenlab.tab.quantize import GROUP, Quantized, pack_4bit, quantize_4bit, quantize_8bit
 
+KERNEL = ROOT / "docs" / "tab" / "kernel.wat"
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 NORMS = ("input_layernorm", "post_attention_layernorm")
 METHODS = ("angular", "block_influence", "deepest")  # of chapter 6; a random choice would be no advice
@@ -37,19 +40,21 @@ def write_weights(folder: str | Path) -> dict[str, Any]:
         ValueError: if it is empty.
         AssetError: if the model is not here and cannot be fetched.
         OSError: if the folder cannot be written.
+        RuntimeError: if the assembler is not installed.
     """
     folder = as_path("folder", folder)
+    kernel = assemble(KERNEL)
     folder.mkdir(parents=True, exist_ok=True)
     source = assets.fetch("smollm2")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    entries, layout = [], {}
+    entries, layout = [_write(folder / "kernel.wasm", kernel)], {}
+    entries.append(_write(folder / "tokenizer.json", _json(tokenizer_table(source))))
     embedding = quantize_8bit(_tensor(source, "model.embed_tokens.weight"))
     shard, layout["embedding"] = _packed({"embedding": embedding, "norm": _tensor(source, "model.norm.weight")})
     entries.append(_write(folder / "embedding.bin", shard))
     for layer in range(config["num_hidden_layers"]):
         shard, layout["layer"] = _packed(layer_parts(source, layer))
         entries.append(_write(folder / f"layer-{layer:02}.bin", shard))
-    entries.append(_write(folder / "tokenizer.json", _json(tokenizer_table(source))))
     manifest = {
         "model": "SmolLM2-135M-Instruct",
         "licence": "Apache-2.0",

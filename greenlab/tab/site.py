@@ -1,4 +1,4 @@
-"""The folder that a web server needs: scripts, the assembled kernel, the weights, and a page of its own."""
+"""The folder that a web server needs: scripts, the model, and a page of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from greenlab.core import checks
 from greenlab.core.assets.definitions import as_path
 from greenlab.core.machine import ROOT
-from greenlab.tab.assemble import assemble
 from greenlab.tab.files import write_weights
 
 SOURCES = ROOT / "docs" / "tab"
@@ -50,14 +49,12 @@ def build(folder: str | Path, *, weights: bool = True) -> dict[str, Any] | None:
         ValueError: if ``folder`` is empty.
         AssetError: if the model is not here and cannot be fetched.
         OSError: if the folder cannot be written.
-        RuntimeError: if the assembler is not installed.
+        RuntimeError: if the assembler is not installed (the model needs it).
     """
     folder, weights = as_path("folder", folder), checks.flag("weights", weights)
-    kernel = assemble(SOURCES / "kernel.wat")
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCRIPTS:
         shutil.copyfile(SOURCES / name, folder / name)
-    (folder / "kernel.wasm").write_bytes(kernel)
     page = (SOURCES / PAGE).read_text(encoding="utf-8").replace("@fragment@", fragment())
     (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
     return write_weights(folder / "weights") if weights else None
