@@ -49,7 +49,9 @@ export class Tokenizer {
   merge(piece) {
     const found = this.known.get(piece);
     if (found) return found;
-    const ids = Array.from(new TextEncoder().encode(piece), (byte) => this.ids.get(CHARACTERS[byte]));
+    // a few bytes that its training text never held have no token; like the tokenizers library, they are left out
+    const bytes = Array.from(new TextEncoder().encode(piece), (byte) => this.ids.get(CHARACTERS[byte]));
+    const ids = bytes.filter((id) => id !== undefined);
     for (;;) {
       let best = null;
       let place = -1;

@@ -1,8 +1,9 @@
 """The files that a reader's browser downloads: SmolLM2 in shards, its tokenizer, and what is known of each cut.
 
-One shard a layer, one for the embedding, which is the output head as well, and the assembled kernel. A download that was broken off goes on with
-the shard it had reached, and no file is larger than hosts of static pages take. ``manifest.json`` names every file with
-its size and sha256, and says where each matrix lies in a shard; all numbers are little-endian.
+One shard a layer, one for the embedding, which is the output head as well, and the assembled kernel. A download that
+was broken off goes on with the shard it had reached, and no file is larger than hosts of static pages take.
+``manifest.json`` names every file with its size and sha256, and says where each matrix lies in a shard; all numbers are
+little-endian.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ def layer_parts(source: str | Path, layer: int) -> dict[str, Any]:
         OSError: if the weights are not there.
     """
     source, layer = as_path("source", source), checks.integer("layer", layer, low=0)
+    n_layers = json.loads((source / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    if layer >= n_layers:
+        raise ValueError(f"layer={layer}: the model has {n_layers} layers, numbered from 0")
     prefix = f"model.layers.{layer}"
     parts: dict[str, Any] = {}
     for name in MATRICES:
