@@ -42,7 +42,8 @@ export class Store {
 
   /** How many bytes of the files are here already. */
   async bytesHere(files) {
-    const cache = await this.cache();
+    const made = await globalThis.caches?.has(CACHE).catch(() => false); // to open it would make it
+    const cache = made ? await this.cache() : null;
     if (!cache) return 0;
     const found = await Promise.all(files.map((file) => cache.match(this.address(file))));
     return files.reduce((sum, file, i) => sum + (found[i] ? file.bytes : 0), 0);

@@ -1,8 +1,9 @@
-"""SmolLM2 in the page, in Chromium: download, cut while it writes, cancel, keep, clear, and every error with a remedy."""
+"""SmolLM2 in the page, in Chromium: download, cut while it writes, cancel, keep, clear; errors with their remedy."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.server
 import json
 import shutil
@@ -17,6 +18,7 @@ from tests.browser.driver import find_chromium, open_page
 
 pytestmark = pytest.mark.assets
 WRITTEN = "() => document.querySelector('.prune-text').getAttribute('aria-busy') === 'false'"
+FOCUSED = "() => document.activeElement.id || document.activeElement.dataset.do || ''"
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
@@ -273,7 +275,7 @@ def test_a_file_kept_of_an_older_build_is_removed(folder, tmp_path):
         entry = next(one for one in manifest["files"] if one["name"] == "tokenizer.json")
         table = json.dumps(json.loads((place.parent / "tokenizer.json").read_text(encoding="utf-8"))).encode()
         (place.parent / "tokenizer.json").write_bytes(table)  # the same table, spelled with spaces
-        entry |= {"bytes": len(table), "sha256": __import__("hashlib").sha256(table).hexdigest()}
+        entry |= {"bytes": len(table), "sha256": hashlib.sha256(table).hexdigest()}
         place.write_text(json.dumps(manifest), encoding="utf-8")
         page.open().load()
         kept = page.page.evaluate("async () => (await (await caches.open('greenlab-tab')).keys()).map(one => one.url)")
@@ -304,7 +306,5 @@ def test_everything_is_reached_by_the_keyboard(site):
         reached = []
         for _ in range(14):
             page.page.keyboard.press("Tab")
-            reached.append(
-                page.page.evaluate("() => document.activeElement.id || document.activeElement.dataset.do || ''")
-            )
+            reached.append(page.page.evaluate(FOCUSED))
         assert {"clear", "prune-tab-prompt", "prune-tab-method", "prune-tab-cut", "write"} <= set(reached)
