@@ -13,7 +13,7 @@ const REMEDIES = {
   "not-built":
     "The model is not on this site: it was built without it. Whoever builds the book can add it with `make tab`; until then, run the notebook.",
   offline:
-    "The site cannot be reached. Look at your connection and try again: what has come already is kept. (A page that is opened as a file cannot load it; it needs a web server.)",
+    "The site cannot be reached. Look at your connection and try again: what has come already is kept.",
   server: "The site did not give the file. Try again in a minute.",
   damaged: "A file came damaged. Try again: only that file is fetched anew.",
   memory: "Your browser has not enough memory for the model. Close other tabs and try again.",

@@ -5,9 +5,9 @@
 """
 
 from greenlab.tab.assemble import assemble
-from greenlab.tab.files import cuts, layer_parts, tokenizer_table, write_weights
+from greenlab.tab.files import cuts
 from greenlab.tab.quantize import Quantized, pack_4bit, quantize_4bit, quantize_8bit, round_vectors
 from greenlab.tab.site import build, fragment
 
-__all__ = ["Quantized", "assemble", "build", "cuts", "fragment", "layer_parts", "pack_4bit", "quantize_4bit"]
-__all__ += ["quantize_8bit", "round_vectors", "tokenizer_table", "write_weights"]
+__all__ = ["Quantized", "assemble", "build", "cuts", "fragment", "pack_4bit", "quantize_4bit", "quantize_8bit"]
+__all__ += ["round_vectors"]

@@ -12,21 +12,23 @@ from greenlab.core.machine import ROOT
 from greenlab.tab.files import write_weights
 
 SOURCES = ROOT / "docs" / "tab"
+FRAGMENT = ROOT / "docs" / "parts" / "layer_pruning.cut_explorer.html"  # in place of the chapter's widget
+BASE = "../_static/tab/"  # where the site has the files, seen from a chapter
 SCRIPTS = ("prune.js", "prune.css", "worker.js", "store.js", "model.js", "kernel.js", "tokenizer.js")
-FRAGMENT, PAGE = "prune.html", "index.html"
+PAGE = "index.html"
 
 
-def fragment(base: str = "") -> str:
+def fragment(base: str = BASE) -> str:
     """Return the HTML that shows the model in a page: controls, text and the script that moves them.
 
     Args:
-        base: the folder of the files as the page sees it, ending with ``/``, such as ``"../_static/tab/"``.
+        base: the folder of the files as the page sees it, ending with ``/``, such as ``"tab/"``; "" is the page's own.
 
     Raises:
         TypeError: if ``base`` is no text.
         ValueError: if it does not end with ``/``, or leads to another host.
 
-    >>> '<script type="module" src="../_static/tab/prune.js">' in fragment("../_static/tab/")
+    >>> 'import("./static/tab/prune.js")' in fragment("static/tab/")
     True
     """
     checks.text("base", base)
@@ -34,7 +36,10 @@ def fragment(base: str = "") -> str:
         raise ValueError(f"base={base!r}: give a folder that ends with /, such as '_static/tab/'")
     if base.startswith("//") or not set(base.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-./"):
         raise ValueError(f"base={base!r}: give a folder of the same site, such as '_static/tab/'")
-    return (SOURCES / FRAGMENT).read_text(encoding="utf-8").replace("@base@", base)
+    # an import is relative to the page only if it begins with a dot or a slash
+    script = base if base.startswith((".", "/")) else f"./{base}"
+    html = FRAGMENT.read_text(encoding="utf-8").replace(f'import("{BASE}', f'import("{script}')
+    return html.replace(f'"{BASE}prune.css', f'"{base}prune.css')
 
 
 def build(folder: str | Path, *, weights: bool = True) -> dict[str, Any] | None:
@@ -55,6 +60,6 @@ def build(folder: str | Path, *, weights: bool = True) -> dict[str, Any] | None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCRIPTS:
         shutil.copyfile(SOURCES / name, folder / name)
-    page = (SOURCES / PAGE).read_text(encoding="utf-8").replace("@fragment@", fragment())
+    page = (SOURCES / PAGE).read_text(encoding="utf-8").replace("@fragment@", fragment(""))
     (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
     return write_weights(folder / "weights") if weights else None

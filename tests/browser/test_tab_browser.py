@@ -265,6 +265,14 @@ def test_a_site_that_was_built_without_the_model_says_so(tmp_path):
         assert page.button("load").is_disabled()
 
 
+def test_a_page_opened_as_a_file_says_what_it_needs(folder):
+    with tab((folder / "index.html").as_uri()) as page:
+        page.open()
+        assert page.error.startswith("A page that is opened as a file may not load a model. Look at it through a web")
+        assert page.button("load").is_disabled()
+        assert page.opened.errors == []
+
+
 def test_a_file_kept_of_an_older_build_is_removed(folder, tmp_path):
     """Two builds on one address: the second has a file of other bytes, which is fetched and replaces the first."""
     shutil.copytree(folder, tmp_path / "site")

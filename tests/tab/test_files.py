@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from greenlab.core import assets, studies
 from greenlab.layer_pruning.study import PROMPTS
-from greenlab.tab import build, cuts, fragment, layer_parts, tokenizer_table
-from greenlab.tab.files import METHODS
-from greenlab.tab.site import SCRIPTS, SOURCES
+from greenlab.tab import build, cuts, fragment
+from greenlab.tab.files import METHODS, layer_parts, tokenizer_table
+from greenlab.tab.site import FRAGMENT, SCRIPTS, SOURCES
 
 LARGEST_DOWNLOAD = 150e6
 LARGEST_FILE = 100e6  # what GitHub takes in a repository of pages
@@ -152,14 +152,23 @@ def test_the_page_begins_as_the_chapters_samples_do():
 
 
 def test_the_page_names_every_method():
-    html = (SOURCES / "prune.html").read_text(encoding="utf-8")
+    html = FRAGMENT.read_text(encoding="utf-8")
     assert tuple(re.findall(r'<option value="(\w+)">', html)) == METHODS
 
 
-def test_the_fragment_points_at_its_folder():
-    html = fragment("../_static/tab/")
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', html)) == {"../_static/tab/prune.css", "../_static/tab/prune.js"}
-    assert "@base@" not in html
+@pytest.mark.parametrize(
+    ("base", "style", "script"),
+    [("../_static/tab/", "../_static/tab/prune.css", "../_static/tab/prune.js"), ("", "prune.css", "./prune.js"),
+     ("tab/", "tab/prune.css", "./tab/prune.js"), ("/book/tab/", "/book/tab/prune.css", "/book/tab/prune.js")],
+)  # fmt: skip
+def test_the_fragment_points_at_its_folder(base, style, script):
+    html = fragment(base)
+    assert re.findall(r'(?:src|href)="([^"]*)"', html) == [style]
+    assert re.findall(r'import\("([^"]*)"\)', html) == [script]
+
+
+def test_the_fragment_of_the_site_is_the_file_as_it_is():
+    assert fragment() == FRAGMENT.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
