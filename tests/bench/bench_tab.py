@@ -1,7 +1,8 @@
 """SmolLM2 in a browser's tab against transformers on one thread: tokens a second, the first token, memory.
 
 Both write the same tokens after the same prompt, in turn, in one run; a ratio is the median over rounds. The tab is
-Chromium without a window, on this machine. Marks: at least 3 tokens a second, at most 150 MB to download.
+Chromium without a window, on this machine. Run it without ``nice``: Chromium sets the priority of a page itself, so
+that the ratio would be that of two priorities. Marks: at least 3 tokens a second, at most 150 MB to download.
 """
 
 from __future__ import annotations
