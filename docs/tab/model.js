@@ -50,7 +50,9 @@ export class Model {
     const widest = Math.max(config.d_model, config.d_ff);
     const work = 16 * 4 + 2 * widest + (8 * widest) / GROUP + 4 * Math.max(config.vocab_size, 2 * widest);
     const bytes = sizeOf(layout.embedding) + config.n_layers * sizeOf(layout.layer) + work;
-    model.memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE) });
+    const pages = Math.ceil(bytes / PAGE);
+    const modules = typeof WebAssembly === "object"; // locked-down browsers have none
+    model.memory = modules ? new WebAssembly.Memory({ initial: pages }) : { buffer: new ArrayBuffer(PAGE * pages) };
     const buffer = model.memory.buffer;
     model.bytes = new Uint8Array(buffer);
     model.floats = new Float32Array(buffer);

@@ -17,6 +17,7 @@ const REMEDIES = {
   server: "The site did not give the file. Try again in a minute.",
   damaged: "A file came damaged. Try again: only that file is fetched anew.",
   memory: "Your browser has not enough memory for the model. Close other tabs and try again.",
+  worker: "Your browser could not start the model. A current Firefox, Chrome, Edge or Safari can.",
   cancelled: "Cancelled. What has come already is kept, and the next try goes on from there.",
 };
 
@@ -54,7 +55,7 @@ class PruneTab {
     for (const text of BEGINNINGS) {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = text.length > 34 ? `${text.slice(0, 32)} …` : text;
+      button.textContent = text.length > 34 ? `${text.slice(0, text.lastIndexOf(" ", 32))} …` : text;
       button.addEventListener("click", () => {
         this.prompt.value = text;
         this.write();
@@ -111,7 +112,7 @@ class PruneTab {
     try {
       this.worker ??= this.hire();
     } catch (error) {
-      return this.fail(error);
+      return this.fail(Object.assign(error, { code: "worker" }));
     }
     this.worker.postMessage({
       type: "load",
@@ -124,7 +125,11 @@ class PruneTab {
   hire() {
     const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => this[`on_${data.type}`](data);
-    worker.onerror = (event) => this.fail(new Error(event.message || "the worker could not be started"));
+    worker.onerror = () => {
+      this.worker = null;
+      this.ready = false;
+      this.fail(Object.assign(new Error("the worker failed"), { code: "worker" }));
+    };
     return worker;
   }
 
@@ -140,6 +145,7 @@ class PruneTab {
 
   on_ready({ kernel, kept, bytes }) {
     this.ready = true;
+    const attended = document.activeElement === this.button("cancel");
     this.part("progress").hidden = true;
     this.button("cancel").hidden = true;
     this.button("clear").hidden = !kept;
@@ -148,7 +154,7 @@ class PruneTab {
     this.part("where").textContent =
       `The model is in memory (${megabytes(bytes)}), computed by ${kernel}. ` +
       (kept ? "Your browser keeps the files for next time." : "Your browser could not keep the files; next time they are downloaded again.");
-    this.cut.focus();
+    if (attended) this.cut.focus(); // unless the reader has gone elsewhere meanwhile
     this.write();
   }
 
@@ -176,11 +182,12 @@ class PruneTab {
   show() {
     const { n_removed: n, dropped, loss, accuracy } = this.entry;
     const { n_layers: layers } = this.manifest.config;
-    const words = n === 0 ? `none of ${layers}` : `${n} of ${layers} (number ${ranges(dropped)})`;
+    const which = `number${n === 1 ? "" : "s"} ${ranges(dropped)}`;
+    const words = n === 0 ? `none of ${layers}` : `${n} of ${layers} (${which})`;
     this.part("cut").textContent = words;
     this.cut.setAttribute("aria-valuetext", words);
     const strip = this.part("layers");
-    strip.setAttribute("aria-label", n === 0 ? `All ${layers} layers are kept.` : `Of ${layers} layers, number ${ranges(dropped)} dropped.`);
+    strip.setAttribute("aria-label", n === 0 ? `All ${layers} layers are kept.` : `Of ${layers} layers, ${which} ${n === 1 ? "is" : "are"} dropped.`);
     strip.replaceChildren(
       ...Array.from({ length: layers }, (_, i) => {
         const box = document.createElement("span");
@@ -267,9 +274,11 @@ class PruneTab {
     if (this.ready) return this.rest("");
     this.say("");
     this.part("progress").hidden = true;
+    const attended = document.activeElement === this.button("cancel");
     this.button("cancel").hidden = true;
     this.button("load").hidden = false;
     if (this.manifest) await this.offer();
+    if (attended) this.button("load").focus();
   }
 
   say(words) {

@@ -111,7 +111,7 @@ def pack_4bit(quants: NDArray[Any]) -> NDArray[np.uint8]:
     if quants.min() < 0 or quants.max() > FOUR_BITS:
         raise ValueError(f"quants holds numbers from {quants.min()} to {quants.max()}: four bits hold 0 to {FOUR_BITS}")
     halves = quants.astype(np.uint8).reshape(len(quants), -1, 2, GROUP // 2)
-    return (halves[:, :, 0] | halves[:, :, 1] << 4).reshape(len(quants), -1)
+    return (halves[:, :, 0] | halves[:, :, 1] << 4).reshape(len(quants), -1)  # type: ignore[return-value]  # is uint8
 
 
 def round_vectors(x: NDArray[Any]) -> NDArray[np.float32]:

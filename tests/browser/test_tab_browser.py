@@ -113,8 +113,8 @@ def test_a_reader_drops_layers_and_text_and_speed_follow(site):
         whole = page.text
         assert whole.startswith("The capital of France is Paris.")
         page.move("ArrowRight", 6)
-        assert page.part("cut").inner_text() == "6 of 30 (number 13 to 18)"
-        assert page.page.locator("#prune-tab-cut").get_attribute("aria-valuetext") == "6 of 30 (number 13 to 18)"
+        assert page.part("cut").inner_text() == "6 of 30 (numbers 13 to 18)"
+        assert page.page.locator("#prune-tab-cut").get_attribute("aria-valuetext") == "6 of 30 (numbers 13 to 18)"
         assert page.page.locator(".prune-dropped").count() == 6
         assert page.text.startswith("The capital of France is Paris, the capital of the United States")
         assert page.part("share").inner_text() == "86 % of 96.6 MB"
@@ -125,10 +125,13 @@ def test_a_reader_drops_layers_and_text_and_speed_follow(site):
         assert speed.endswith(" tokens a second")
         assert float(speed.split()[0]) > 0
         page.move("Home")
+        page.move("ArrowRight")
+        assert page.part("cut").inner_text() == "1 of 30 (number 25)"
+        page.move("Home")
         assert page.text == whole  # the way back is the way it was
         page.page.locator("#prune-tab-method").select_option("deepest")
         page.move("End")
-        assert page.part("layers").get_attribute("aria-label") == "Of 30 layers, number 17 to 28 dropped."
+        assert page.part("layers").get_attribute("aria-label") == "Of 30 layers, numbers 17 to 28 are dropped."
         assert page.page.locator("[data-part=rows] tr").count() >= 3
         assert page.opened.errors == []
 
@@ -254,6 +257,16 @@ def test_a_fault_says_what_to_do_and_can_be_tried_again(site, fault):
         page.page.context.unroute("**/layer-00.bin*")
         page.load()
         assert page.part("error").is_hidden()
+        assert page.text.startswith("The capital of France is Paris.")
+
+
+def test_a_browser_that_cannot_start_the_worker_is_told_so(site):
+    with tab(site) as page:
+        page.page.context.route("**/worker.js", lambda route: route.fulfill(body="((", content_type="text/javascript"))
+        page.open().button("load").and_(page.page.locator(":enabled")).click()
+        assert page.error.startswith("Your browser could not start the model.")
+        page.page.context.unroute("**/worker.js")
+        page.load()
         assert page.text.startswith("The capital of France is Paris.")
 
 
