@@ -80,7 +80,7 @@ def losses(model: Any, windows: torch.Tensor, n_removed: int) -> dict[str, Any]:
 def figures(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The numbers that prose quotes."""
     loss, weights = tables["loss"], tables["weights"].iloc[0]
-    more = (loss["loss_browser"] - loss["loss_float32"]).abs().max()
+    more = loss["change"].abs().max()
     rows = [
         ("weights", weights["weights"], "weights", "measured", "of the whole model"),
         ("weights-different", weights["different"], "weights", "measured", "shards against float32"),
@@ -98,7 +98,9 @@ def run(config: Config = Config()) -> dict[str, pd.DataFrame]:
     steps = studies.Steps(CHAPTER, config)
     counted = steps.run("weights", lambda: different_weights(model, browser_model(model)))
     rows = [steps.run(f"loss_{n}", partial(losses, model, windows, n)) for n in config.removed]
-    tables = {"weights": pd.DataFrame([counted]), "loss": pd.DataFrame(rows), "steps": steps.receipts()}
+    loss = pd.DataFrame(rows)
+    loss["change"] = loss["loss_browser"] - loss["loss_float32"]  # smaller than the digits that are stored of either
+    tables = {"weights": pd.DataFrame([counted]), "loss": loss, "steps": steps.receipts()}
     return tables | {"figures": figures(tables)}
 
 
