@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from greenlab.tab import build, cuts
+from greenlab.tab import build, cuts, fragment
 from tests.browser.driver import find_chromium, open_page
 
 pytestmark = pytest.mark.assets
@@ -329,3 +329,15 @@ def test_everything_is_reached_by_the_keyboard(site):
             page.page.keyboard.press("Tab")
             reached.append(page.page.evaluate(FOCUSED))
         assert {"clear", "prune-tab-prompt", "prune-tab-method", "prune-tab-cut", "write"} <= set(reached)
+
+
+def test_in_a_chapter_of_the_site_the_part_finds_its_files(tmp_path):
+    """The fragment as it is committed, in a page one folder below the root: its style and its script are loaded."""
+    build(tmp_path / "_static/tab", weights=False)
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters/06.html").write_text(f"<!doctype html><meta charset=utf-8>{fragment()}", encoding="utf-8")
+    with served(tmp_path) as address, tab(address) as page:
+        page.open("chapters/06.html")
+        assert page.error.startswith("The model is not on this site")
+        edge = page.page.locator(".prune-tab").evaluate("e => getComputedStyle(e).borderTopStyle")
+        assert edge == "solid"
