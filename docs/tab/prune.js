@@ -11,7 +11,7 @@ const BEGINNINGS = [
 const METHODS = { angular: "by distance", block_influence: "by influence", deepest: "the deepest" };
 const REMEDIES = {
   "not-built":
-    "The model is not on this site: it was built without it. Whoever builds the book can add it with `make tab`; until then, run the notebook.",
+    "The model is not on this site: it was built without it. Whoever builds the site adds it with `python -m greenlab.tab SITE/_static/tab`; until then, run the notebook.",
   offline:
     "The site cannot be reached. Look at your connection and try again: what has come already is kept.",
   server: "The site did not give the file. Try again in a minute.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from greenlab.core import assets, studies
 from greenlab.layer_pruning.study import PROMPTS
 from greenlab.tab import build, cuts, fragment
+from greenlab.tab.__main__ import main
 from greenlab.tab.files import METHODS, layer_parts, tokenizer_table
 from greenlab.tab.site import FRAGMENT, SCRIPTS, SOURCES
 
@@ -179,3 +181,26 @@ def test_the_fragment_of_the_site_is_the_file_as_it_is():
 def test_a_base_that_is_no_folder_of_the_site_is_refused(base, error):
     with pytest.raises(error, match="base="):
         fragment(base)
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_builds_the_page(tmp_path, capsys):
+    main([str(tmp_path / "made/tab"), "--no-weights"])
+    assert "without the model. Look at it: python -m http.server" in capsys.readouterr().out
+    assert (tmp_path / "made/tab/index.html").is_file()
+
+
+@pytest.mark.assets
+def test_a_machine_without_the_assembler_is_told_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wasmtime", None)  # as if it were not installed
+    with pytest.raises(SystemExit, match=r"the assembler is missing: pip install -e '\.\[dev\]' installs wasmtime"):
+        main([str(tmp_path)])
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_with_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="file"):
+        main([str(tmp_path / "file/tab"), "--no-weights"])
