@@ -41,6 +41,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "workshop",
     "tab",
     "lab.classroom",
+    "classroom",
 )
 WITHOUT_LIST = (  # modules whose names without an underscore are public
     "core.grid.traces",
