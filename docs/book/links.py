@@ -1,0 +1,110 @@
+"""Where the files of the repository stand on the site, and the links between pages.
+
+A chapter links to ``../data/facts/README.md#iea-dc-2025``; on the site each table of facts and each study has a page of
+its own, so that a reader does not load all of them for one number.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+
+FACTS, STUDIES = "data/facts/README.md", "data/studies/README.md"
+LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
+_CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$|`[^`\n]*`)", re.M | re.S)
+_OUTSIDE = re.compile(r"^[a-z][\w+.-]*:", re.I)
+
+PLACES = {  # files of the repository, and their pages
+    FACTS: "facts/index",
+    STUDIES: "studies/index",
+    "data/README.md": "data/index",
+    "data/grid/README.md": "data/grid",
+    "data/quiz/README.md": "data/quiz",
+    "notebooks/INSTRUCTOR.md": "instructor/index",
+    "notebooks/RUBRICS.md": "instructor/rubrics",
+    "README.md": "index",
+}
+
+
+class Places:
+    """Knows the page of every file, and the page of every fact and figure.
+
+    Args:
+        anchors: the page of each anchor: of ``iea-dc-2025`` it may be ``facts/constants``.
+        notes: what is said of each anchor beside a link to it.
+    """
+
+    def __init__(self, anchors: dict[str, str] | None = None, notes: dict[str, str] | None = None) -> None:
+        self.anchors, self.notes = dict(anchors or {}), dict(notes or {})
+
+    def page(self, target: str, source: str) -> str | None:
+        """The address on the site of what a page of the repository links to, without ``.html``; None if it has no page.
+
+        Args:
+            target: the link as written.
+            source: the file that has it, from the repository's root.
+
+        >>> Places({"iea-dc-2025": "facts/constants"}).page("../data/facts/README.md#iea-dc-2025", "notebooks/a.ipynb")
+        'facts/constants#iea-dc-2025'
+        >>> Places().page("06_layer_pruning.ipynb", "notebooks/00_start_here.ipynb")
+        'chapters/06_layer_pruning'
+        """
+        if _OUTSIDE.match(target) or target.startswith("#"):
+            return None
+        name, _, anchor = target.partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), name))
+        if path in (FACTS, STUDIES) and anchor:
+            if anchor not in self.anchors:
+                raise ValueError(f"{source} links {target}, and no table has {anchor!r}: see data/facts, data/studies")
+            return f"{self.anchors[anchor]}#{anchor}"
+        if path in PLACES:
+            return PLACES[path] + (f"#{anchor}" if anchor else "")
+        if path.startswith("notebooks/") and path.endswith(".ipynb"):
+            return f"chapters/{posixpath.basename(path).removesuffix('.ipynb')}" + (f"#{anchor}" if anchor else "")
+        return None
+
+    def address(self, target: str, source: str, page: str) -> str | None:
+        """The link from a page of the site; None if the target is outside, or has no page.
+
+        >>> Places().address("../data/README.md", "notebooks/a.ipynb", "chapters/a")
+        '../data/index.html'
+        """
+        found = self.page(target, source)
+        if found is None:
+            return None
+        name, _, anchor = found.partition("#")
+        way = posixpath.relpath(name, posixpath.dirname(page) or ".")
+        return f"{way}.html" + (f"#{anchor}" if anchor else "")
+
+
+def _note(address: str, places: Places) -> str:
+    """The attributes of a link to a fact or a figure: its note, which the page shows beside it."""
+    anchor = address.partition("#")[2]
+    if anchor not in places.anchors:
+        return ""
+    return f' class="fact" data-note="{html.escape(places.notes.get(anchor, ""), quote=True)}"'
+
+
+def relink(text: str, places: Places, source: str, page: str) -> str:
+    """Markdown with links that lead to pages of the site; those to facts and figures are marked, for their notes.
+
+    Args:
+        text: Markdown of the repository.
+        places: where everything stands.
+        source: the file of the text, from the repository's root.
+        page: the page that it becomes.
+
+    >>> relink("See [the data](../data/README.md).", Places(), "notebooks/a.ipynb", "chapters/a")
+    'See <a href="../data/index.html">the data</a>.'
+    """
+
+    def to(match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        address = places.address(target, source, page)
+        if address is None:
+            return match[0]
+        return f'<a{_note(address, places)} href="{html.escape(address)}">{words}</a>'
+
+    parts = _CODE.split(text)  # every second part is code, which stays as it is
+    return "".join(part if place % 2 else LINK.sub(to, part) for place, part in enumerate(parts))

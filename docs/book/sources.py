@@ -1,0 +1,74 @@
+"""Write the sources that Sphinx reads: chapters, facts, studies, pages of docs/, and the pages of the code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+
+from docs.book import address, api, bibliography, tables
+from docs.book.chapters import Writer
+from docs.book.links import FACTS, PLACES, STUDIES, Places, relink
+from greenlab.core.chapters import CHAPTERS
+
+
+def write(out: Path, root: Path) -> list[Path]:
+    """Write every source of the site; files that have not changed keep their date, so that Sphinx reads only the others.
+
+    Args:
+        out: the folder of the sources; what does not belong there is removed.
+        root: the repository.
+
+    Returns:
+        The files, from ``out``.
+    """
+    files = pages(root)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(out.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(out).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
+    return [out / name for name in files]
+
+
+def pages(root: Path) -> dict[str, bytes]:
+    """The files of the sources by their names."""
+    parts = [page for source in (FACTS, STUDIES) for page in tables.split(source, (root / source).read_text("utf-8"))]
+    places = Places(tables.anchors(parts), tables.notes(parts))
+    files: dict[str, bytes] = {}
+    for part in parts:
+        text = relink(part.text, places, part.source, part.name)
+        if part.name.endswith("/index"):
+            names = [other.name.partition("/")[2] for other in parts if other.source == part.source][1:]
+            text = _sections_to_pages(text, names) + "\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
+        files[f"{part.name}.md"] = text.encode()
+    for table in sorted((root / "data" / "facts").glob("*.csv")):
+        files[f"facts/{table.name}"] = table.read_bytes()
+    for source, page in PLACES.items():
+        if page.startswith(("data/", "instructor/")):
+            files[f"{page}.md"] = relink((root / source).read_text("utf-8"), places, source, page).encode()
+    repository = address.repository(root)
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(root / "notebooks" / chapter.notebook, as_version=4)
+        text = nbformat.writes(Writer(chapter, places, repository).write(notebook))
+        files[f"chapters/{chapter.notebook}"] = text.encode()
+    for package in api.packages(root):
+        files[f"api/{package}.md"] = api.page(root, package).encode()
+    files["api/index.md"] = api.index(root).encode()
+    files["bibliography.md"] = bibliography.page(root, places).encode()
+    for path in sorted((root / "docs").glob("*.md")):
+        files[path.name] = path.read_bytes()
+    return files
+
+
+def _sections_to_pages(text: str, names: list[str]) -> str:
+    """Links to sections of a README as links to the pages that they became."""
+    for name in names:
+        text = text.replace(f"](#{name})", f"]({name}.md)")
+    return text
