@@ -31,9 +31,11 @@ suppress_warnings = ["myst.header", "misc.highlighting_failure"]
 default_role = "code"
 
 autodoc_typehints = "none"  # the signature has them
+toc_object_entries = False  # a page of the code lists its modules, not every function
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "greenlab"

@@ -39,7 +39,8 @@ def page(root: Path, package: str) -> str:
     parts = [f"# {package}\n"]
     for module in modules(root, package):
         title = f"## {module}\n\n" if module != package else ""
-        parts.append(f"{title}```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :member-order: bysource\n```\n")
+        options = "" if module == package else "   :members:\n   :ignore-module-all:\n   :member-order: bysource\n"
+        parts.append(f"{title}```{{eval-rst}}\n.. automodule:: {module}\n{options}```\n")
     return "\n".join(parts)
 
 

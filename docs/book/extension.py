@@ -9,6 +9,7 @@ from typing import Any
 
 from docutils import nodes
 
+from docs.book.docstrings import process
 from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
 from greenlab.lab.export import VEGA_LITE, _mathml
@@ -87,6 +88,7 @@ def setup(app: Any) -> dict[str, Any]:
     """Register everything with Sphinx."""
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math_block, None))
     app.add_config_value("repository", "", "env", str)
+    app.connect("autodoc-process-docstring", process, priority=100)  # before napoleon
     app.connect("doctree-resolved", fold_side_roads)
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", write_files)

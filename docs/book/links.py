@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import posixpath
 import re
+from typing import Protocol
 
 FACTS, STUDIES = "data/facts/README.md", "data/studies/README.md"
 LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
@@ -27,6 +28,12 @@ PLACES = {  # files of the repository, and their pages
 }
 
 
+class SupportsNote(Protocol):
+    """Gives the note of an anchor."""
+
+    def __getitem__(self, anchor: str, /) -> str: ...
+
+
 class Places:
     """Knows the page of every file, and the page of every fact and figure.
 
@@ -35,8 +42,8 @@ class Places:
         notes: what is said of each anchor beside a link to it.
     """
 
-    def __init__(self, anchors: dict[str, str] | None = None, notes: dict[str, str] | None = None) -> None:
-        self.anchors, self.notes = dict(anchors or {}), dict(notes or {})
+    def __init__(self, anchors: dict[str, str] | None = None, notes: SupportsNote | None = None) -> None:
+        self.anchors, self.notes = dict(anchors or {}), notes or {}
 
     def page(self, target: str, source: str) -> str | None:
         """The address on the site of what a page of the repository links to, without ``.html``; None if it has no page.
@@ -83,7 +90,7 @@ def _note(address: str, places: Places) -> str:
     anchor = address.partition("#")[2]
     if anchor not in places.anchors:
         return ""
-    return f' class="fact" data-note="{html.escape(places.notes.get(anchor, ""), quote=True)}"'
+    return f' class="fact" data-note="{html.escape(places.notes[anchor], quote=True)}"'
 
 
 def relink(text: str, places: Places, source: str, page: str) -> str:

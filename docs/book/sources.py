@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -40,7 +38,7 @@ def write(out: Path, root: Path) -> list[Path]:
 def pages(root: Path) -> dict[str, bytes]:
     """The files of the sources by their names."""
     parts = [page for source in (FACTS, STUDIES) for page in tables.split(source, (root / source).read_text("utf-8"))]
-    places = Places(tables.anchors(parts), tables.notes(parts))
+    places = Places(tables.anchors(parts), tables.Notes(parts))
     files: dict[str, bytes] = {}
     for part in parts:
         text = relink(part.text, places, part.source, part.name)

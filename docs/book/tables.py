@@ -54,14 +54,24 @@ def anchors(pages: list[Page]) -> dict[str, str]:
     return {anchor: page.name for page in pages for anchor in _ANCHOR.findall(page.text)}
 
 
-def notes(pages: list[Page]) -> dict[str, str]:
-    """What is said of a fact or a figure beside its link: the number, its source, its date and how surely it is known."""
-    found = {}
-    for page in pages:
-        for line in page.text.splitlines():
-            for anchor in _ANCHOR.findall(line):
-                found[anchor] = _figure(page, line) if page.name.startswith("studies/") else _fact(anchor, line)
-    return found
+class Notes:
+    """What is said of a fact or a figure beside its link: the number, its source, its date and how surely it is known.
+
+    Args:
+        pages: the pages of facts and studies.
+    """
+
+    def __init__(self, pages: list[Page]) -> None:
+        self._lines = {
+            anchor: (page, line) for page in pages for line in page.text.splitlines() for anchor in _ANCHOR.findall(line)
+        }
+        self._said: dict[str, str] = {}
+
+    def __getitem__(self, anchor: str) -> str:
+        if anchor not in self._said:  # only what is linked is worked out: there are thousands of figures
+            page, line = self._lines[anchor]
+            self._said[anchor] = _figure(page, line) if page.name.startswith("studies/") else _fact(anchor, line)
+        return self._said[anchor]
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,66 @@
+"""Docstrings of the package as reStructuredText: code blocks without a double colon, and stray line breaks.
+
+The docstrings are written to be read in a terminal. Three habits of theirs would be misread: an indented block of code
+after an empty line, a line that is indented further than the sentence that it goes on with, and bars around a symbol.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SECTION = re.compile(r"^\s*(Args|Attributes|Returns|Yields|Raises|Example|Examples|Note):\s*$")
+_LIST = re.compile(r"^\s*([*-]|\d+\.)\s")
+_BARS = re.compile(r"(``[^`]*``|`[^`]*`)|\|")
+
+
+def tidy(lines: list[str]) -> list[str]:
+    """The lines of a docstring as reStructuredText reads them; sections such as ``Args`` are left to napoleon.
+
+    >>> tidy(["Meter.", "", "    with measure():", "        work()", "", "It adds", "    up."])
+    ['Meter.', '', '::', '', '    with measure():', '        work()', '', 'It adds', 'up.']
+    """
+    found: list[str] = []
+    code = False
+    for place, line in enumerate(lines):
+        if _SECTION.match(line):
+            return found + lines[place:]
+        before = found[-1] if found else ""
+        deeper = _indent(line) > _indent(before)
+        if not line.strip():
+            found.append(line)
+        elif code and line.startswith("    "):
+            found.append(line)
+        elif not before.strip() and line.startswith("    ") and found and not _is_list(found):
+            code = True
+            found += ["::", "", line]
+        else:
+            code = False
+            if before.strip() and deeper and not _LIST.match(before) and not _in_list(found):
+                line = " " * _indent(before) + line.strip()
+            if _LIST.match(line) and before.strip() and not _in_list(found):
+                found.append("")
+            found.append(line if line.lstrip().startswith(">>>") else _BARS.sub(lambda m: m[1] or "\\|", line))
+    return found
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _in_list(lines: list[str]) -> bool:
+    """Whether the paragraph that is being read belongs to a list."""
+    for line in reversed(lines):
+        if not line.strip():
+            return False
+        if _LIST.match(line):
+            return True
+    return False
+
+
+def _is_list(lines: list[str]) -> bool:
+    return _in_list([line for line in lines if line.strip()][-3:])
+
+
+def process(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Sphinx's hook: change the lines in place."""
+    lines[:] = tidy(lines)
