@@ -57,6 +57,8 @@ def add_scripts(app: Any, pagename: str, templatename: str, context: dict[str, A
             scripts += [name for name in names if name not in scripts]
     for name in scripts:
         app.add_js_file(name, loading_method="defer")
+    up = "../" * pagename.count("/")
+    context["gl_preview"] = f"{app.config.html_baseurl or up}_static/pictures/preview.png"
     context["gl_description"] = html.escape(_description(pagename, doctree), quote=True)
 
 
@@ -79,6 +81,7 @@ def write_files(app: Any, error: Exception | None) -> None:
     out = Path(app.outdir)
     bundle = vl_convert.javascript_bundle("window.greenlabEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     (out / "_static" / "vega.js").write_text(f"(() => {{\n{bundle}\n}})();\n", encoding="utf-8")
+    shutil.copytree(Path(app.srcdir) / "_static" / "pictures", out / "_static" / "pictures", dirs_exist_ok=True)
     (out / "notebooks").mkdir(exist_ok=True)
     for chapter in CHAPTERS:
         shutil.copyfile(ROOT / "notebooks" / chapter.notebook, out / "notebooks" / chapter.notebook)

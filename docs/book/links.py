@@ -22,6 +22,7 @@ PLACES = {  # files of the repository, and their pages
     "data/README.md": "data/index",
     "data/grid/README.md": "data/grid",
     "data/quiz/README.md": "data/quiz",
+    "data/questions/README.md": "data/questions",
     "notebooks/INSTRUCTOR.md": "instructor/index",
     "notebooks/RUBRICS.md": "instructor/rubrics",
     "README.md": "index",

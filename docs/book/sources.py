@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-from docs.book import address, api, bibliography, tables
+from docs.book import address, api, bibliography, landing, tables
 from docs.book.chapters import Writer
 from docs.book.links import FACTS, PLACES, STUDIES, Places, relink
 from greenlab.core.chapters import CHAPTERS
@@ -44,17 +44,21 @@ def pages(root: Path) -> dict[str, bytes]:
         text = relink(part.text, places, part.source, part.name)
         if part.name.endswith("/index"):
             names = [other.name.partition("/")[2] for other in parts if other.source == part.source][1:]
-            text = _sections_to_pages(text, names) + "\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
+            text = _sections_to_pages(text, names) + _hidden(names)
         files[f"{part.name}.md"] = text.encode()
     for table in sorted((root / "data" / "facts").glob("*.csv")):
         files[f"facts/{table.name}"] = table.read_bytes()
     for source, page in PLACES.items():
         if page.startswith(("data/", "instructor/")):
-            files[f"{page}.md"] = relink((root / source).read_text("utf-8"), places, source, page).encode()
+            text = relink((root / source).read_text("utf-8"), places, source, page)
+            if page.endswith("/index"):
+                folder = page.partition("/")[0]
+                text += _hidden([other.partition("/")[2] for other in PLACES.values() if other.startswith(f"{folder}/")][1:])
+            files[f"{page}.md"] = text.encode()
     repository = address.repository(root)
+    notebooks = {chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS}
     for chapter in CHAPTERS:
-        notebook = nbformat.read(root / "notebooks" / chapter.notebook, as_version=4)
-        text = nbformat.writes(Writer(chapter, places, repository).write(notebook))
+        text = nbformat.writes(Writer(chapter, places, repository).write(notebooks[chapter.name]))
         files[f"chapters/{chapter.notebook}"] = text.encode()
     for package in api.packages(root):
         files[f"api/{package}.md"] = api.page(root, package).encode()
@@ -62,7 +66,17 @@ def pages(root: Path) -> dict[str, bytes]:
     files["bibliography.md"] = bibliography.page(root, places).encode()
     for path in sorted((root / "docs").glob("*.md")):
         files[path.name] = path.read_bytes()
+    first = landing.page((root / "docs" / "index.md").read_text("utf-8"), notebooks, repository)
+    files["index.md"] = first.encode()
+    for name, picture in landing.drawn(notebooks).items():
+        files[f"_static/pictures/{name}"] = picture
+    files[landing.SCREEN] = (root / "notebooks" / "images" / "chapter_6.png").read_bytes()
     return files
+
+
+def _hidden(names: list[str]) -> str:
+    """The pages below a page, for the sidebar and the order of reading."""
+    return "\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
 
 def _sections_to_pages(text: str, names: list[str]) -> str:
