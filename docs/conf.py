@@ -46,7 +46,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#00563f", "color-brand-content": "#005a8c"},
     "dark_css_variables": {"color-brand-primary": "#5fd0a6", "color-brand-content": "#7cc4f2"},
 }
-html_extra_path = []
+html_baseurl = address.site()
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 html_math_renderer = "mathml"
 repository = address.repository()

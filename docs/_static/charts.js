@@ -1,12 +1,12 @@
 // Draws the charts of a page in its light or dark theme, and writes their data as tables when asked.
 //
 // The colours of the data stay the same in both themes, so that prose about them holds; what changes is the paper, the
-// ink and the grid. Words inside coloured cells keep their colour as well, as it was chosen for the cell under them.
+// ink and the grid. White dots and words on coloured cells stay as well, as they were chosen for the cell under them.
 
 const DARK = {
   white: "#131416", "#222222": "#e6e6e6", "#555555": "#b4b4b4", "#777777": "#9c9c9c", "#888888": "#8c8c8c",
   "#999999": "#8c8c8c", "#b5b5b5": "#6c6c6c", "#c8c8c8": "#5c5c5c", "#c9c9c9": "#5c5c5c", "#d9d9d9": "#4c4c4c",
-  "#e3e3e3": "#3c3f44", "#000000": "#e6e6e6", "#0072b2": "#3d9bd6", "#d55e00": "#f0803c",
+  "#e3e3e3": "#3c3f44", "#000000": "#e6e6e6",
 };
 const ROWS = 200; // of a table in the page; the file has all
 
@@ -18,7 +18,7 @@ function isDark() {
 /** A spec with neutral colours turned for dark paper; data, and colours that depend on a condition, are left alone. */
 function darker(node, key) {
   if (key === "data" || key === "datasets" || key === "transform") return node;
-  if (typeof node === "string") return DARK[node.toLowerCase()] ?? node;
+  if (typeof node === "string") return key === "color" && node === "white" ? node : (DARK[node.toLowerCase()] ?? node);
   if (Array.isArray(node)) return node.map((item) => darker(item, key));
   if (node === null || typeof node !== "object") return node;
   const entries = Object.entries(node);

@@ -63,10 +63,10 @@ def question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
 
 def _card(chapter: Chapter, notebook: nbformat.NotebookNode) -> str:
     title, asked = question(notebook)
-    asked = asked or "Seventy claims, the first receipt, and what this book itself costs to run."
+    asked = asked or "The claims, the first receipt, and what this book itself costs to run."
     return (
         f'<li><a class="gl-card" href="chapters/{chapter.notebook.removesuffix(".ipynb")}.html">'
-        f'<img src="_static/pictures/{chapter.name}.png" alt="" loading="lazy" width="640" height="360">'
+        f'<img src="_static/pictures/{chapter.name}.png" alt="" width="640" height="360">'
         f"<strong>{html.escape(title)}</strong><span>{html.escape(asked)}</span></a></li>"
     )
 
