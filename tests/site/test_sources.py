@@ -238,7 +238,9 @@ def test_every_module_is_on_one_page_of_the_code():
         (["Two:", "* one", "* two"], ["Two:", "", "* one", "* two"]),
         (["A |x| and ``|y|``."], ["A \\|x\\| and ``|y|``."]),
         (["A.", "", "Args:", "    x: it", "        goes on"], ["A.", "", "Args:", "    x: it", "        goes on"]),
-        ([">>> a | b", "3"], [">>> a | b", "3"]),
+        ([">>> a | b", "3 | x_"], [">>> a | b", "3 | x_"]),
+        (["A numpy.str_ or `str_`."], ["A numpy.str\\_ or `str_`."]),
+        (["Returns:", "    a", "        b", "    c"], ["Returns:", "    a", "    b", "    c"]),
         (["* one", "  more", "* two"], ["* one", "  more", "* two"]),
     ],
 )
