@@ -24,10 +24,28 @@ function keep(id, entry) {
   }
 }
 
+/** A number with so many significant digits; what lies exactly between two goes to the even one, as in Python. */
+function rounded(value, digits) {
+  if (!value) return 0;
+  const [mantissa, power] = Math.abs(value).toExponential(60).split("e");
+  const all = mantissa.replace(".", "");
+  const [kept, rest] = [BigInt(all.slice(0, digits)), all.slice(digits)];
+  const half = "5".padEnd(rest.length, "0");
+  const up = rest > half || (rest === half && kept % 2n === 1n);
+  return Math.sign(value) * Number(`${kept + (up ? 1n : 0n)}e${Number(power) - digits + 1}`);
+}
+
+/** A whole number, rounded in the same way. */
+function whole(value) {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+}
+
 /** A number with three digits and its unit, as number_text writes it. */
 function numberText(value, unit) {
-  const three = Number(value.toPrecision(3));
-  let text = Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en-US") : String(three);
+  const three = rounded(value, 3);
+  let text = Math.abs(value) >= 1000 ? whole(value).toLocaleString("en-US") : String(three);
   if (Math.abs(value) < 1000 && three !== 0 && Math.abs(three) < 1e-4) {
     text = three.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
   }
@@ -35,8 +53,8 @@ function numberText(value, unit) {
 }
 
 function times(factor) {
-  const rounded = Number(factor.toPrecision(2));
-  return rounded >= 10 ? Math.round(rounded).toLocaleString("en-US") : String(rounded);
+  const two = rounded(factor, 2);
+  return two >= 10 ? whole(two).toLocaleString("en-US") : String(two);
 }
 
 function howFar(guess, truth, unit) {
@@ -45,7 +63,7 @@ function howFar(guess, truth, unit) {
     const factor = Math.max(guess / truth, truth / guess);
     if (factor >= FACTOR) return `You were ${times(factor)} times too ${direction}.`;
   }
-  const share = guess > 0 && truth > 0 ? `, ${((100 * Math.abs(guess - truth)) / truth).toFixed(0)} % of the answer` : "";
+  const share = guess > 0 && truth > 0 ? `, ${whole((100 * Math.abs(guess - truth)) / truth)} % of the answer` : "";
   return `You were ${numberText(Math.abs(guess - truth), unit)} too ${direction}${share}.`;
 }
 
@@ -97,7 +115,7 @@ function setUp(form) {
   const status = form.querySelector("[role=status]");
   const value = () => (question.scale === "log" ? 10 ** Number(slider.value) : Number(slider.value));
   const show = () => {
-    const text = question.scale === "log" ? numberText(Number(value().toPrecision(2)), question.unit) : numberText(value(), question.unit);
+    const text = question.scale === "log" ? numberText(rounded(value(), 2), question.unit) : numberText(value(), question.unit);
     shown.textContent = text;
     slider.setAttribute("aria-valuetext", text);
   };

@@ -24,6 +24,7 @@ from greenlab.lab.renderer import MIME
 from greenlab.lab.side_roads import side_roads
 
 PARTS = Path(__file__).parents[1] / "parts"
+NEAR = 8  # cells from a widget to the chart that moves instead: further down it belongs to something else
 _KIND = re.compile(r"^\[(\w[\w ]*)\]\s*")
 
 
@@ -59,6 +60,7 @@ class Writer:
         for number, cell in enumerate(notebook.cells):
             if cell.cell_type == "markdown":
                 cell.source = relink(cell.source, self.places, f"notebooks/{self.chapter.notebook}", self.page)
+                cell.source = _anchored(cell.source, str(cell.get("id", number)))
                 if number in roads:
                     open_ = any(place in roads[number] for place in twins)
                     cell.source = "{.side-road" + (" .gl-open" if open_ else "") + "}\n" + cell.source
@@ -75,23 +77,23 @@ class Writer:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         return notebook
 
-    def _twins(self, notebook: nbformat.NotebookNode) -> dict[int, str]:
-        """The cells with a chart that moves in the page, and what the chart shows."""
+    def _twins(self, notebook: nbformat.NotebookNode) -> dict[int, tuple[str, str]]:
+        """The cells with a chart that moves in the page: the chart's anchor, and what it shows."""
         found = {}
         for number, cell in enumerate(notebook.cells):
-            for output in cell.get("outputs", []):
+            for place, output in enumerate(cell.get("outputs", [])):
                 spec = output.get("data", {}).get(MIME)
                 if spec and charts.is_twin(spec):
-                    found[number] = charts.words(spec, output["data"].get("text/plain", ""))
+                    words = charts.words(spec, output["data"].get("text/plain", ""))
+                    found[number] = (_anchor(number, place), words.partition(". ")[0])
         return found
 
-    def _outputs(self, cell: nbformat.NotebookNode, number: int, twins: dict[int, str]) -> None:
+    def _outputs(self, cell: nbformat.NotebookNode, number: int, twins: dict[int, tuple[str, str]]) -> None:
         for place, output in enumerate(cell.get("outputs", [])):
             data = output.get("data", {})
             text = data.get("text/plain", "")
             if MIME in data:
-                name = f"chart-{number}" + (f"-{place}" if place else "")
-                output["data"] = _html(charts.figure(data[MIME], text, name))
+                output["data"] = _html(charts.figure(data[MIME], text, _anchor(number, place)))
             elif WIDGET in data:
                 output["data"] = _html(self._widget(cell.source, text, number, twins))
             elif "Show me anyway" in data.get("text/html", ""):
@@ -102,7 +104,7 @@ class Writer:
             elif "text/html" in data:
                 output["data"] = _html(self._relinked(data["text/html"]))
 
-    def _widget(self, source: str, text: str, number: int, twins: dict[int, str]) -> str:
+    def _widget(self, source: str, text: str, number: int, twins: dict[int, tuple[str, str]]) -> str:
         if text.startswith("[prediction]"):
             question = predictions.asked(source)
             self.questions[question.id] = question
@@ -112,11 +114,10 @@ class Writer:
             return f'<div class="gl-part" id="part-{name}">{self.parts[name].read_text(encoding="utf-8")}</div>'
         said = html.escape(_KIND.sub("", text))
         later = next((place for place in sorted(twins) if place > number), None)
-        twin = (
-            f' A chart that moves in this page: <a href="#chart-{later}">{html.escape(twins[later].partition(". ")[0])}</a>.'
-            if later is not None and later - number <= 8
-            else ""
-        )
+        twin = ""
+        if later is not None and later - number <= NEAR:
+            anchor, shows = twins[later]
+            twin = f' A chart that moves in this page: <a href="#{anchor}">{html.escape(shows)}</a>.'
         return (
             '<div class="gl-live"><p>This part needs Python: start the chapter with the buttons at the top of the page, or '
             f"with <code>make lab</code> on your machine.{twin}</p><p><small>{said}</small></p></div>"
@@ -128,6 +129,20 @@ class Writer:
             return f'href="{html.escape(found)}"' if found else match[0]
 
         return re.sub(r'href="([^"]+)"', to, text)
+
+
+def _anchor(cell: int, output: int) -> str:
+    """The anchor of a chart in its page."""
+    return f"chart-{cell}" + (f"-{output}" if output else "")
+
+
+def _anchored(source: str, name: str) -> str:
+    """A cell of Markdown with an anchor; behind its heading, so that it lies in the fold that the heading opens."""
+    mark = f'<span class="gl-cell" id="cell-{html.escape(name)}"></span>'
+    if not source.startswith("#"):
+        return f"{mark}\n\n{source}"
+    heading, _, rest = source.partition("\n")
+    return f"{heading}\n\n{mark}\n\n{rest}"
 
 
 def _html(text: str) -> Any:

@@ -57,6 +57,8 @@ class Places:
         'facts/constants#iea-dc-2025'
         >>> Places().page("06_layer_pruning.ipynb", "notebooks/00_start_here.ipynb")
         'chapters/06_layer_pruning'
+        >>> Places().page("00_start_here.ipynb#cell-id=30", "notebooks/a.ipynb")
+        'chapters/00_start_here#cell-30'
         """
         if _OUTSIDE.match(target) or target.startswith("#"):
             return None
@@ -69,6 +71,7 @@ class Places:
         if path in PLACES:
             return PLACES[path] + (f"#{anchor}" if anchor else "")
         if path.startswith("notebooks/") and path.endswith(".ipynb"):
+            anchor = re.sub(r"^cell-id=", "cell-", anchor)  # as Lab names the cells of a notebook
             return f"chapters/{posixpath.basename(path).removesuffix('.ipynb')}" + (f"#{anchor}" if anchor else "")
         return None
 

@@ -114,6 +114,7 @@ def test_the_committed_notebook_is_not_changed(places):
 def test_a_side_road_with_a_chart_that_moves_stands_open(written):
     road = next(cell.source for cell in written["layer_pruning"].cells if "a chart that moves without Python" in cell.source)
     assert road.startswith("{.side-road .gl-open}\n### ")
+    assert re.search(r"\n\n<span class=\"gl-cell\" id=\"cell-\d+\"></span>\n\n", road)
     closed = next(cell.source for cell in written["layer_pruning"].cells if "the code that heals" in cell.source)
     assert closed.startswith("{.side-road}\n### ")
 
