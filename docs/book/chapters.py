@@ -65,6 +65,8 @@ class Writer:
                     open_ = any(place in roads[number] for place in twins)
                     cell.source = "{.side-road" + (" .gl-open" if open_ else "") + "}\n" + cell.source
             else:
+                if "setup" in cell.metadata.get("tags", []):
+                    cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
                 self._outputs(cell, number, twins)
         if idle := sorted(set(self.parts) - self.used):
             raise ValueError(f"docs/parts/{self.chapter.name}.{idle[0]}.html: no widget of the chapter calls {idle[0]}()")
@@ -101,6 +103,9 @@ class Writer:
                 question = self.questions[node.args[0].value] if node else None  # type: ignore[attr-defined]
                 if question is not None:
                     output["data"] = _html(predictions.answer(cell.source, data["text/html"], question))
+            elif "text/markdown" in data:
+                said = relink(data["text/markdown"], self.places, f"notebooks/{self.chapter.notebook}", self.page)
+                output["data"] = {"text/markdown": said}
             elif "text/html" in data:
                 output["data"] = _html(self._relinked(data["text/html"]))
 

@@ -72,6 +72,13 @@ def _description(pagename: str, doctree: Any) -> str:
     return "An interactive textbook and lab on sustainable generative AI: predict, measure, and check what is said."
 
 
+def level_captions(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give the captions of the sidebar the level that a heading must have."""
+    for name in ("furo_navigation_tree", "toctree"):
+        if isinstance(tree := context.get(name), str):
+            context[name] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def write_files(app: Any, error: Exception | None) -> None:
     """Write what no source holds: Vega's script, and the notebooks to download."""
     if error is not None or app.builder.format != "html":
@@ -94,5 +101,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", process, priority=100)  # before napoleon
     app.connect("doctree-resolved", fold_side_roads)
     app.connect("html-page-context", add_scripts)
+    app.connect("html-page-context", level_captions, priority=900)  # after the theme has made them
     app.connect("build-finished", write_files)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,7 +12,7 @@ import re
 from typing import Protocol
 
 FACTS, STUDIES = "data/facts/README.md", "data/studies/README.md"
-LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(<?([^)\s<>]+)>?\)")
 _CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$|`[^`\n]*`)", re.M | re.S)
 _OUTSIDE = re.compile(r"^[a-z][\w+.-]*:", re.I)
 

@@ -76,6 +76,7 @@ def test_the_note_of_a_fact_is_the_fact(places):
         ("```\n[a](../data/README.md)\n```", "```\n[a](../data/README.md)\n```"),
         ("[**6** of x](06_layer_pruning.ipynb#the-cliff)", '<a href="06_layer_pruning.html#the-cliff">**6** of x</a>'),
         ("![a](images/x.png)", "![a](images/x.png)"),
+        ("[a](<../data/README.md>)", '<a href="../data/index.html">a</a>'),
     ],
 )
 def test_only_links_to_files_of_the_book_change(text, expected, places):
