@@ -88,7 +88,8 @@ def write_files(app: Any, error: Exception | None) -> None:
     out = Path(app.outdir)
     bundle = vl_convert.javascript_bundle("window.greenlabEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     (out / "_static" / "vega.js").write_text(f"(() => {{\n{bundle}\n}})();\n", encoding="utf-8")
-    shutil.copytree(Path(app.srcdir) / "_static" / "pictures", out / "_static" / "pictures", dirs_exist_ok=True)
+    for name in ("pictures", "files"):
+        shutil.copytree(Path(app.srcdir) / "_static" / name, out / "_static" / name, dirs_exist_ok=True)
     (out / "notebooks").mkdir(exist_ok=True)
     for chapter in CHAPTERS:
         shutil.copyfile(ROOT / "notebooks" / chapter.notebook, out / "notebooks" / chapter.notebook)
