@@ -31,7 +31,8 @@ def _visit_math(writer: Any, node: nodes.math) -> None:
 
 
 def _visit_math_block(writer: Any, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{_mathml(node.astext(), "block")}</div>')
+    formula = _mathml(node.astext(), "block")
+    writer.body.append(f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{formula}</div>')
     raise nodes.SkipNode
 
 

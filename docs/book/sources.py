@@ -13,7 +13,7 @@ from greenlab.core.chapters import CHAPTERS
 
 
 def write(out: Path, root: Path) -> list[Path]:
-    """Write every source of the site; files that have not changed keep their date, so that Sphinx reads only the others.
+    """Write every source of the site; files that have not changed keep their date, so that Sphinx skips them.
 
     Args:
         out: the folder of the sources; what does not belong there is removed.
@@ -50,10 +50,14 @@ def pages(root: Path) -> dict[str, bytes]:
         text = relink((root / source).read_text("utf-8"), places, source, page)
         if page.endswith("/index"):
             folder = page.removesuffix("index")
-            text += _hidden([one.removeprefix(folder) for one in documents(root).values() if one.startswith(folder) and one != page])
+            text += _hidden(
+                [one.removeprefix(folder) for one in documents(root).values() if one.startswith(folder) and one != page]
+            )
         files[f"{page}.md"] = text.encode()
     repository = address.repository(root)
-    notebooks = {chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS}
+    notebooks = {
+        chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS
+    }
     for chapter in CHAPTERS:
         text = nbformat.writes(Writer(chapter, places, repository).write(notebooks[chapter.name]))
         files[f"chapters/{chapter.notebook}"] = text.encode()
@@ -75,7 +79,10 @@ def pages(root: Path) -> dict[str, bytes]:
 
 def documents(root: Path) -> dict[str, str]:
     """The documents about data and for instructors, and the page of each; facts and studies are pages by themselves."""
-    paths = ["data/README.md", *(f"data/{path.parent.name}/README.md" for path in sorted((root / "data").glob("*/README.md")))]
+    paths = [
+        "data/README.md",
+        *(f"data/{path.parent.name}/README.md" for path in sorted((root / "data").glob("*/README.md"))),
+    ]
     paths += [INSTRUCTOR, *(f"notebooks/{path.name}" for path in sorted((root / "notebooks").glob("*.md")))]
     return {path: str(place(path)) for path in dict.fromkeys(paths) if path not in (FACTS, STUDIES)}
 

@@ -29,13 +29,13 @@ class Page:
 
 
 def split(source: str, text: str) -> list[Page]:
-    """A README of data as pages: what stands before the first section, and each section.
+    r"""A README of data as pages: what stands before the first section, and each section.
 
     Args:
         source: the file, from the repository's root.
         text: its Markdown.
 
-    >>> [page.name for page in split("data/facts/README.md", "# Facts\\n\\n## claims\\n\\nOne.\\n")]
+    >>> [page.name for page in split("data/facts/README.md", "# Facts\n\n## claims\n\nOne.\n")]
     ['facts/index', 'facts/claims']
     """
     folder = FOLDERS[source]
@@ -63,7 +63,10 @@ class Notes:
 
     def __init__(self, pages: list[Page]) -> None:
         self._lines = {
-            anchor: (page, line) for page in pages for line in page.text.splitlines() for anchor in _ANCHOR.findall(line)
+            anchor: (page, line)
+            for page in pages
+            for line in page.text.splitlines()
+            for anchor in _ANCHOR.findall(line)
         }
         self._said: dict[str, str] = {}
 
