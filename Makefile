@@ -13,7 +13,7 @@ WORKERS ?= 2
 NO_TEST := $(if $(PYTEST_ARGS),5,0)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: lab html test unit notebooks browser check bench study chapter student student-check slides setup assets clean
+.PHONY: lab html book test unit notebooks browser check bench study chapter student student-check slides setup assets clean
 
 # The whole repository is served, so that links from the chapters into data/ open; and .reader has switched off Lab's question about news.
 lab: assets
@@ -23,6 +23,10 @@ lab: assets
 # The chapters as web pages with live charts, for reading without Python: html/*.html
 html: $(VENV)/.dev
 	$(BIN)/python -m greenlab.lab.export html
+
+# The book as a web site, from the notebooks as they are committed: build/book/html/index.html
+book: $(VENV)/.dev
+	$(BIN)/python -m docs.book build/book
 
 test: unit notebooks browser
 
@@ -37,7 +41,7 @@ notebooks: $(VENV)/.dev assets
 
 # One at a time: what they wait for is slower beside other work
 browser: $(VENV)/.dev assets
-	$(PYTEST) -m browser tests/browser $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
+	$(PYTEST) -m browser tests/browser tests/site $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
