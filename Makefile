@@ -24,9 +24,11 @@ lab: assets
 html: $(VENV)/.dev
 	$(BIN)/python -m greenlab.lab.export html
 
-# The book as a web site, from the notebooks as they are committed: build/book/html/index.html
-book: $(VENV)/.dev
+# The book as a web site, from the notebooks as they are committed, with the model that chapter 6 prunes in the reader's tab
+book: $(VENV)/.dev assets
 	$(BIN)/python -m docs.book build/book
+	$(BIN)/python -m greenlab.tab build/book/html/_static/tab
+	@echo "build/book/html/index.html; with chapter 6's model: $(BIN)/python -m http.server --bind 127.0.0.1 -d build/book/html"
 
 test: unit notebooks browser
 
