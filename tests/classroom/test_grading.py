@@ -249,3 +249,18 @@ def test_what_is_no_submission_is_said_and_not_silently_left_out(tmp_path, monke
     out = str(tmp_path / "nowhere" / "x.zip")
     assert command.main(["submit", "--name", "Ada", "--out", out, "--notebooks", str(tmp_path)]) == 2
     assert "there is no folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["Ada"], ["Ada", "Ben"], [f"L{number}" for number in range(40)]])
+def test_the_class_notebook_runs_for_readers_who_have_done_nothing_yet(names, tmp_path, monkeypatch):
+    for name in names:
+        (tmp_path / f"{name}.zip").write_bytes(to_bytes(Submission(name, (), machine=MACHINE)))
+    monkeypatch.setattr(grading, "register_exercises", lambda: TASKS)
+    notebook = json.loads((grading.ROOT / "notebooks" / "instructor" / "class.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    space = {"display": lambda _: None}
+    for cell in cells:
+        source = cell.replace("FOLDER = None", f"FOLDER = {str(tmp_path)!r}").replace("\nsetup()", "")
+        exec(compile(source, "class.ipynb", "exec"), space)
+    assert len(space["whole"]) == len(names)
+    assert space["apart"].empty
