@@ -78,6 +78,7 @@ def test_post_build_makes_a_fresh_environment_that_runs_a_chapter(tmp_path):
     bin_ = tmp_path / "env" / "bin"
     here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     here |= {"PATH": f"{bin_}:{os.environ['PATH']}", "GREENLAB_STATE": str(tmp_path / "state")}
+    here.setdefault("PIP_CACHE_DIR", os.path.expanduser("~/.cache/pip"))
     here |= {"GREENLAB_ASSETS": str(tmp_path / "assets"), "JUPYTER_PLATFORM_DIRS": "1"}
     build = subprocess.run(["./binder/postBuild"], cwd=home, env=here, capture_output=True, text=True, check=False)
     assert build.returncode == 0, build.stdout[-2000:] + build.stderr[-2000:]
