@@ -57,7 +57,7 @@ bench: $(VENV)/.dev assets
 study: $(VENV)/.dev assets
 	$(BIN)/python -m greenlab.$(NAME).study
 
-# The skeleton of a chapter that nobody has begun: make chapter NAME=green_service
+# The skeleton of a chapter that nobody has begun: make chapter NAME=my_chapter
 chapter: $(VENV)/.dev
 	$(BIN)/python -m tests.skeleton $(NAME)
 

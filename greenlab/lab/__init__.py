@@ -13,8 +13,9 @@ Charts (``charts``) and explorers (``widgets``) are used by the chapters' own fi
 place of greenlab that displays anything.
 """
 
+from greenlab.core.machine import release_memory
 from greenlab.lab import ledger
-from greenlab.lab.environment import release_memory, setup
+from greenlab.lab.environment import setup
 from greenlab.lab.exercises import check
 from greenlab.lab.predictions import calibration, predict, reveal
 from greenlab.lab.receipts import keep_receipts, show_receipt

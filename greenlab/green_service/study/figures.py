@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,8 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     loss = {str(model): float(value) for model, value in models["loss"].items()}
     lost, back = (loss["cut, not healed"] - loss[model] for model in ("whole", "healed"))
     rows.append(("recovered", 100 * back / lost, "%", "measured", "of the loss that the cut lost"))
-    for (model, given), part in tables["answers"].groupby(["model", "n_passages"], sort=False):
+    by_model: Any = tables["answers"].groupby(["model", "n_passages"], sort=False)
+    for (model, given), part in by_model:
         low, high = wilson_interval(int(part["hit"].sum()), len(part))
         note = f"{len(part)} questions; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
         rows.append((f"hit-{slug(model)}-{WITH[given]}", 100 * part["hit"].mean(), "%", "measured", note))
@@ -55,7 +57,7 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _raced(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, float, str, str, str]]:
     rows: list[tuple[str, float, str, str, str]] = []
-    predicted = tables["predicted"].set_index("what")
+    predicted: Any = tables["predicted"].set_index("what")
     for way, (basis, note) in WAYS.items():
         name = way.removesuffix("_pct")
         for what, left in predicted[way].items():

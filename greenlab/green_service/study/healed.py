@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,12 +244,12 @@ def ask_once(material: Any, config: Config, steps: studies.Steps) -> healing._Sh
     written = [
         text
         for batch in range(of.text_batches)
-        for text in steps.run(f"texts_{batch}", lambda batch=batch: healing.write(material, of, batch))
+        for text in steps.run(f"texts_{batch}", partial(healing.write, material, of, batch))
     ]
     continued = [
         text
         for batch in range(of.continued_batches)
-        for text in steps.run(f"continued_{batch}", lambda batch=batch: healing.go_on(material, of, batch))
+        for text in steps.run(f"continued_{batch}", partial(healing.go_on, material, of, batch))
     ]
     input_ids, pool = healing.healing_windows(material.tokenizer, written, continued, of)
     answers = healing._Shared(steps.folder / "answers.pt")

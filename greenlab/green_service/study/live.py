@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pandas as pd
@@ -152,7 +152,7 @@ def material(
     """
     model, tokenizer = assets.load_smollm2() if llm is None else llm
     cut = load_healed(model) if healed is None else healed
-    row = load_questions().set_index("id").loc[QUESTION]
+    row: Any = load_questions().set_index("id").loc[QUESTION]
     if passage is None:
         index = retrieval.BM25Index(retrieval.Corpus.from_book(passage_tokens=PASSAGE_TOKENS))
         passages = [index.corpus[int(i)] for i in index.search(row["question"], 1)["passage"]]
@@ -193,6 +193,7 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     rounds = checks.integer("rounds", rounds, low=1, high=100)
     n_tokens = checks.integer("n_tokens", n_tokens, low=2, high=1000)
     own = material() if given is None else checks.instance("given", given, Material)
+    release_memory()  # what merging and searching left
     whole = own.floats[False]
     shape = TransformerShape.from_config(whole.config)
     before = Variant(len(decoder_layers(whole)), own.tokens(False), n_tokens)
@@ -206,6 +207,7 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     own = dataclasses.replace(own, floats={False: whole})  # the healed floats are done with: their memory is used again
     release_memory()
     packed |= {(False, 8): matrices.eight_bits(whole), (False, 2): matrices.ternary_shaped(whole)}
+    release_memory()  # what packing left
     second = _turns(own, packed, rounds, n_tokens)
     prefix = retrieval.Prefix(whole, own.heads[False])
     watched = parts.profile(whole, prefix, rounds)
@@ -252,6 +254,7 @@ def _turns(own: Material, models: Mapping[tuple[bool, int], Any], rounds: int, n
             receipt = measure_call(work, one.name, min_time_s=0, warmup=0)[1]
             if turn:
                 receipts[one.name].append(receipt)
+    del prefixes
     losses = {key: scoring.text_loss(model, own.page) if key[1] != 2 else float("nan") for key, model in models.items()}
     return _Turns(receipts, losses)
 
@@ -267,7 +270,7 @@ def _reading_s(prefix: retrieval.Prefix, own: Material, rounds: int) -> float:
     times = []
     for _ in range(rounds + 1):
         reading = prefix.start()
-        times.append(measure_call(lambda reading=reading: reading.read(rest), "reading", min_time_s=0, warmup=0)[1])
+        times.append(measure_call(partial(reading.read, rest), "reading", min_time_s=0, warmup=0)[1])
     return min(_seconds(receipt) for receipt in times)
 
 
@@ -300,7 +303,7 @@ def _predictions(
             "kernel_pct": combine_parts(watched, before, then, kernel),
         }
 
-    changed = {HEALED: {"n_layers": after.n_layers}, BITS: {"layer_bits": after.layer_bits}}
+    changed: dict[str, dict[str, Any]] = {HEALED: {"n_layers": after.n_layers}, BITS: {"layer_bits": after.layer_bits}}
     changed[FOUND] = {"prompt_tokens": after.prompt_tokens}
     pairs = {f"{a} + {b}": changed[a] | changed[b] for a, b in ((HEALED, BITS), (HEALED, FOUND), (BITS, FOUND))}
     found: dict[str, dict[str, float]] = {}
@@ -311,12 +314,12 @@ def _predictions(
     for pair, fields in pairs.items():
         values: dict[str, Any] = vars(before) | fields
         for way, table in ways(Variant(**values)).items():
-            found[way][pair] = 100 * float(table.set_index("what").loc["together", "left"])
+            found[way][pair] = 100 * float(table.set_index("what")["left"]["together"])
     return found
 
 
 def _beside(table: pd.DataFrame, said: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    left = table.set_index("what")["left_pct"].to_dict()
+    left = {str(what): float(share) for what, share in table.set_index("what")["left_pct"].items()}
     product = 100.0
     for lever in NAMES:
         product *= left[lever] / 100
@@ -370,9 +373,11 @@ def with_quality(table: pd.DataFrame) -> pd.DataFrame:
 @lru_cache
 def _committed_quality() -> dict[tuple[str, bool], dict[str, float]]:
     tables = studies.load("green_service", "models", "answers")
-    accuracy = {row.model: 100 * row.right / row.n_items for row in tables["models"].itertuples()}
-    found = {}
-    for (model, n), rows in tables["answers"].groupby(["model", "n_passages"]):
+    models: Any = tables["models"].itertuples()
+    accuracy = {str(row.model): 100 * row.right / row.n_items for row in models}
+    found: dict[tuple[str, bool], dict[str, float]] = {}
+    by_model: Any = tables["answers"].groupby(["model", "n_passages"])
+    for (model, n), rows in by_model:
         low, high = retrieval.wilson_interval(int(rows["hit"].sum()), len(rows))
         shares = {"hit_pct": rows["hit"].mean(), "hit_low_pct": low, "hit_high_pct": high}
         found[str(model), bool(n)] = {"accuracy_pct": accuracy[model]} | {k: 100 * x for k, x in shares.items()}

@@ -36,6 +36,10 @@ class Int8Linear(nn.Module):
         ValueError: if a weight is NaN or infinite, or the layer takes a single number.
     """
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = checks.instance("linear", linear, nn.Linear).weight.detach().float()

@@ -54,7 +54,7 @@ def _watched(spent: dict[str, float], modules: dict[str, Sequence[nn.Module]]) -
     try:
         for part, found in modules.items():
             for module in found:
-                module.forward = timed(part, module.forward)  # type: ignore[method-assign]
+                module.forward = timed(part, module.forward)
                 changed.append(module)
         yield
     finally:
@@ -78,11 +78,11 @@ def profile(model: Any, prefix: Prefix, rounds: int = 3, rows: int = ROWS) -> Pr
     checks.instance("prefix", prefix, Prefix)
     rounds = checks.integer("rounds", rounds, low=1, high=100)
     rows = checks.integer("rows", rows, low=2, high=10_000)
-    watched = {
+    watched: dict[str, Sequence[nn.Module]] = {
         "matrices": _matrices(model), "layers": list(decoder_layers(model)), "head": [model.get_output_embeddings()]
     }  # fmt: skip
-    ids = torch.randint(0, model.config.vocab_size, (rows + AFTER,), generator=torch.Generator().manual_seed(1))
-    ids = ids.tolist()
+    drawn = torch.randint(0, model.config.vocab_size, (rows + AFTER,), generator=torch.Generator().manual_seed(1))
+    ids = drawn.tolist()
     found: dict[str, list[Parts]] = {"many": [], "one": []}
     now = clock()
     for turn in range(rounds + 1):
@@ -97,7 +97,8 @@ def profile(model: Any, prefix: Prefix, rounds: int = 3, rows: int = ROWS) -> Pr
             parts = (spent["matrices"], spent["layers"] - spent["matrices"], spent["head"])
             if turn:  # the first turn warms up
                 found[name].append(Parts(*(max(0.0, x) / len(chunks) for x in (*parts, whole - sum(parts)))))
-    return Profile(*(min(found[name], key=lambda parts: parts.total_s) for name in ("one", "many")), rows=rows)
+    one, many = (min(found[name], key=lambda parts: parts.total_s) for name in ("one", "many"))
+    return Profile(one, many, rows=rows)
 
 
 @torch.inference_mode()
@@ -117,7 +118,7 @@ def kernel_alone(floats: Any, others: Any, rounds: int = 3, rows: int = ROWS) ->
     rounds = checks.integer("rounds", rounds, low=1, high=100)
     rows = checks.integer("rows", rows, low=2, high=10_000)
     pair = [_matrices(model) for model in (floats, others)]
-    sizes = [[(m.in_features, m.out_features) for m in found] for found in pair]
+    sizes: list[Any] = [[(m.in_features, m.out_features) for m in found] for found in pair]
     if sizes[0] != sizes[1]:
         raise ValueError("others has matrices of other sizes than floats: give two models of one shape")
 

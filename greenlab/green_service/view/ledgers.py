@@ -7,6 +7,8 @@ rows are kept, since a technique that saves nothing for sure is a result.
 
 from __future__ import annotations
 
+from typing import Any
+
 from greenlab.core import facts, studies
 from greenlab.distillation.study import tables as distillation
 from greenlab.lab.ledger import Entry
@@ -33,7 +35,8 @@ def defaults() -> list[Entry]:
     steps = studies.load("accelerator", "summary")["summary"]
     tokens = steps.query("section == 'decode' and what == 'SmolLM2-135M'").set_index("batch")["j_per_unit"]
     mixtures = experts.by_model(studies.load("mixture_of_experts", "models")["models"]).set_index("model")
-    dense, ours = mixtures.loc[experts.LONGER], mixtures.loc["32 experts, top-2"]
+    dense: Any = mixtures.loc[experts.LONGER]
+    ours: Any = mixtures.loc["32 experts, top-2"]
     taught = distillation.equal_loss(studies.load("distillation", "models")["models"])
     average, best = facts.value("pue-average"), facts.value("pue-best")
     mod = studies.load("mixture_of_depths", "models", "prefill")
@@ -47,7 +50,7 @@ def defaults() -> list[Entry]:
     temporal = studies.load("load_shifting", "temporal")["temporal"]
     g_per_kwh = float(temporal.query("zone == 'DE' and year == 2019")["g_per_kwh"].iloc[0])
     whole, packed = (float(ternary[f"energy-smollm2-{name}-2"]) for name in ("float32", "ternary"))
-    reading = mod["prefill"].query("model == 'dense'")["energy_j"].max()
+    reading = float(mod["prefill"].query("model == 'dense'")["energy_j"].max())
     layer = 1 - 1 / float(pruned["decode-speedup-2"])
     return [
         _entry("footprint", "from an average building to the best fleet", "energy",
@@ -58,7 +61,7 @@ def defaults() -> list[Entry]:
                float(dense["energy_j"]), 0.0, float(dense["loss"] / ours["loss"]), str(ours["basis"])),
         _entry("distillation", "a half-size student taught at T = 1", "energy", taught.alone_j,
                max(0.0, taught.saved_least), 1.0, "modelled"),
-        _entry("mixture_of_depths", "12.5 % of the tokens in every second block", "energy", float(reading), saved, 1.0,
+        _entry("mixture_of_depths", "12.5 % of the tokens in every second block", "energy", reading, saved, 1.0,
                "modelled"),
         _entry("layer_pruning", "2 of 30 layers dropped", "energy", whole, layer,
                float(pruned["accuracy-2"] / pruned["accuracy-0"]), "modelled"),
