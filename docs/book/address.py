@@ -98,7 +98,7 @@ def readme(text: str, address: str) -> str:
     Raises:
         ValueError: if README lacks the marks.
 
-    >>> readme("<!-- binder -->\n<!-- /binder -->", "https://github.com/someone/greenlab").splitlines()[1][:31]
+    >>> readme("<!-- binder -->\n<!-- /binder -->", "https://github.com/someone/greenlab").splitlines()[1][:32]
     '[Start the book on mybinder.org]'
     """
     line = (

@@ -84,9 +84,9 @@ def asked(source: str) -> Asked:
         raise ValueError(
             f"predict(...) has an argument that is computed; the page needs plain ones: {source[:80]!r}"
         ) from error
-    with tempfile.TemporaryDirectory() as empty:  # else a prediction of whoever builds the site would move the slider
-        with mock.patch.dict(os.environ, GREENLAB_STATE=empty):
-            widget = predictions.predict(*positional, **named)
+    # without a state, as a prediction of whoever builds the site would move the slider
+    with tempfile.TemporaryDirectory() as empty, mock.patch.dict(os.environ, GREENLAB_STATE=empty):
+        widget = predictions.predict(*positional, **named)
     slider: Any = widget.slider
     log = isinstance(slider, W.FloatLogSlider)
     value = math.log10(slider.value) if log else float(slider.value)

@@ -30,6 +30,7 @@ READ = [
     "bibliography",
     "search",
     "facts/index",
+    "facts/claims",
     "facts/constants",
     "studies/layer-pruning",
     "data/index",
@@ -243,7 +244,7 @@ def test_a_chapter_draws_every_chart_and_every_twin_moves(open_page, name):
         )
 
 
-@pytest.mark.parametrize("name", ["index", *NAMES])
+@pytest.mark.parametrize("name", [*READ, *NAMES])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_no_page_is_wider_than_its_window(open_page, name, width):
     page = open_page(name, width)
