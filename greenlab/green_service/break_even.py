@@ -158,7 +158,8 @@ def break_even(baseline: Service, design: Service, *, order: Iterable[str] | Non
     """
     steps = waterfall(baseline, design, order=order, n=100)
     steps = steps[(steps["quantity"] == "energy") & steps["counted"].astype(bool)]
-    rows, taken = [], []
+    rows: list[dict[str, Any]] = []
+    taken: list[str] = []
     for step in steps.to_dict("records"):
         lever, per_day = step["lever"], design.requests_per_day
         spent, saved_j = invested(lever, design), float(step["saved"])
