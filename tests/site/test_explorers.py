@@ -1,0 +1,84 @@
+"""The explorers of the pages give Python's numbers and words, on random settings."""
+
+import random
+
+import pytest
+
+from greenlab.footprint import tables
+from greenlab.footprint.view import widgets as footprint
+from greenlab.lab import receipts
+from greenlab.lab.widgets import _choices, _range
+from tests.site import pages
+
+pytestmark = [
+    pytest.mark.browser,  # they need a program that not everybody has, as the browser's tests do
+    pytest.mark.skipif(pages.NODE is None, reason="needs node, which runs the page's scripts"),
+]
+CASES = 1000
+
+
+def setting(explorer, dice):
+    """A stop of every control, chosen at random."""
+    found = {}
+    for name, control in explorer.controls.items():
+        choices, limits = _choices(control), _range(control)
+        if choices is not None:
+            found[name] = dice.choice(choices)
+        elif limits:
+            low, high = limits
+            found[name] = low + control.step * dice.randrange(round((high - low) / control.step) + 1)
+        else:
+            found[name] = dice.random() < 0.5
+    return found
+
+
+def settings(explorer, seed=1, n=CASES):
+    dice = random.Random(seed)
+    found = [{name: control.value for name, control in explorer.controls.items()}]
+    return found + [setting(explorer, dice) for _ in range(n - 1)]
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-9)
+
+
+def test_numbers_are_written_as_python_writes_them(tmp_path):
+    dice = random.Random(7)
+    numbers = [0.5, 1.5, 2.5, 0.125, 1125, 1135, 999.5, 0.0005, 1e21, 0.1 + 0.2, 9.995, 12345.5, 0.045]
+    numbers += [dice.choice((1, -1)) * 10 ** dice.uniform(-8, 12) for _ in range(CASES)]
+    numbers += [dice.randrange(10**6) / 2 ** dice.randrange(8) for _ in range(CASES)]  # many are ties
+    cases = [[f"words.{name}", [x, digits]] for x in numbers for digits in (0, 1, 3) for name in ("fixed", "grouped")]
+    cases += [["words.general", [x, digits]] for x in numbers for digits in (2, 3, 6)]
+    cases += [["words.quantity", [x, "J"]] for x in numbers] + [["words.duration", [abs(x)]] for x in numbers]
+    shown = pages.run(tmp_path, "footprint", cases)
+    formats = {"fixed": "{0:.{1}f}", "grouped": "{0:,.{1}f}", "general": "{0:.{1}g}"}
+    functions = {"quantity": receipts.quantity, "duration": receipts.duration}
+    expected = []
+    for name, values in cases:
+        name = name.partition(".")[2]
+        expected.append(functions[name](*values) if name in functions else formats[name].format(*values))
+    assert shown == expected
+
+
+def test_a_training_run_is_python_s(tmp_path):
+    widget = footprint.training_widget(tables.trainings())
+    cases = settings(widget)
+    shown = pages.run(tmp_path, "footprint", [["footprint.training_widget", case] for case in cases])
+    for case, found in zip(cases, shown, strict=True):
+        run = footprint.training_run(case["billions"] * 1e9, case["tokens"], case["chip"], case["region"])
+        assert found["numbers"] == {
+            "device_hours": close(run.device_hours), "energy_mwh": close(run.energy_mwh), "carbon_t": close(run.carbon_t)
+        }  # fmt: skip
+        assert found["params"] == {name: close(value) for name, value in widget._draw(**case).items()}
+        assert found["text"] == widget._say(**case)
+        assert found["reached"] == widget._goal(**case)
+
+
+def test_a_year_of_searches_is_python_s(tmp_path):
+    widget = footprint.search_widget(tables.yardsticks())
+    cases = settings(widget)
+    shown = pages.run(tmp_path, "footprint", [["footprint.search_widget", case] for case in cases])
+    for case, found in zip(cases, shown, strict=True):
+        assert found["params"] == {name: close(value) for name, value in widget._draw(**case).items()}
+        assert found["text"] == widget._say(**case)
+        assert found["reached"] == widget._goal(**case)
