@@ -7,12 +7,16 @@ and studies. It is written as a script that sets a variable, as a page that is o
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as W
+import numpy as np
 
 from greenlab.lab.widgets import Explorer
 
@@ -83,7 +87,91 @@ def footprint() -> Data:
     return {"training_widget": training, "search_widget": search}
 
 
-CHAPTERS: dict[str, Callable[[], Data]] = {"footprint": footprint}
+def green_service() -> Data:
+    """Chapter 10: models, accelerators, grids, assumptions with their ranges and draws, and the first challenge."""
+    from greenlab.core import facts
+    from greenlab.green_service import DEFAULT, EVIDENCE, LEVERS, MODELS, QUANTITIES, challenge, passes
+    from greenlab.green_service import quality as kept
+    from greenlab.green_service.assumptions import LIMITS, assumptions
+    from greenlab.green_service.design import HEALED_MOST, INDEXES, MOST_STUDIED, SMOLLM2_LAYERS
+    from greenlab.green_service.energy import STORED_BITS, retrieval_cpu_s
+    from greenlab.green_service.evaluation import N_DRAWS
+    from greenlab.green_service.view import charts, designer
+    from greenlab.green_service.view.designer import DEVICES, GROUPS, ORDERS, REGIONS, Designer
+    from greenlab.lab.renderer import fit
+
+    widget, level = Designer(level=1), challenge(1)
+    empty = widget.table(**widget.value | {"batch": 64})
+    spec = fit(charts.waterfall_chart(empty, "energy", "GREENLAB_TITLE").to_dict())
+    spec["datasets"] = {}
+    base = level.baseline
+
+    def items(names: set[str], **changes: Any) -> Data:
+        given = assumptions(base.replace(**changes))
+        return {name: {"value": given[name].value, "low": given[name].low, "high": given[name].high} for name in sorted(names)}
+
+    of_device, of_region = {"serving_factor", "device_price"}, {"intensity_g_per_kwh", "shift_saving", "water_l_per_kwh"}
+    in_energy = {"serving_factor", "kernel_share", "idle_power_w", "host_power_w", "pue", "cpu_power_w"}  # what the score draws
+    devices = {}
+    for id in DEVICES.values():
+        chip = passes.scaled_to(id)
+        costs = {name: getattr(chip, name) for name in vars(chip) if name.startswith(("j_per_", "s_per_"))}
+        devices[id] = costs | {"memory_b": passes.chip(id)["memory_b"], "assumed": items(of_device, device=id)}
+    names = [[name, N_DRAWS if name in in_energy else designer.N_DRAWS] for name in LIMITS]
+    uniform = np.concatenate([_uniform(name, n) for name, n in names])
+
+    def layers(at: tuple[int, ...], healed: bool) -> Data:
+        return {"at": list(at), "shares": [kept.without_layers(n, SMOLLM2_LAYERS, healed=healed and n > 0).kept for n in at]}
+
+    return {
+        "Designer": described(widget) | {
+            "spec": spec, "groups": {title: list(names) for title, names in GROUPS.items()},
+            "baseline": dataclasses.asdict(base), "average_pue": facts.value("pue-average"), "index": INDEXES[1],
+            "orders": list(ORDERS), "device_of": DEVICES, "region_of": REGIONS, "measured_on": passes.MEASURED_ON,
+            "models": {
+                name: {"kind": one.kind, "measured": one.measured, "score": facts.value(one.score), "shape": dataclasses.asdict(one.shape)}
+                for name, one in MODELS.items()
+            },
+            "devices": devices,
+            "regions": {code: items(of_region, region=code) for code in REGIONS.values()},
+            "constants": items(set(LIMITS) - of_device - of_region),
+            "stored_bits": STORED_BITS, "search_cpu_s": retrieval_cpu_s(DEFAULT.replace(index=INDEXES[1], retrieved_tokens=500)),
+            "layers": {"plain": layers(kept.STUDIED_WITHOUT, False), "healed": layers((0, *kept.STUDIED_HEALED), True)},
+            "bits_kept": {bits: kept.quality_kept(dataclasses.replace(DEFAULT, bits=bits)) for bits in (8, 4, 2)},
+            "limits": {"most_studied": MOST_STUDIED, "healed_most": HEALED_MOST, "studied_layers": SMOLLM2_LAYERS},
+            "levers": [{"name": one.name, "fields": list(one.fields), "evidence": one.evidence} for one in LEVERS.values()],
+            "evidence": [list(pair) for pair in zip(EVIDENCE, charts.SHAPES, strict=True)],
+            "quantities": {
+                name: {
+                    "unit": QUANTITIES[name][0], "axis": charts.axis_title(name),
+                    "description": charts.waterfall_chart(empty, name, name).to_dict()["description"],
+                }
+                for name in QUANTITIES
+            },
+            "challenge": {
+                "goals": [dataclasses.asdict(goal) for goal in level.goals], "best_pue": facts.value("pue-best"),
+                "most_utilization": level.most_utilization, "most_flexible": level.most_flexible,
+            },
+            "n_draws": designer.N_DRAWS, "score_draws": N_DRAWS,
+            "draws": {"names": names, "base64": base64.b64encode(uniform.astype("<f8").tobytes()).decode()},
+        }
+    }  # fmt: skip
+
+
+def _uniform(name: str, n: int) -> Any:
+    """The numbers from -1 to 1 behind the draws of an assumption; an error if Python draws otherwise."""
+    from greenlab.green_service.assumptions import Assumption
+    from greenlab.green_service.evaluation import SEED, draws
+
+    found = np.random.default_rng([SEED, zlib.crc32(name.encode())]).uniform(-1, 1, n)
+    item = Assumption(name, "a probe", 1.0, 0.0, 2.0, "x", "given", "the build")
+    far = 1 - np.sqrt(1 - np.abs(found))
+    if not np.array_equal(draws(item, n, SEED), np.where(found < 0, 1 - far, 1 + far)):
+        raise ValueError(f"name={name!r}: the draws are made in another way than the page makes them")
+    return found
+
+
+CHAPTERS: dict[str, Callable[[], Data]] = {"footprint": footprint, "green_service": green_service}
 
 
 def script(chapter: str) -> str:

@@ -1,11 +1,14 @@
 """The explorers of the pages give Python's numbers and words, on random settings."""
 
+import os
 import random
 
 import pytest
 
 from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
+from greenlab.green_service import evaluate
+from greenlab.green_service.view import Designer
 from greenlab.lab import receipts
 from greenlab.lab.widgets import _choices, _range
 from tests.site import pages
@@ -14,7 +17,7 @@ pytestmark = [
     pytest.mark.browser,  # they need a program that not everybody has, as the browser's tests do
     pytest.mark.skipif(pages.NODE is None, reason="needs node, which runs the page's scripts"),
 ]
-CASES = 1000
+CASES = int(os.environ.get("GREENLAB_EXPLORER_CASES", "1000"))
 
 
 def setting(explorer, dice):
@@ -82,3 +85,40 @@ def test_a_year_of_searches_is_python_s(tmp_path):
         assert found["params"] == {name: close(value) for name, value in widget._draw(**case).items()}
         assert found["text"] == widget._say(**case)
         assert found["reached"] == widget._goal(**case)
+
+
+def test_a_design_is_python_s(tmp_path):
+    """Figures, the quality left, every bar with its band, the title and the words; designs that cannot be built too."""
+    widget = Designer(level=1)
+    cases = settings(widget)
+    dice = random.Random(3)
+    for case in cases[1:]:  # most designs of chance cannot be built: let half of them be those that can
+        case["pue"] = dice.choice([1.0, 1.05, 1.09, 1.2, 1.54, 2.0, 0.9, 5.5, round(dice.uniform(1, 5), 3), widget.value["pue"]])
+        if dice.random() < 0.7:
+            case |= {"healed": False, "removed_layers": dice.randrange(5)}
+        if "8x7B" in case["model"] or "A3B" in case["model"]:
+            case |= {"healed": False, "removed_layers": dice.choice([0, 0, 0, 3])}
+        for name in dice.sample(sorted(case), dice.randrange(len(case))):
+            case[name] = widget.value[name]
+    shown = pages.run(tmp_path, "green_service", [["green_service.Designer", case] for case in cases])
+    built = 0
+    for case, found in zip(cases, shown, strict=True):
+        chart = widget._chart(**case).to_dict()
+        assert found["title"] == widget.headline(**case) == chart["title"]["text"]
+        assert found["text"] == widget._sentence(**case)
+        assert found["reached"] == widget._reached(**case)
+        (rows,), (bars,) = chart["datasets"].values(), found["spec"]["datasets"].values()
+        for row, bar in zip(rows, bars, strict=True):
+            numbers = {name: close(row[name]) for name in ("start", "end", "low", "high", "right") if row[name] is not None}
+            assert bar == row | numbers
+        assert found["spec"]["layer"][0]["encoding"]["x"]["scale"]["domain"] == close(chart["layer"][0]["encoding"]["x"]["scale"]["domain"])
+        if found["numbers"] is not None:
+            built += 1
+            outcome = evaluate(widget.design(**case))
+            assert found["numbers"] == {
+                "energy_j": close(outcome.energy.total_j), "carbon_g": close(outcome.carbon.sci_g),
+                "water_ml": close(outcome.water.total_ml), "cost_usd": close(outcome.cost.total_usd),
+                "first_token_s": close(outcome.latency.first_token_s), "total_s": close(outcome.latency.total_s),
+                "quality": close(outcome.quality), "n_devices": outcome.machines.n_devices,
+            }  # fmt: skip
+    assert built > CASES / 2
