@@ -108,10 +108,23 @@ def green_service() -> Data:
 
     def items(names: set[str], **changes: Any) -> Data:
         given = assumptions(base.replace(**changes))
-        return {name: {"value": given[name].value, "low": given[name].low, "high": given[name].high} for name in sorted(names)}
+        return {
+            name: {"value": given[name].value, "low": given[name].low, "high": given[name].high}
+            for name in sorted(names)
+        }
 
-    of_device, of_region = {"serving_factor", "device_price"}, {"intensity_g_per_kwh", "shift_saving", "water_l_per_kwh"}
-    in_energy = {"serving_factor", "kernel_share", "idle_power_w", "host_power_w", "pue", "cpu_power_w"}  # what the score draws
+    of_device, of_region = (
+        {"serving_factor", "device_price"},
+        {"intensity_g_per_kwh", "shift_saving", "water_l_per_kwh"},
+    )
+    in_energy = {
+        "serving_factor",
+        "kernel_share",
+        "idle_power_w",
+        "host_power_w",
+        "pue",
+        "cpu_power_w",
+    }  # what the score draws
     devices = {}
     for id in DEVICES.values():
         chip = passes.scaled_to(id)
@@ -121,7 +134,10 @@ def green_service() -> Data:
     uniform = np.concatenate([_uniform(name, n) for name, n in names])
 
     def layers(at: tuple[int, ...], healed: bool) -> Data:
-        return {"at": list(at), "shares": [kept.without_layers(n, SMOLLM2_LAYERS, healed=healed and n > 0).kept for n in at]}
+        return {
+            "at": list(at),
+            "shares": [kept.without_layers(n, SMOLLM2_LAYERS, healed=healed and n > 0).kept for n in at],
+        }
 
     return {
         "Designer": described(widget) | {
@@ -172,6 +188,10 @@ def _uniform(name: str, n: int) -> Any:
 
 
 CHAPTERS: dict[str, Callable[[], Data]] = {"footprint": footprint, "green_service": green_service}
+PARTS = {
+    "footprint": ("training_widget", "search_widget"),
+    "green_service": ("Designer",),
+}  # with a page of their own in docs/parts
 
 
 def script(chapter: str) -> str:

@@ -35,7 +35,11 @@ def run(folder: Path, chapter: str, cases: list) -> list:
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     files = [SCRIPTS / "explorer.js", folder / "data.js", SCRIPTS / f"{chapter}.js"]
     done = subprocess.run(
-        [NODE, folder / "run.cjs", folder / "cases.json", *files], capture_output=True, text=True, check=False, timeout=300
+        [NODE, folder / "run.cjs", folder / "cases.json", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)

@@ -2,15 +2,22 @@
 
 import os
 import random
+from pathlib import Path
 
+import axe_playwright_python
 import pytest
+import vl_convert
 
+from docs.book import explorers
+from greenlab.core.machine import ROOT
 from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
 from greenlab.green_service import evaluate
 from greenlab.green_service.view import Designer
 from greenlab.lab import receipts
+from greenlab.lab.export import VEGA_LITE
 from greenlab.lab.widgets import _choices, _range
+from tests.browser.driver import FLAGS, find_chromium
 from tests.site import pages
 
 pytestmark = [
@@ -93,7 +100,9 @@ def test_a_design_is_python_s(tmp_path):
     cases = settings(widget)
     dice = random.Random(3)
     for case in cases[1:]:  # most designs of chance cannot be built: let half of them be those that can
-        case["pue"] = dice.choice([1.0, 1.05, 1.09, 1.2, 1.54, 2.0, 0.9, 5.5, round(dice.uniform(1, 5), 3), widget.value["pue"]])
+        case["pue"] = dice.choice(
+            [1.0, 1.05, 1.09, 1.2, 1.54, 2.0, 0.9, 5.5, round(dice.uniform(1, 5), 3), widget.value["pue"]]
+        )
         if dice.random() < 0.7:
             case |= {"healed": False, "removed_layers": dice.randrange(5)}
         if "8x7B" in case["model"] or "A3B" in case["model"]:
@@ -109,9 +118,13 @@ def test_a_design_is_python_s(tmp_path):
         assert found["reached"] == widget._reached(**case)
         (rows,), (bars,) = chart["datasets"].values(), found["spec"]["datasets"].values()
         for row, bar in zip(rows, bars, strict=True):
-            numbers = {name: close(row[name]) for name in ("start", "end", "low", "high", "right") if row[name] is not None}
+            numbers = {
+                name: close(row[name]) for name in ("start", "end", "low", "high", "right") if row[name] is not None
+            }
             assert bar == row | numbers
-        assert found["spec"]["layer"][0]["encoding"]["x"]["scale"]["domain"] == close(chart["layer"][0]["encoding"]["x"]["scale"]["domain"])
+        assert found["spec"]["layer"][0]["encoding"]["x"]["scale"]["domain"] == close(
+            chart["layer"][0]["encoding"]["x"]["scale"]["domain"]
+        )
         if found["numbers"] is not None:
             built += 1
             outcome = evaluate(widget.design(**case))
@@ -122,3 +135,101 @@ def test_a_design_is_python_s(tmp_path):
                 "quality": close(outcome.quality), "n_devices": outcome.machines.n_devices,
             }  # fmt: skip
     assert built > CASES / 2
+
+
+# in a browser
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def vega():
+    return f"(() => {{{vl_convert.javascript_bundle('window.greenlabEmbed = vegaEmbed;', vl_version=VEGA_LITE)}}})();"
+
+
+def page_of(folder, part, vega):
+    """A page with nothing but an explorer, with the scripts that the site gives it."""
+    chapter, static = part.partition(".")[0], ROOT / "docs" / "_static"
+    (folder / "data.js").write_text(explorers.script(chapter), encoding="utf-8")
+    (folder / "vega.js").write_text(vega, encoding="utf-8")
+    files = [folder / "vega.js", static / "charts.js", static / "explorers" / "explorer.js", folder / "data.js"]
+    scripts = "".join(
+        f'<script defer src="{file.as_uri()}"></script>' for file in [*files, static / "explorers" / f"{chapter}.js"]
+    )
+    body = (ROOT / "docs" / "parts" / f"{part}.html").read_text(encoding="utf-8")
+    look = "--color-foreground-primary: #000; --color-background-primary: #fff"
+    (folder / "page.html").write_text(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>An explorer</title><link rel="stylesheet" href='
+        f'"{(static / "book.css").as_uri()}">{scripts}</head><body data-theme="light" style="{look}"><main><h1>A chapter</h1><h2>A part</h2>'
+        f'<div class="gl-part">{body}</div></main></body></html>',
+        encoding="utf-8",
+    )
+    return (folder / "page.html").as_uri()
+
+
+MOVE = """e => {
+    if (e.type === 'range') e.value = Number(e.value) === Number(e.max) ? e.min : e.max;
+    else if (e.tagName === 'SELECT') e.selectedIndex = (e.selectedIndex + 1) % e.options.length;
+    else if (e.type === 'checkbox') e.checked = !e.checked;
+    else e.value = e.type === 'number' ? '1.2' : 'roofline';
+    e.dispatchEvent(new Event('input', {bubbles: true}));
+}"""
+DRAWN = "n => Number(document.querySelector('[data-explorer]').dataset.drawn ?? 0) > n"
+ALWAYS_SEEN = {
+    "footprint.training_widget",
+    "footprint.search_widget",
+}  # every control moves the chart from its first stop
+
+
+@pytest.mark.parametrize(
+    "part", [f"{name}.{one}" for name in explorers.CHAPTERS for one in sorted(explorers.PARTS[name])]
+)
+def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_path, vega, part):
+    context = chromium.new_context(viewport={"width": 390, "height": 900})
+    page, errors, outside = context.new_page(), [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on(
+        "request",
+        lambda asked: outside.append(asked.url) if not asked.url.startswith(("file:", "data:", "blob:")) else None,
+    )
+    page.goto(page_of(tmp_path, part, vega))
+    page.wait_for_function(DRAWN, arg=0, timeout=60_000)
+    host, moved = page.locator("[data-explorer]"), []
+    controls = host.locator(".gl-control :is(input, select)")
+    assert controls.count() >= 1
+    for place in range(controls.count()):
+        control = controls.nth(place)
+        before = [host.locator(one).first.evaluate("e => e.outerHTML") for one in ("svg.marks", ".gl-said")]
+        n = int(host.get_attribute("data-drawn"))
+        control.evaluate(MOVE)
+        page.wait_for_function(DRAWN, arg=n, timeout=20_000)
+        after = [host.locator(one).first.evaluate("e => e.outerHTML") for one in ("svg.marks", ".gl-said")]
+        moved.append(before != after)
+        assert control.evaluate("e => e.labels.length") == 1
+        assert "failed" not in host.locator(".gl-said").text_content()
+        if part in ALWAYS_SEEN:
+            assert before[0] != after[0], control.get_attribute("id")
+    assert (
+        sum(moved) >= len(moved) - 2
+    )  # on the way some move nothing: another order of one lever, a design that cannot be built
+    page.evaluate("() => document.body.setAttribute('data-theme', 'dark')")
+    page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'dark'")
+    page.evaluate("() => document.body.setAttribute('data-theme', 'light')")
+    page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'light'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false, resultTypes: ['violations']}))
+            .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
+    )
+    assert (found, errors, outside) == ([], [], [])
+    context.close()

@@ -349,6 +349,7 @@
       if (encoding.shape) encoding.shape.scale = { domain: kinds.map(([kind]) => kind), range: kinds.map(([, shape]) => shape) };
       for (const shown of encoding.tooltip ?? []) if (shown.field === "end") shown.title = words;
     }
+    if (!kinds.length) spec.layer = spec.layer.filter((layer) => !layer.transform); // no mark says how a step is known: none is there
     spec.description = given.quantities[name].description;
     spec.datasets = { [spec.data.name]: found };
     return spec;
