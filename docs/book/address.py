@@ -13,9 +13,7 @@ from urllib.parse import quote
 
 from greenlab.core.machine import ROOT
 
-_ADDRESS = re.compile(
-    r"https://(?P<host>github\.com|gitlab\.com|codeberg\.org)/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?"
-)
+_ADDRESS = re.compile(r"https://(?P<host>github\.com|gitlab\.com|codeberg\.org)/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?")
 
 _MARKS = re.compile(r"(<!-- binder -->)\n.*?(<!-- /binder -->)", re.S)
 FIRST = "00_start_here.ipynb"
@@ -101,11 +99,7 @@ def readme(text: str, address: str) -> str:
     >>> readme("<!-- binder -->\\n<!-- /binder -->", "https://github.com/someone/greenlab").splitlines()[1][:31]
     '[Start the book on mybinder.org]'
     """
-    line = (
-        f"[Start the book on mybinder.org]({binder(address, FIRST)}), without installing anything."
-        if address
-        else BY_HAND
-    )
+    line = f"[Start the book on mybinder.org]({binder(address, FIRST)}), without installing anything." if address else BY_HAND
     if not _MARKS.search(text):
         raise ValueError("README.md has no <!-- binder --> ... <!-- /binder -->: add the two marks, a line each")
     return _MARKS.sub(lambda match: f"{match[1]}\n{line}\n{match[2]}", text)

@@ -29,11 +29,7 @@ def modules(root: Path, package: str) -> list[str]:
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         own = any(name == other or name.startswith(f"{other}.") for other in others)
-        if (
-            name != package
-            and not own
-            and not any(part.startswith("_") for part in parts[2:-1] + (name.split(".")[-1],))
-        ):
+        if name != package and not own and not any(part.startswith("_") for part in parts[2:-1] + (name.split(".")[-1],)):
             found.append(name)
     return found
 

@@ -44,10 +44,7 @@ def page(root: Path, places: Places) -> str:
                     titles.setdefault(url, words)
                     if chapter.number not in cited[url]:
                         cited[url].append(chapter.number)
-    entries = [
-        _entry(where, titles, dates, taken, cited, places)
-        for where in sorted(titles, key=lambda one: titles[one].lower())
-    ]
+    entries = [_entry(where, titles, dates, taken, cited, places) for where in sorted(titles, key=lambda one: titles[one].lower())]
     return (
         "# Bibliography\n\nEvery source of a number in the tables of facts, and every work that a chapter cites, by the name "
         f"of its publisher or its title: {len(entries)} in all. Behind each stand the facts that were taken from it and the chapters that "
@@ -67,9 +64,7 @@ def _entry(
     if where.startswith("http"):
         title = f"[{title}](<{where}>)"
     years = f", {', '.join(sorted(dates[where]))}" if dates[where] else ""
-    links = [
-        f'<a class="fact" href="{places.anchors[one]}.html#{html.escape(one)}">{one}</a>' for one in taken[where][:FEW]
-    ]
+    links = [f'<a class="fact" href="{places.anchors[one]}.html#{html.escape(one)}">{one}</a>' for one in taken[where][:FEW]]
     more = f" and {len(taken[where]) - FEW} more" if len(taken[where]) > FEW else ""
     numbers = ", ".join(
         f'<a href="chapters/{chapter.notebook.removesuffix(".ipynb")}.html">{chapter.number}</a>'

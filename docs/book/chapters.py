@@ -67,9 +67,7 @@ class Writer:
             else:
                 self._outputs(cell, number, twins)
         if idle := sorted(set(self.parts) - self.used):
-            raise ValueError(
-                f"docs/parts/{self.chapter.name}.{idle[0]}.html: no widget of the chapter calls {idle[0]}()"
-            )
+            raise ValueError(f"docs/parts/{self.chapter.name}.{idle[0]}.html: no widget of the chapter calls {idle[0]}()")
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n")
         first.source = f"{title}\n\n{buttons(self.chapter.notebook, self.page, self.repository)}\n\n{rest}"

@@ -23,11 +23,7 @@ SCRIPTS = {  # what a page must have for a script to be loaded; Vega is shared b
     'class="gl-score-board': ("predictions.js",),
     'class="fact"': ("notes.js",),
     **{
-        f'data-explorer="{name}.': (
-            "vega.js",
-            "charts.js",
-            *(f"{explorers.FOLDER}/{file}.js" for file in ("explorer", f"{name}.data", name)),
-        )
+        f'data-explorer="{name}.': ("vega.js", "charts.js", *(f"{explorers.FOLDER}/{file}.js" for file in ("explorer", f"{name}.data", name)))
         for name in explorers.CHAPTERS
     },
 }
@@ -40,9 +36,7 @@ def _visit_math(writer: Any, node: nodes.math) -> None:
 
 
 def _visit_math_block(writer: Any, node: nodes.math_block) -> None:
-    writer.body.append(
-        f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{_mathml(node.astext(), "block")}</div>'
-    )
+    writer.body.append(f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

@@ -30,7 +30,7 @@ def footprint(notebook: str, places: Places, page: str) -> str:
     joules = f"{_two(row['energy_j'])} J ({_two(row['low_j'])} to {_two(row['high_j'])} J, {row['basis']})"
     return (
         '<aside class="gl-footprint" aria-label="What this chapter costs to run"><p>Run All of this chapter took '
-        f'{row["time_s"]:.0f} s on two cores and <a href="{html.escape(str(where))}">{joules}</a>; at the world\'s mean '
+        f"{row['time_s']:.0f} s on two cores and <a href=\"{html.escape(str(where))}\">{joules}</a>; at the world's mean "
         f"intensity of {grid.year} that is {_two(1000 * grams[0])} mg of CO2e ({_two(1000 * grams[1])} to "
         f"{_two(1000 * grams[2])} mg). Reading it here runs no Python.</p></aside>"
     )

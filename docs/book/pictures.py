@@ -44,9 +44,7 @@ def stored(notebook: nbformat.NotebookNode, start: str) -> tuple[dict[str, Any],
         if MIME in output.get("data", {}) and output["data"]["text/plain"].startswith(f"[chart] {start}")
     ]
     if len(found) != 1:
-        raise ValueError(
-            f"{len(found)} charts begin with {start!r}: give the first words of one, in docs/book/pictures.py"
-        )
+        raise ValueError(f"{len(found)} charts begin with {start!r}: give the first words of one, in docs/book/pictures.py")
     return found[0]
 
 
@@ -59,11 +57,7 @@ def thumbnail(spec: dict[str, Any]) -> str:
         spec.pop(name, None)
     _quiet(spec)
     spec["config"] = {
-        **{
-            name: value
-            for name, value in spec.get("config", {}).items()
-            if name in ("mark", "range", "line", "point", "view")
-        },
+        **{name: value for name, value in spec.get("config", {}).items() if name in ("mark", "range", "line", "point", "view")},
         "background": "white",
         "legend": {"disable": True},
         "axis": {"labels": False, "ticks": False, "title": None, "gridColor": "#eeeeee", "domainColor": "#bbbbbb"},
@@ -107,8 +101,7 @@ def preview(svg: str, title: str, lead: str) -> bytes:
     import vl_convert
 
     lines = "".join(
-        f'<tspan x="70" dy="{0 if n == 0 else 46}">{html.escape(line)}</tspan>'
-        for n, line in enumerate(_wrapped(lead, 30))
+        f'<tspan x="70" dy="{0 if n == 0 else 46}">{html.escape(line)}</tspan>' for n, line in enumerate(_wrapped(lead, 30))
     )
     inner = svg.partition("<svg")[2]
     card = (

@@ -77,9 +77,7 @@ def asked(source: str) -> Asked:
         positional = [ast.literal_eval(argument) for argument in node.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
     except ValueError as error:
-        raise ValueError(
-            f"predict(...) has an argument that is computed; the page needs plain ones: {source[:80]!r}"
-        ) from error
+        raise ValueError(f"predict(...) has an argument that is computed; the page needs plain ones: {source[:80]!r}") from error
     widget = predictions.predict(*positional, **named)
     slider: Any = widget.slider
     log = isinstance(slider, W.FloatLogSlider)
@@ -129,9 +127,7 @@ def answer(source: str, stored: str, question: Asked) -> str:
     found = _ANSWER.search(html.unescape(re.sub(r"<[^>]+>", "", stored)))
     node = call(source, "reveal")
     if found is None or node is None:
-        raise ValueError(
-            f"no answer is stored for the prediction {question.id!r}: execute the notebook without a state"
-        )
+        raise ValueError(f"no answer is stored for the prediction {question.id!r}: execute the notebook without a state")
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     tolerance = ast.literal_eval(given["tolerance"]) if "tolerance" in given else None
     truth = float(found["number"].replace(",", "").replace("−", "-"))

@@ -53,14 +53,10 @@ def pages(root: Path) -> dict[str, bytes]:
             text = relink((root / source).read_text("utf-8"), places, source, page)
             if page.endswith("/index"):
                 folder = page.partition("/")[0]
-                text += _hidden(
-                    [other.partition("/")[2] for other in PLACES.values() if other.startswith(f"{folder}/")][1:]
-                )
+                text += _hidden([other.partition("/")[2] for other in PLACES.values() if other.startswith(f"{folder}/")][1:])
             files[f"{page}.md"] = text.encode()
     repository = address.repository(root)
-    notebooks = {
-        chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS
-    }
+    notebooks = {chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS}
     for chapter in CHAPTERS:
         text = nbformat.writes(Writer(chapter, places, repository).write(notebooks[chapter.name]))
         files[f"chapters/{chapter.notebook}"] = text.encode()

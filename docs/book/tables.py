@@ -63,10 +63,7 @@ class Notes:
 
     def __init__(self, pages: list[Page]) -> None:
         self._lines = {
-            anchor: (page, line)
-            for page in pages
-            for line in page.text.splitlines()
-            for anchor in _ANCHOR.findall(line)
+            anchor: (page, line) for page in pages for line in page.text.splitlines() for anchor in _ANCHOR.findall(line)
         }
         self._said: dict[str, str] = {}
 

@@ -24,16 +24,7 @@ from tests.browser.driver import LabPage, find_chromium
 pytestmark = pytest.mark.browser
 MOST_BYTES = 3_000_000  # of a chapter with all that it loads
 NAMES = [f"chapters/{chapter.notebook.removesuffix('.ipynb')}" for chapter in CHAPTERS]
-READ = [
-    "index",
-    "glossary",
-    "bibliography",
-    "search",
-    "facts/index",
-    "facts/constants",
-    "studies/layer-pruning",
-    "data/index",
-]
+READ = ["index", "glossary", "bibliography", "search", "facts/index", "facts/constants", "studies/layer-pruning", "data/index"]
 READ += ["instructor/index", "api/index", "api/greenlab.layer_pruning", "genindex"]
 WIDTHS = {"desktop": 1280, "phone": 390}
 
@@ -206,9 +197,7 @@ def stored_charts(name):
 
 
 def drawn(page, n):
-    page.wait_for_function(
-        "n => document.querySelectorAll('.gl-chart[data-drawn] svg.marks').length === n", arg=n, timeout=60_000
-    )
+    page.wait_for_function("n => document.querySelectorAll('.gl-chart[data-drawn] svg.marks').length === n", arg=n, timeout=60_000)
 
 
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
@@ -237,9 +226,7 @@ def test_a_chapter_draws_every_chart_and_every_twin_moves(open_page, name):
             }"""
         )
         page.wait_for_function(
-            "([e, before]) => e.querySelector('svg.marks').outerHTML !== before",
-            arg=[twin.element_handle(), before],
-            timeout=10_000,
+            "([e, before]) => e.querySelector('svg.marks').outerHTML !== before", arg=[twin.element_handle(), before], timeout=10_000
         )
 
 
@@ -265,9 +252,7 @@ def test_the_data_of_a_chart_is_a_table_behind_a_fold(open_page):
     assert first.locator("caption").text_content().startswith(f"Data 1: {len(rows)} rows")
     assert first.locator("thead th").all_text_contents() == [name.replace("_", " ") for name in rows[0]]
     shown = first.locator("tbody tr").first.locator("td").all_text_contents()
-    assert [text for text in shown if text != "–"] == [
-        f"{value:g}" if isinstance(value, float) else str(value) for value in rows[0].values()
-    ]
+    assert [text for text in shown if text != "–"] == [f"{value:g}" if isinstance(value, float) else str(value) for value in rows[0].values()]
 
 
 def test_charts_follow_the_theme_and_keep_the_colours_of_the_data(open_page):
@@ -328,20 +313,13 @@ def test_the_page_judges_a_prediction_as_the_notebook_does(open_page):
         if not good:
             assert said["text"] == lab.how_far(guess, truth, unit), (guess, truth)
     numbers = [*values, 1e-05, 0, 1000, 999.9999, 12345.6]
-    assert page.evaluate("all => all.map(v => window.greenlabPredictions.numberText(v, '%'))", numbers) == [
-        lab.number_text(v, "%") for v in numbers
-    ]
+    assert page.evaluate("all => all.map(v => window.greenlabPredictions.numberText(v, '%'))", numbers) == [lab.number_text(v, "%") for v in numbers]
 
 
-@pytest.mark.parametrize(
-    "kept", ["null", "[]", "3", "{", '{"layer-pruning": {"prediction": "6"}}', '{"layer-pruning": null}']
-)
+@pytest.mark.parametrize("kept", ["null", "[]", "3", "{", '{"layer-pruning": {"prediction": "6"}}', '{"layer-pruning": null}'])
 def test_somebody_elses_text_in_the_storage_does_no_harm(open_page, kept):
     page = open_page("chapters/06_layer_pruning")
-    page.evaluate(
-        "text => { localStorage.setItem('greenlab.predictions', text); localStorage.setItem('greenlab.quizzes', text); }",
-        kept,
-    )
+    page.evaluate("text => { localStorage.setItem('greenlab.predictions', text); localStorage.setItem('greenlab.quizzes', text); }", kept)
     page.reload()
     assert page.locator("#predict-layer-pruning output").text_content() == "3 layers"
     assert page.locator("#predict-layer-pruning button").is_enabled()
@@ -351,11 +329,7 @@ def test_a_quiz_answers_at_once_and_remembers(open_page):
     page = open_page("chapters/06_layer_pruning")
     sets = page.locator(".gl-quiz fieldset")
     for place in range(sets.count()):
-        right = (
-            sets.nth(place)
-            .locator("input")
-            .evaluate_all("all => all.findIndex(e => JSON.parse(e.dataset.feedback).right)")
-        )
+        right = sets.nth(place).locator("input").evaluate_all("all => all.findIndex(e => JSON.parse(e.dataset.feedback).right)")
         sets.nth(place).locator("input").nth(right).check()
         assert sets.nth(place).locator("[role=status]").text_content().startswith("✓ Right.")
     assert page.locator(".gl-score").text_content() == "3 of 3 right. Change what you like."
@@ -381,9 +355,7 @@ def test_a_link_into_a_fold_opens_it(open_page):
     fold = page.locator("details.gl-road:not([open])").first
     target = fold.evaluate("e => e.closest('section').id")
     page.evaluate("target => { location.hash = target; }", target)
-    page.wait_for_function(
-        "target => document.getElementById(target).querySelector('details.gl-road').open", arg=target
-    )
+    page.wait_for_function("target => document.getElementById(target).querySelector('details.gl-road').open", arg=target)
 
 
 @pytest.fixture
