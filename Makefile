@@ -58,22 +58,22 @@ bench: $(VENV)/.dev assets
 study: $(VENV)/.dev assets
 	$(BIN)/python -m greenlab.$(NAME).study
 
-# The skeleton of a chapter that nobody has begun: make chapter NAME=green_service
+# The skeleton of a chapter that nobody has begun: make chapter NAME=my_chapter
 chapter: $(VENV)/.dev
 	$(BIN)/python -m tests.skeleton $(NAME)
 
-# Without the solutions and the instructor's notes, for a class: student/*.ipynb
-student: $(VENV)/.dev
+# Without the solutions and the instructor's notes, for a class: student/*.ipynb. A notebook that was worked in is kept.
+student: $(VENV)/.reader
 	$(BIN)/python -m greenlab.workshop student
 
 # The same with its stored outputs, run and compared as the whole notebooks are
 student-check: $(VENV)/.dev assets
-	$(BIN)/python -m greenlab.workshop build/student --keep-outputs
+	$(BIN)/python -m greenlab.workshop build/student --keep-outputs --replace
 	GREENLAB_STATE=$$(mktemp -d) $(PYTEST) -n $(WORKERS) --dist loadfile -p tests.offline -p tests.promises --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 -o addopts=-q build/student $(PYTEST_ARGS) \
 		|| [ $$? -eq $(NO_TEST) ]
 
-# Slides with speaker notes, which need no network: slides/*.html, and PDF files where Chromium is installed
+# Slides with speaker notes, which need no network: slides/*.html; and where Chromium is installed two PDF files for each
 slides: $(VENV)/.dev
 	$(BIN)/python -m greenlab.workshop.view.slides slides
 

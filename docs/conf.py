@@ -16,7 +16,7 @@ release = version = __version__
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "docs.book.extension"]
-exclude_patterns = ["_build", "jupyter_execute", ".jupyter_cache"]
+exclude_patterns = ["_build", "_static", "jupyter_execute", ".jupyter_cache"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 

@@ -7,6 +7,7 @@ so that each call gets objects of its own: a call may change them.
 from __future__ import annotations
 
 import json
+import os
 import types
 from collections.abc import Callable
 from functools import partial
@@ -52,6 +53,7 @@ CONFIG = gpt.GPTConfig(vocab_size=12, context_length=16, n_layers=3, d_model=8, 
 TEXT = "abcdefghijkl"
 SERVICE = green_service.DEFAULT
 GREENER = SERVICE.replace(batch=64, bits=8)
+PARTS = green_service.Parts(4.0, 2.0, 1.0, 0.5)
 
 
 def model() -> gpt.GPT:
@@ -296,6 +298,17 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.combine": lambda _: a(
         CONFIG.shape, green_service.Variant(3), green_service.Variant(2), reading_s=1.0, writing_s=2.0
     ),
+    "green_service.Kernel": lambda _: a(0.25, 0.5),
+    "green_service.Parts": lambda _: a(4.0, 2.0, 1.0, 0.5),
+    "green_service.Profile": lambda _: a(PARTS, PARTS, 16),
+    "green_service.combine_parts": lambda _: a(
+        green_service.Profile(PARTS, PARTS, 16), green_service.Variant(3), green_service.Variant(2)
+    ),
+    "green_service.choices": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
+    "green_service.decode_card": lambda _: a(green_service.make_card(SERVICE).to_json().encode()),
+    "green_service.lever_by_lever": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
+    "green_service.shares": lambda _: a(SERVICE, GREENER, n=100),
+    "green_service.typed": lambda _: a({"pue": "1.2", "host_power_w": "200 150 300"}),
     "green_service.differences": lambda _: a(green_service.make_card(SERVICE), green_service.make_card(GREENER)),
     "green_service.draws": lambda _: a(green_service.assumptions(SERVICE)["pue"], 10, 1),
     "green_service.load_card": lambda made: a(made["card"]),
@@ -308,6 +321,11 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "green_service.save_card": lambda made: a(green_service.make_card(SERVICE), made["folder"] / "another.json"),
     "green_service.sensitivity": lambda _: a(SERVICE),
     "green_service.waterfall": lambda _: a(SERVICE, GREENER, n=100, seed=1),
+    "classroom.Memory": lambda _: a(5, 4, 3, 2, 9),
+    "classroom.code_cells": lambda _: a(),
+    "classroom.memory_of": lambda _: a(os.getpid()),
+    "classroom.own_of": lambda _: a(os.getpid()),
+    "classroom.run_class": lambda _: a(1, ["pass"]),
     "workshop.Option": lambda _: a("six layers", True, "Right."),
     "workshop.Question": lambda _: a("cut", "How many?", answers()),
     "workshop.questions": lambda _: a("layer_pruning"),
@@ -331,6 +349,7 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "lab.classroom.read": lambda made: a(made["class"] / "ada.zip"),
     "lab.classroom.read_folder": lambda made: a(made["class"]),
     "lab.classroom.shares_right": lambda _: a(pd.DataFrame({"exercise": ["a"], "outcome": ["correct"]})),
+    "lab.classroom.spreads": lambda _: a(classroom.energies([handed_in()])),
     "lab.classroom.to_bytes": lambda _: a(handed_in()),
     "lab.classroom.verdict": lambda _: a(task(), classroom.Answer("a", "x", "x = 4.0")),
     "hardware.Device": lambda _: a(**vars(device())),
@@ -550,6 +569,7 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "lab.predict": lambda _: a("walked-again", "How much?", low=0, high=10),
     "lab.reveal": lambda _: a(predicted(), 3.0),
     "lab.setup": lambda _: a(),
+    "lab.keep_receipts": lambda _: a(receipt()),
     "lab.show_receipt": lambda _: a(receipt()),
     "lab.show_source": lambda _: a(checks.number),
     "lab.charts.Slider": lambda _: a("x", "X"),

@@ -40,6 +40,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "lab.charts",
     "workshop",
     "lab.classroom",
+    "classroom",
 )
 WITHOUT_LIST = (  # modules whose names without an underscore are public
     "core.grid.traces",

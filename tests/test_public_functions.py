@@ -28,7 +28,7 @@ from tests.public_functions import Public, bad_values, call, from_doctest, outco
 
 GUARDS = ("core.speed.checked_ids", "lab.state.check_key")
 RESULTS = (
-    "accelerator.Repeat", "distillation.BreakEven", "distillation.Distilled",
+    "accelerator.Repeat", "classroom.Learner", "distillation.BreakEven", "distillation.Distilled",
     "green_service.Challenge", "green_service.Goal", "green_service.Judgement", "green_service.Lever",
     "green_service.Outcome", "green_service.ProductClaim", "green_service.Score",
     "footprint.DatacentreEnergy", "footprint.InferenceFootprint", "footprint.Rebound", "footprint.TrainingFootprint",
@@ -75,7 +75,7 @@ KINDS = {  # "text": any text is a meaning; "new": any but the empty one; "name"
     "workshop.Option": {"text": "new", "feedback": "new", "source": "text"},
     "workshop.Question": {"id": "new", "text": "new"},
     "lab.ledger.record": {"technique": "text"},
-    "lab.classroom.Answer": {"exercise": "name", "name": "name", "source": "text"},
+    "lab.classroom.Answer": {"exercise": "name", "name": "name", "source": "text", "context": "text"},
     "lab.classroom.Submission": {"name": "new"},
     "lab.classroom.collect": {"name": "new"},
     "lab.classroom.from_cell": {"source": "text"},

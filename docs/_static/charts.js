@@ -38,6 +38,7 @@ async function draw(figure) {
   figure.glView = result.view;
   nameControls(figure);
   figure.dataset.drawn = isDark() ? "dark" : "light";
+  document.dispatchEvent(new Event("greenlab-drawn"));
 }
 
 /** Controls that Vega draws have a label already; a range also speaks its number, which Vega writes beside it. */

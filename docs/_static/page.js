@@ -14,14 +14,16 @@ function reveal() {
 }
 
 function reach() {
-  for (const box of document.querySelectorAll(".table-wrapper, div.highlight pre, .cell_output pre, .gl-table")) {
-    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-    else if (!box.hasAttribute("role")) box.removeAttribute("tabindex");
+  for (const box of document.querySelectorAll(".table-wrapper, div.highlight pre, .cell_output pre, .gl-table, .gl-draw")) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   }
 }
 
 window.addEventListener("hashchange", reveal);
 window.addEventListener("resize", reach);
 document.addEventListener("toggle", reach, true);
+document.addEventListener("greenlab-drawn", reach); // a chart that is wider than a phone scrolls
 reveal();
 reach();

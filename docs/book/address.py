@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 from greenlab.core.machine import ROOT
 
-_ADDRESS = re.compile(r"https://(?P<host>github\.com|gitlab\.com|codeberg\.org)/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?")
+_ADDRESS = re.compile(
+    r"https://(?P<host>github\.com|gitlab\.com|codeberg\.org)/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?"
+)
 
 _MARKS = re.compile(r"(<!-- binder -->)\n.*?(<!-- /binder -->)", re.S)
 FIRST = "00_start_here.ipynb"
@@ -48,8 +50,8 @@ def check(address: object) -> re.Match[str]:
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if found is None:
         raise ValueError(
-            f"repository={address!r:.120} in pyproject.toml: give https://github.com/OWNER/NAME, or one at gitlab.com or "
-            'codeberg.org, or "" while there is none'
+            f"repository={address!r:.120} in pyproject.toml: give https://github.com/OWNER/NAME, or one at gitlab.com "
+            'or codeberg.org, or "" while there is none'
         )
     return found
 
@@ -87,7 +89,7 @@ def site(root: Path = ROOT) -> str:
 
 
 def readme(text: str, address: str) -> str:
-    """README with the line about Binder that the setting asks for.
+    r"""README with the line about Binder that the setting asks for.
 
     Args:
         text: README, which has the two marks between which the line stands.
@@ -96,19 +98,23 @@ def readme(text: str, address: str) -> str:
     Raises:
         ValueError: if README lacks the marks.
 
-    >>> readme("<!-- binder -->\\n<!-- /binder -->", "https://github.com/someone/greenlab").splitlines()[1][:31]
+    >>> readme("<!-- binder -->\n<!-- /binder -->", "https://github.com/someone/greenlab").splitlines()[1][:32]
     '[Start the book on mybinder.org]'
     """
-    line = f"[Start the book on mybinder.org]({binder(address, FIRST)}), without installing anything." if address else BY_HAND
+    line = (
+        f"[Start the book on mybinder.org]({binder(address, FIRST)}), without installing anything."
+        if address
+        else BY_HAND
+    )
     if not _MARKS.search(text):
         raise ValueError("README.md has no <!-- binder --> ... <!-- /binder -->: add the two marks, a line each")
     return _MARKS.sub(lambda match: f"{match[1]}\n{line}\n{match[2]}", text)
 
 
 def citation(text: str, address: str) -> str:
-    """CITATION.cff with the repository's address, or without one.
+    r"""CITATION.cff with the repository's address, or without one.
 
-    >>> citation("title: a\\nlicense: MIT\\n", "https://github.com/someone/greenlab").splitlines()[-1]
+    >>> citation("title: a\nlicense: MIT\n", "https://github.com/someone/greenlab").splitlines()[-1]
     'repository-code: "https://github.com/someone/greenlab"'
     """
     lines = [line for line in text.splitlines() if not line.startswith("repository-code:")]

@@ -29,7 +29,11 @@ def modules(root: Path, package: str) -> list[str]:
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         own = any(name == other or name.startswith(f"{other}.") for other in others)
-        if name != package and not own and not any(part.startswith("_") for part in parts[2:-1] + (name.split(".")[-1],)):
+        if (
+            name != package
+            and not own
+            and not any(part.startswith("_") for part in (*parts[2:-1], name.split(".")[-1]))
+        ):
             found.append(name)
     return found
 
@@ -48,7 +52,8 @@ def index(root: Path) -> str:
     """The page that lists the packages."""
     names = "\n".join(name for name in packages(root))
     return (
-        "# The code\n\nEvery public function, with its arguments, its units and the paper that it follows. A chapter shows the most "
-        "important ones itself; `greenlab.core` is what all chapters stand on, `greenlab.lab` is the toolkit of the notebooks.\n\n"
+        "# The code\n\nEvery public function, with its arguments, its units and the paper that it follows. A chapter "
+        "shows the most important ones; `greenlab.core` is what all chapters stand on, `greenlab.lab` is the toolkit "
+        "of the notebooks.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )

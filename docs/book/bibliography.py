@@ -32,7 +32,7 @@ def page(root: Path, places: Places) -> str:
             url, source = str(row["url"] or ""), str(row["source"])
             where = url if url.startswith("http") else source
             titles.setdefault(where, source)
-            if "date" in row and row["date"]:
+            if row.get("date"):
                 dates[where].add(str(row["date"])[:4])
             if str(row[key]) in places.anchors:
                 taken[where].append(str(row[key]))
@@ -44,11 +44,14 @@ def page(root: Path, places: Places) -> str:
                     titles.setdefault(url, words)
                     if chapter.number not in cited[url]:
                         cited[url].append(chapter.number)
-    entries = [_entry(where, titles, dates, taken, cited, places) for where in sorted(titles, key=lambda one: titles[one].lower())]
+    entries = [
+        _entry(where, titles, dates, taken, cited, places)
+        for where in sorted(titles, key=lambda one: titles[one].lower())
+    ]
     return (
-        "# Bibliography\n\nEvery source of a number in the tables of facts, and every work that a chapter cites, by the name "
-        f"of its publisher or its title: {len(entries)} in all. Behind each stand the facts that were taken from it and the chapters that "
-        "cite it.\n\n" + "\n".join(entries) + "\n"
+        "# Bibliography\n\nEvery source of a number in the tables of facts, and every work that a chapter cites, by "
+        f"the name of its publisher or its title: {len(entries)} in all. Behind each stand the facts that were taken "
+        "from it and the chapters that cite it.\n\n" + "\n".join(entries) + "\n"
     )
 
 
@@ -64,7 +67,9 @@ def _entry(
     if where.startswith("http"):
         title = f"[{title}](<{where}>)"
     years = f", {', '.join(sorted(dates[where]))}" if dates[where] else ""
-    links = [f'<a class="fact" href="{places.anchors[one]}.html#{html.escape(one)}">{one}</a>' for one in taken[where][:FEW]]
+    links = [
+        f'<a class="fact" href="{places.anchors[one]}.html#{html.escape(one)}">{one}</a>' for one in taken[where][:FEW]
+    ]
     more = f" and {len(taken[where]) - FEW} more" if len(taken[where]) > FEW else ""
     numbers = ", ".join(
         f'<a href="chapters/{chapter.notebook.removesuffix(".ipynb")}.html">{chapter.number}</a>'

@@ -65,9 +65,13 @@ class Writer:
                     open_ = any(place in roads[number] for place in twins)
                     cell.source = "{.side-road" + (" .gl-open" if open_ else "") + "}\n" + cell.source
             else:
+                if "setup" in cell.metadata.get("tags", []):
+                    cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
                 self._outputs(cell, number, twins)
         if idle := sorted(set(self.parts) - self.used):
-            raise ValueError(f"docs/parts/{self.chapter.name}.{idle[0]}.html: no widget of the chapter calls {idle[0]}()")
+            raise ValueError(
+                f"docs/parts/{self.chapter.name}.{idle[0]}.html: no widget of the chapter calls {idle[0]}()"
+            )
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n")
         first.source = f"{title}\n\n{buttons(self.chapter.notebook, self.page, self.repository)}\n\n{rest}"
@@ -101,6 +105,9 @@ class Writer:
                 question = self.questions[node.args[0].value] if node else None  # type: ignore[attr-defined]
                 if question is not None:
                     output["data"] = _html(predictions.answer(cell.source, data["text/html"], question))
+            elif "text/markdown" in data:
+                said = relink(data["text/markdown"], self.places, f"notebooks/{self.chapter.notebook}", self.page)
+                output["data"] = {"text/markdown": said}
             elif "text/html" in data:
                 output["data"] = _html(self._relinked(data["text/html"]))
 
@@ -119,8 +126,8 @@ class Writer:
             anchor, shows = twins[later]
             twin = f' A chart that moves in this page: <a href="#{anchor}">{html.escape(shows)}</a>.'
         return (
-            '<div class="gl-live"><p>This part needs Python: start the chapter with the buttons at the top of the page, or '
-            f"with <code>make lab</code> on your machine.{twin}</p><p><small>{said}</small></p></div>"
+            '<div class="gl-live"><p>This part needs Python: start the chapter with the buttons at the top of the '
+            f"page, or with <code>make lab</code> on your machine.{twin}</p><p><small>{said}</small></p></div>"
         )
 
     def _relinked(self, text: str) -> str:

@@ -31,9 +31,7 @@ def _prose(lines: list[str]) -> list[str]:
             return found + _sections(lines[place:])
         before = found[-1] if found else ""
         deeper = _indent(line) > _indent(before)
-        if not line.strip():
-            found.append(line)
-        elif code and line.startswith("    "):
+        if not line.strip() or (code and line.startswith("    ")):
             found.append(line)
         elif not before.strip() and line.startswith("    ") and found and not _is_list(found):
             code = True

@@ -204,6 +204,18 @@ def script(chapter: str) -> str:
     return f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {text};\n"
 
 
+def scripts(chapter: str) -> list[str]:
+    """The scripts of a chapter's explorers below _static, in the order in which they are loaded.
+
+    >>> scripts("footprint")
+    ['explorers/explorer.js', 'explorers/footprint.data.js', 'explorers/footprint.js']
+
+    Args:
+        chapter: a name of `CHAPTERS`.
+    """
+    return [f"{FOLDER}/{name}.js" for name in ("explorer", f"{chapter}.data", chapter)]
+
+
 def write(folder: Path) -> list[Path]:
     """Write the data of all explorers.
 

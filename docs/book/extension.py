@@ -23,8 +23,7 @@ SCRIPTS = {  # what a page must have for a script to be loaded; Vega is shared b
     'class="gl-score-board': ("predictions.js",),
     'class="fact"': ("notes.js",),
     **{
-        f'data-explorer="{name}.': ("vega.js", "charts.js", *(f"{explorers.FOLDER}/{file}.js" for file in ("explorer", f"{name}.data", name)))
-        for name in explorers.CHAPTERS
+        f'data-explorer="{name}.': ("vega.js", "charts.js", *explorers.scripts(name)) for name in explorers.CHAPTERS
     },
 }
 ALWAYS = ("page.js",)
@@ -36,7 +35,8 @@ def _visit_math(writer: Any, node: nodes.math) -> None:
 
 
 def _visit_math_block(writer: Any, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{_mathml(node.astext(), "block")}</div>')
+    formula = _mathml(node.astext(), "block")
+    writer.body.append(f'<div class="gl-formula" tabindex="0" role="group" aria-label="formula">{formula}</div>')
     raise nodes.SkipNode
 
 
@@ -77,6 +77,13 @@ def _description(pagename: str, doctree: Any) -> str:
     return "An interactive textbook and lab on sustainable generative AI: predict, measure, and check what is said."
 
 
+def level_captions(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give the captions of the sidebar the level that a heading must have."""
+    for name in ("furo_navigation_tree", "toctree"):
+        if isinstance(tree := context.get(name), str):
+            context[name] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def write_files(app: Any, error: Exception | None) -> None:
     """Write what no source holds: Vega's script, and the notebooks to download."""
     if error is not None or app.builder.format != "html":
@@ -86,7 +93,8 @@ def write_files(app: Any, error: Exception | None) -> None:
     out = Path(app.outdir)
     bundle = vl_convert.javascript_bundle("window.greenlabEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     (out / "_static" / "vega.js").write_text(f"(() => {{\n{bundle}\n}})();\n", encoding="utf-8")
-    shutil.copytree(Path(app.srcdir) / "_static" / "pictures", out / "_static" / "pictures", dirs_exist_ok=True)
+    for name in ("pictures", "files"):
+        shutil.copytree(Path(app.srcdir) / "_static" / name, out / "_static" / name, dirs_exist_ok=True)
     explorers.write(out / "_static" / explorers.FOLDER)
     (out / "notebooks").mkdir(exist_ok=True)
     for chapter in CHAPTERS:
@@ -100,5 +108,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", process, priority=100)  # before napoleon
     app.connect("doctree-resolved", fold_side_roads)
     app.connect("html-page-context", add_scripts)
+    app.connect("html-page-context", level_captions, priority=900)  # after the theme has made them
     app.connect("build-finished", write_files)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,7 +41,11 @@ def page(text: str, notebooks: Mapping[str, nbformat.NotebookNode], repository: 
         if slot == "start":
             first = CHAPTERS[0].notebook
             read = f'<a class="gl-button" href="chapters/{first.removesuffix(".ipynb")}.html">Read chapter 0</a>'
-            run = f' <a class="gl-button" href="{html.escape(address.binder(repository, first))}">Start on Binder</a>' if repository else ""
+            run = (
+                f' <a class="gl-button" href="{html.escape(address.binder(repository, first))}">Start on Binder</a>'
+                if repository
+                else ""
+            )
             return read + run
         raise ValueError(f"docs/index.md has the slot {match[0]!r}: write chapters, chart, picture or start")
 

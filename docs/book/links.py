@@ -9,24 +9,35 @@ from __future__ import annotations
 import html
 import posixpath
 import re
+from pathlib import Path
 from typing import Protocol
 
 FACTS, STUDIES = "data/facts/README.md", "data/studies/README.md"
-LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<![!\\])\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(<?([^)\s<>]+)>?\)")
 _CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$|`[^`\n]*`)", re.M | re.S)
 _OUTSIDE = re.compile(r"^[a-z][\w+.-]*:", re.I)
 
-PLACES = {  # files of the repository, and their pages
-    FACTS: "facts/index",
-    STUDIES: "studies/index",
-    "data/README.md": "data/index",
-    "data/grid/README.md": "data/grid",
-    "data/quiz/README.md": "data/quiz",
-    "data/questions/README.md": "data/questions",
-    "notebooks/INSTRUCTOR.md": "instructor/index",
-    "notebooks/RUBRICS.md": "instructor/rubrics",
-    "README.md": "index",
-}
+INSTRUCTOR = "notebooks/INSTRUCTOR.md"
+FILES = "_static/files"  # where files stand that are no pages
+
+
+def place(path: str) -> str | None:
+    """The page that a file of the repository becomes; None for a file that is no page.
+
+    >>> place("data/grid/README.md"), place("notebooks/RUBRICS.md"), place("notebooks/06_layer_pruning.ipynb")
+    ('data/grid', 'instructor/rubrics', 'chapters/06_layer_pruning')
+    """
+    if path in (FACTS, STUDIES):
+        return f"{path.split('/')[1]}/index"
+    if path in ("README.md", "data/README.md"):
+        return path.lower().replace("readme.md", "index")
+    if found := re.fullmatch(r"data/(\w+)/README\.md", path):
+        return f"data/{found[1]}"
+    if found := re.fullmatch(r"notebooks/(\w+)\.md", path):
+        return "instructor/index" if path == INSTRUCTOR else f"instructor/{found[1].lower()}"
+    if found := re.fullmatch(r"notebooks/(\d\d_\w+)\.ipynb", path):
+        return f"chapters/{found[1]}"
+    return None
 
 
 class SupportsNote(Protocol):
@@ -41,10 +52,17 @@ class Places:
     Args:
         anchors: the page of each anchor: of ``iea-dc-2025`` it may be ``facts/constants``.
         notes: what is said of each anchor beside a link to it.
+        root: the repository; files of it that are no pages are copied when a page links to them.
+
+    Attributes:
+        files: the files to copy, from the repository's root.
     """
 
-    def __init__(self, anchors: dict[str, str] | None = None, notes: SupportsNote | None = None) -> None:
-        self.anchors, self.notes = dict(anchors or {}), notes or {}
+    def __init__(
+        self, anchors: dict[str, str] | None = None, notes: SupportsNote | None = None, root: Path | None = None
+    ) -> None:
+        self.anchors, self.notes, self.root = dict(anchors or {}), notes or {}, root
+        self.files: set[str] = set()
 
     def page(self, target: str, source: str) -> str | None:
         """The address on the site of what a page of the repository links to, without ``.html``; None if it has no page.
@@ -68,12 +86,9 @@ class Places:
             if anchor not in self.anchors:
                 raise ValueError(f"{source} links {target}, and no table has {anchor!r}: see data/facts, data/studies")
             return f"{self.anchors[anchor]}#{anchor}"
-        if path in PLACES:
-            return PLACES[path] + (f"#{anchor}" if anchor else "")
-        if path.startswith("notebooks/") and path.endswith(".ipynb"):
-            anchor = re.sub(r"^cell-id=", "cell-", anchor)  # as Lab names the cells of a notebook
-            return f"chapters/{posixpath.basename(path).removesuffix('.ipynb')}" + (f"#{anchor}" if anchor else "")
-        return None
+        anchor = re.sub(r"^cell-id=", "cell-", anchor)  # as Lab names the cells of a notebook
+        page = place(path)
+        return page + (f"#{anchor}" if anchor else "") if page else None
 
     def address(self, target: str, source: str, page: str) -> str | None:
         """The link from a page of the site; None if the target is outside, or has no page.
@@ -82,11 +97,22 @@ class Places:
         '../data/index.html'
         """
         found = self.page(target, source)
+        here = posixpath.dirname(page) or "."
         if found is None:
-            return None
+            file = self._file(target, source)
+            return posixpath.relpath(f"{FILES}/{file}", here) if file else None
         name, _, anchor = found.partition("#")
-        way = posixpath.relpath(name, posixpath.dirname(page) or ".")
-        return f"{way}.html" + (f"#{anchor}" if anchor else "")
+        return f"{posixpath.relpath(name, here)}.html" + (f"#{anchor}" if anchor else "")
+
+    def _file(self, target: str, source: str) -> str | None:
+        """A file of the repository that a link names and that is no page; it is noted, to be copied."""
+        if self.root is None or _OUTSIDE.match(target) or target.startswith(("#", "/")):
+            return None
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target.partition("#")[0]))
+        if path.startswith("..") or not (self.root / path).is_file():
+            return None
+        self.files.add(path)
+        return path
 
 
 def _note(address: str, places: Places) -> str:

@@ -44,7 +44,9 @@ def stored(notebook: nbformat.NotebookNode, start: str) -> tuple[dict[str, Any],
         if MIME in output.get("data", {}) and output["data"]["text/plain"].startswith(f"[chart] {start}")
     ]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} charts begin with {start!r}: give the first words of one, in docs/book/pictures.py")
+        raise ValueError(
+            f"{len(found)} charts begin with {start!r}: give the first words of one, in docs/book/pictures.py"
+        )
     return found[0]
 
 
@@ -57,7 +59,11 @@ def thumbnail(spec: dict[str, Any]) -> str:
         spec.pop(name, None)
     _quiet(spec)
     spec["config"] = {
-        **{name: value for name, value in spec.get("config", {}).items() if name in ("mark", "range", "line", "point", "view")},
+        **{
+            name: value
+            for name, value in spec.get("config", {}).items()
+            if name in ("mark", "range", "line", "point", "view")
+        },
         "background": "white",
         "legend": {"disable": True},
         "axis": {"labels": False, "ticks": False, "title": None, "gridColor": "#eeeeee", "domainColor": "#bbbbbb"},
@@ -101,13 +107,15 @@ def preview(svg: str, title: str, lead: str) -> bytes:
     import vl_convert
 
     lines = "".join(
-        f'<tspan x="70" dy="{0 if n == 0 else 46}">{html.escape(line)}</tspan>' for n, line in enumerate(_wrapped(lead, 30))
+        f'<tspan x="70" dy="{0 if n == 0 else 46}">{html.escape(line)}</tspan>'
+        for n, line in enumerate(_wrapped(lead, 30))
     )
     inner = svg.partition("<svg")[2]
     card = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="1200" height="630">'
         '<rect width="1200" height="630" fill="white"/><rect width="1200" height="14" fill="#00563f"/>'
-        f'<text x="70" y="160" font-family="sans-serif" font-size="84" font-weight="bold" fill="#00563f">{html.escape(title)}</text>'
+        '<text x="70" y="160" font-family="sans-serif" font-size="84" font-weight="bold" fill="#00563f">'
+        f"{html.escape(title)}</text>"
         f'<text x="70" y="240" font-family="sans-serif" font-size="34" fill="#222222">{lines}</text>'
         f'<g transform="translate(620,150)"><svg{_sized(inner)}</g></svg>'
     )

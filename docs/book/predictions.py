@@ -1,7 +1,7 @@
 """The questions that a chapter asks before it shows a number, as controls that work in the page.
 
-``predict`` is called once more, at build time, for the slider that it makes: the page has the same stops, the same start
-and the same words as the notebook. ``reveal`` is not called; the page compares with the number that the notebook stores.
+``predict`` is called once more, at build time, for the slider that it makes: the page has the same stops, the same
+start and the same words as the notebook. ``reveal`` is not called; the page compares with the number that is stored.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 import ast
 import html
 import json
+import math
+import os
 import re
+import tempfile
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import ipywidgets as W
 
@@ -21,9 +25,9 @@ _ANSWER = re.compile(r"The answer:\s+(?P<number>[-−\d.,e+]+)(?:[ \u00a0]|$)(?P
 
 
 def call(source: str, name: str) -> ast.Call | None:
-    """The first call of a function in a cell, however deep it stands; None without one.
+    r"""The first call of a function in a cell, however deep it stands; None without one.
 
-    >>> call("x = 1\\nreveal('ternary', x)", "reveal").args[0].value
+    >>> call("x = 1\nreveal('ternary', x)", "reveal").args[0].value
     'ternary'
     """
     for node in ast.walk(ast.parse(source)):
@@ -33,9 +37,9 @@ def call(source: str, name: str) -> ast.Call | None:
 
 
 def calls(source: str) -> set[str]:
-    """The names of all functions that a cell calls.
+    r"""The names of all functions that a cell calls.
 
-    >>> sorted(calls("explorer = view.cut_explorer(model)\\nprint(1)"))
+    >>> sorted(calls("explorer = view.cut_explorer(model)\nprint(1)"))
     ['cut_explorer', 'print']
     """
     return {_name(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)} - {""}
@@ -77,15 +81,15 @@ def asked(source: str) -> Asked:
         positional = [ast.literal_eval(argument) for argument in node.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
     except ValueError as error:
-        raise ValueError(f"predict(...) has an argument that is computed; the page needs plain ones: {source[:80]!r}") from error
-    widget = predictions.predict(*positional, **named)
+        raise ValueError(
+            f"predict(...) has an argument that is computed; the page needs plain ones: {source[:80]!r}"
+        ) from error
+    # without a state, as a prediction of whoever builds the site would move the slider
+    with tempfile.TemporaryDirectory() as empty, mock.patch.dict(os.environ, GREENLAB_STATE=empty):
+        widget = predictions.predict(*positional, **named)
     slider: Any = widget.slider
     log = isinstance(slider, W.FloatLogSlider)
-    value = float(slider.value)
-    if log:
-        import math
-
-        value = math.log10(value)
+    value = math.log10(slider.value) if log else float(slider.value)
     return Asked(
         widget.id,
         positional[1] if len(positional) > 1 else named["question"],
@@ -127,7 +131,9 @@ def answer(source: str, stored: str, question: Asked) -> str:
     found = _ANSWER.search(html.unescape(re.sub(r"<[^>]+>", "", stored)))
     node = call(source, "reveal")
     if found is None or node is None:
-        raise ValueError(f"no answer is stored for the prediction {question.id!r}: execute the notebook without a state")
+        raise ValueError(
+            f"no answer is stored for the prediction {question.id!r}: execute the notebook without a state"
+        )
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     tolerance = ast.literal_eval(given["tolerance"]) if "tolerance" in given else None
     truth = float(found["number"].replace(",", "").replace("−", "-"))
@@ -138,7 +144,8 @@ def answer(source: str, stored: str, question: Asked) -> str:
     said = html.escape(f"{found['number']} {found['rest'].strip()}".strip())
     return (
         f'<div class="gl-reveal" id="reveal-{key}"><script type="application/json">{text}</script>'
-        f'<p role="status" aria-live="polite">You have not predicted yet. <a href="#predict-{key}">Set the slider</a> first.</p>'
+        '<p role="status" aria-live="polite">You have not predicted yet. '
+        f'<a href="#predict-{key}">Set the slider</a> first.</p>'
         f"<details><summary>Show me anyway</summary><p>The answer: <b>{said}</b></p>"
         + (f"<pre>{details}</pre>" if details else "")
         + "</details></div>"

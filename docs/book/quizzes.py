@@ -33,4 +33,6 @@ def quiz(chapter: str, places: Places, page: str) -> str:
             f"<fieldset><legend>{number}. {html.escape(question.text)}</legend>{''.join(rows)}"
             '<p role="status" aria-live="polite"></p></fieldset>'
         )
-    return f'<form class="gl-quiz" data-chapter="{chapter}">{"".join(parts)}<p role="status" class="gl-score"></p></form>'
+    return (
+        f'<form class="gl-quiz" data-chapter="{chapter}">{"".join(parts)}<p role="status" class="gl-score"></p></form>'
+    )

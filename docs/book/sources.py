@@ -8,12 +8,12 @@ import nbformat
 
 from docs.book import address, api, bibliography, landing, tables
 from docs.book.chapters import Writer
-from docs.book.links import FACTS, PLACES, STUDIES, Places, relink
+from docs.book.links import FACTS, FILES, INSTRUCTOR, STUDIES, Places, place, relink
 from greenlab.core.chapters import CHAPTERS
 
 
 def write(out: Path, root: Path) -> list[Path]:
-    """Write every source of the site; files that have not changed keep their date, so that Sphinx reads only the others.
+    """Write every source of the site; files that have not changed keep their date, so that Sphinx skips them.
 
     Args:
         out: the folder of the sources; what does not belong there is removed.
@@ -38,7 +38,7 @@ def write(out: Path, root: Path) -> list[Path]:
 def pages(root: Path) -> dict[str, bytes]:
     """The files of the sources by their names."""
     parts = [page for source in (FACTS, STUDIES) for page in tables.split(source, (root / source).read_text("utf-8"))]
-    places = Places(tables.anchors(parts), tables.Notes(parts))
+    places = Places(tables.anchors(parts), tables.Notes(parts), root)
     files: dict[str, bytes] = {}
     for part in parts:
         text = relink(part.text, places, part.source, part.name)
@@ -46,17 +46,18 @@ def pages(root: Path) -> dict[str, bytes]:
             names = [other.name.partition("/")[2] for other in parts if other.source == part.source][1:]
             text = _sections_to_pages(text, names) + _hidden(names)
         files[f"{part.name}.md"] = text.encode()
-    for table in sorted((root / "data" / "facts").glob("*.csv")):
-        files[f"facts/{table.name}"] = table.read_bytes()
-    for source, page in PLACES.items():
-        if page.startswith(("data/", "instructor/")):
-            text = relink((root / source).read_text("utf-8"), places, source, page)
-            if page.endswith("/index"):
-                folder = page.partition("/")[0]
-                text += _hidden([other.partition("/")[2] for other in PLACES.values() if other.startswith(f"{folder}/")][1:])
-            files[f"{page}.md"] = text.encode()
+    for source, page in documents(root).items():
+        text = relink((root / source).read_text("utf-8"), places, source, page)
+        if page.endswith("/index"):
+            folder = page.removesuffix("index")
+            text += _hidden(
+                [one.removeprefix(folder) for one in documents(root).values() if one.startswith(folder) and one != page]
+            )
+        files[f"{page}.md"] = text.encode()
     repository = address.repository(root)
-    notebooks = {chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS}
+    notebooks = {
+        chapter.name: nbformat.read(root / "notebooks" / chapter.notebook, as_version=4) for chapter in CHAPTERS
+    }
     for chapter in CHAPTERS:
         text = nbformat.writes(Writer(chapter, places, repository).write(notebooks[chapter.name]))
         files[f"chapters/{chapter.notebook}"] = text.encode()
@@ -71,7 +72,19 @@ def pages(root: Path) -> dict[str, bytes]:
     for name, picture in landing.drawn(notebooks).items():
         files[f"_static/pictures/{name}"] = picture
     files[landing.SCREEN] = (root / "notebooks" / "images" / "chapter_6.png").read_bytes()
+    for name in sorted(places.files):
+        files[f"{FILES}/{name}"] = (root / name).read_bytes()
     return files
+
+
+def documents(root: Path) -> dict[str, str]:
+    """The documents about data and for instructors, and the page of each; facts and studies are pages by themselves."""
+    paths = [
+        "data/README.md",
+        *(f"data/{path.parent.name}/README.md" for path in sorted((root / "data").glob("*/README.md"))),
+    ]
+    paths += [INSTRUCTOR, *(f"notebooks/{path.name}" for path in sorted((root / "notebooks").glob("*.md")))]
+    return {path: str(place(path)) for path in dict.fromkeys(paths) if path not in (FACTS, STUDIES)}
 
 
 def _hidden(names: list[str]) -> str:

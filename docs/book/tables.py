@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docs.book.links import FACTS, STUDIES
 from greenlab.core import facts
 
-_ANCHOR = re.compile(r'<a id="([^"]+)"></a>')
+_ANCHOR = re.compile(r'<a id="(?P<cell>[^"]+)"></a>|^## (?P<heading>[\w.-]+)$', re.M)
 _MARKUP = re.compile(r"<[^>]+>|\*\*|`|\\(?=[^\w\s])|\[([^\]]*)\]\([^)]*\)")
 FOLDERS = {FACTS: "facts", STUDIES: "studies"}
 
@@ -29,13 +29,13 @@ class Page:
 
 
 def split(source: str, text: str) -> list[Page]:
-    """A README of data as pages: what stands before the first section, and each section.
+    r"""A README of data as pages: what stands before the first section, and each section.
 
     Args:
         source: the file, from the repository's root.
         text: its Markdown.
 
-    >>> [page.name for page in split("data/facts/README.md", "# Facts\\n\\n## claims\\n\\nOne.\\n")]
+    >>> [page.name for page in split("data/facts/README.md", "# Facts\n\n## claims\n\nOne.\n")]
     ['facts/index', 'facts/claims']
     """
     folder = FOLDERS[source]
@@ -43,15 +43,20 @@ def split(source: str, text: str) -> list[Page]:
     pages = [Page(f"{folder}/index", head, source)]
     for section in sections:
         title, _, body = section.partition("\n")
-        body = re.sub(r"^### ", "## ", body, flags=re.M)
+        # a heading is its own anchor: one inside it would stand inside its link in the table of contents
+        body = re.sub(r'^### (?:<a id="[^"]+"></a>)?', "## ", body, flags=re.M)
         heading = title.strip().replace("_", " ").replace("-", " ").capitalize()
         pages.append(Page(f"{folder}/{title.strip()}", f"# {heading}\n{body}", source))
     return pages
 
 
+def _anchors_in(text: str) -> list[str]:
+    return [found["cell"] or found["heading"] for found in _ANCHOR.finditer(text)]
+
+
 def anchors(pages: list[Page]) -> dict[str, str]:
     """The page of every anchor."""
-    return {anchor: page.name for page in pages for anchor in _ANCHOR.findall(page.text)}
+    return {anchor: page.name for page in pages for anchor in _anchors_in(page.text)}
 
 
 class Notes:
@@ -63,7 +68,7 @@ class Notes:
 
     def __init__(self, pages: list[Page]) -> None:
         self._lines = {
-            anchor: (page, line) for page in pages for line in page.text.splitlines() for anchor in _ANCHOR.findall(line)
+            anchor: (page, line) for page in pages for line in page.text.splitlines() for anchor in _anchors_in(line)
         }
         self._said: dict[str, str] = {}
 

@@ -178,13 +178,18 @@ def peak_memory_bytes() -> int | None:
     return peak if platform.system() == "Darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
-def release_memory() -> None:
+def release_memory() -> bool:
     """Hand free memory back to the system.
 
-    glibc keeps what arrays of up to 32 MiB took. A small server counts that as used.
+    glibc keeps what arrays of up to 32 MiB took; a search index that was made leaves 150 MB so. A small server counts
+    that as used.
+
+    Returns:
+        Whether the system took something back; False where it cannot be asked.
+
+    >>> release_memory() in (True, False)
+    True
     """
     gc.collect()
-    if platform.system() == "Linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None  # musl has none
+    return bool(trim(0)) if trim else False

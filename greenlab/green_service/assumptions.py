@@ -1,14 +1,18 @@
 """What a service's figures assume: every number with unit, range, basis and source, and each can be moved.
 
-``assumptions(service)`` collects them for a service; ``.table()`` shows them, ``.move(pue=1.2)`` changes some. A moved
-number is the reader's own: it has no range unless one is given. Nothing else in the chapter holds a number of the
-outside world.
+``assumptions(service)`` collects them for a service; ``.table()`` shows them, ``.move(pue=1.2)`` changes some,
+``.moved()`` tells which were changed, and ``typed`` reads what somebody wrote into the fields of a page. A moved number
+is the reader's own: it has no range unless one is given. Nothing else in the chapter holds a number of the outside
+world.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -73,12 +77,24 @@ LIMITS = {
     "devices_per_server": (1, 1024, "accelerators that share a server"),
     "lifetime_years": (0.5, 20, "of accelerators and servers"),
     "wue_l_per_kwh": (0, 20, "litres for a kilowatt-hour of the machines"),
-    "water_l_per_kwh": (0, 100, "litres for a kilowatt-hour of electricity"),
-    "device_price": (0, 1000, "for an accelerator and an hour"),
+    # nothing may bring a whole figure to 0: no share of it could be told then
+    "water_l_per_kwh": (0.001, 100, "litres for a kilowatt-hour of electricity"),
+    "device_price": (0.001, 1000, "for an accelerator and an hour"),
     "electricity_price": (0, 10, "for a kilowatt-hour"),
     "cpu_power_w": (0, 1000, "a busy core of the machine that searches the index"),
     "memory_share": (0.1, 1, "the share of an accelerator's memory that weights and caches may fill"),
 }
+
+# how a page groups them: what they are about -> names
+GROUPS = {
+    "Serving system": ("serving_factor", "kernel_share", "idle_power_w", "host_power_w", "memory_share"),
+    "Building, grid": (
+        "pue", "intensity_g_per_kwh", "shift_saving", "wue_l_per_kwh", "water_l_per_kwh",
+    ),
+    "Manufacture": ("device_embodied_kg", "server_embodied_kg", "devices_per_server", "lifetime_years"),
+    "Prices, index": ("device_price", "electricity_price", "cpu_power_w"),
+}  # fmt: skip
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.I | re.A)
 
 
 @dataclass(frozen=True)
@@ -137,9 +153,55 @@ class Assumptions:
             items[name] = dataclasses.replace(items[name], value=value, low=low, high=high, basis="given", source=MOVED)
         return Assumptions(tuple(items.values()))
 
+    def moved(self) -> tuple[Assumption, ...]:
+        """Those that hold a number of the reader's own.
+
+        >>> from greenlab.green_service.design import DEFAULT
+        >>> [item.name for item in assumptions(DEFAULT).move(pue=1.2).moved()]
+        ['pue']
+        """
+        return tuple(item for item in self.items if item.source == MOVED)
+
     def table(self) -> pd.DataFrame:
         """One row an assumption: name, meaning, value, low, high, unit, basis, source."""
         return pd.DataFrame([dataclasses.asdict(item) for item in self.items])
+
+
+def typed(fields: Mapping[str, str]) -> dict[str, float | tuple[float, float, float]]:
+    """What somebody wrote into the fields of assumptions, as `Assumptions.move` takes it.
+
+    Args:
+        fields: a text for the name of an assumption: empty for the published number, one number of one's own, or three
+            with spaces between them: the value, its low and its high end.
+
+    Returns:
+        The numbers by name, without the empty fields.
+
+    Raises:
+        TypeError: if ``fields`` is no mapping of texts.
+        ValueError: if a name is unknown, or a text holds something else; the message names the assumption.
+
+    >>> typed({"pue": "1.2", "host_power_w": " 200 150 300 ", "cpu_power_w": ""})
+    {'pue': 1.2, 'host_power_w': (200.0, 150.0, 300.0)}
+    """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"fields={fields!r:.80} is {type(fields).__name__}: give a dict such as {{'pue': '1.2'}}")
+    found: dict[str, float | tuple[float, float, float]] = {}
+    for name, text in fields.items():
+        checks.text("fields", name, remedy="name an assumption")
+        if name not in LIMITS:
+            raise unknown("assumption", name, LIMITS)
+        words = checks.text(name, text, remedy="what was typed, such as '1.2'").split()
+        if not words:
+            continue
+        if len(words) not in (1, 3) or not all(_NUMBER.fullmatch(word) for word in words):
+            raise ValueError(
+                f"{name}={text!r:.40}: give a number with a point such as 1.2, or three with spaces between them: "
+                "value, low and high; leave it empty for the published number"
+            )
+        numbers = tuple(float(word) for word in words)
+        found[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
+    return found
 
 
 def _fact(name: str, meaning: str, id: str, *, low: str = "", high: str = "", factor: float = 1.0) -> Assumption:
@@ -226,6 +288,29 @@ def _price(service: Service) -> Assumption:
     return dataclasses.replace(price, basis="modelled", source=f"{price.source}, scaled by rated power", **numbers)
 
 
+def _embodied(service: Service) -> Assumption:
+    """Manufacture of one accelerator. An H100 and an A100 have published figures; the others are taken from an H100.
+
+    Its maker states the manufacture of boards with eight H100s and with eight B200s for the operations that they can
+    do; that ratio, times the ratio of their rates, is the ratio of the two boards. The H200 is an H100 with more
+    memory, for which nothing is published: it may cost as much to make as a B200. So may any other.
+    """
+    meaning = "manufacture of one accelerator"
+    h100 = _fact("device_embodied_kg", meaning, "gpu-embodied-h100", low="gpu-embodied-a100", high="gpu-embodied-chien")
+    if service.device == passes.MEASURED_ON:
+        return h100
+    if service.device.startswith("a100"):
+        return _fact("device_embodied_kg", meaning, "gpu-embodied-a100", high="gpu-embodied-chien")
+    rates = [passes.chip(name)["flops_per_s"] for name in ("b200", passes.MEASURED_ON)]
+    boards = facts.value("embodied-hgx-b200") / facts.value("embodied-hgx-h100") * rates[0] / rates[1]
+    ids = "embodied-hgx-b200 over embodied-hgx-h100, times the ratio of their rates"
+    if service.device == "b200":
+        numbers = {name: boards * getattr(h100, name) for name in ("value", "low", "high")}
+        return dataclasses.replace(h100, basis="modelled", source=f"gpu-embodied-h100 x {ids}", **numbers)
+    source = f"that of an H100, as none is published: {h100.source}; high = x {ids}"
+    return dataclasses.replace(h100, high=boards * h100.high, basis="modelled", source=source)
+
+
 def _shift(service: Service) -> Assumption:
     """A 24-hour job that may pause and wait a day; the region's own zone, or the mean of all countries."""
     rows = table("load_shifting", "temporal")
@@ -264,7 +349,11 @@ def assumptions(service: Service) -> Assumptions:
     >>> assumptions(DEFAULT)["intensity_g_per_kwh"].value
     344.0
     """
-    checks.instance("service", service, Service)
+    return _assumptions(checks.instance("service", service, Service))
+
+
+@lru_cache(maxsize=4096)
+def _assumptions(service: Service) -> Assumptions:
     region = service.region
     grid = Assumption(
         "intensity_g_per_kwh", f"of the grid, mean of a year, {region}",
@@ -288,8 +377,7 @@ def assumptions(service: Service) -> Assumptions:
             pue,
             grid,
             _shift(service),
-            _fact("device_embodied_kg", "manufacture of one accelerator", "gpu-embodied-h100",
-                  low="gpu-embodied-a100", high="gpu-embodied-chien"),
+            _embodied(service),
             _fact("server_embodied_kg", "manufacture of a server, without accelerators", "server-embodied",
                   low="server-embodied-2024"),
             _fact("devices_per_server", "accelerators that share a server", "server-accelerators"),

@@ -1,5 +1,8 @@
 """The sustainability card: a design, its figures with their bands, its SCI and every assumption, to hand on.
 
+The SCI stands with its four terms (ISO/IEC 21031:2024): E, I, M and R. Assumptions that somebody moved are listed
+apart, beside what is published.
+
 As JSON it can be loaded again, and the figures come out the same; as Markdown it can be read. ``load_card`` refuses a
 card that is broken, of another kind or of another version, and one whose figures are not those of its design and
 assumptions, with the field named. The file is text from a stranger: nothing in it is run.
@@ -18,12 +21,13 @@ import pandas as pd
 
 from greenlab.core import checks
 from greenlab.green_service.assumptions import LIMITS, MOVED, Assumption, Assumptions, assumptions
+from greenlab.green_service.carbon import grid_after_shift
 from greenlab.green_service.design import Service
-from greenlab.green_service.evaluation import bands, evaluate
-from greenlab.green_service.levers import pulled
-from greenlab.green_service.quality import quality_table
+from greenlab.green_service.evaluation import QUANTITIES, bands, evaluate
+from greenlab.green_service.levers import apply, pulled
+from greenlab.green_service.quality import quality_kept, quality_table
 
-SCHEMA, VERSION = "greenlab sustainability card", 1
+SCHEMA, VERSION = "greenlab sustainability card", 2
 FUNCTIONAL_UNIT = "one request"
 MOST_BYTES = 1_000_000
 FIELDS = (
@@ -33,6 +37,7 @@ FIELDS = (
     "functional_unit",
     "service",
     "assumptions",
+    "moved",
     "figures",
     "sci",
     "quality",
@@ -70,6 +75,18 @@ class Card:
         """The figures with their bands, as `evaluation.bands` gives them."""
         return bands(self.service, self.assumed)
 
+    def moved(self) -> list[dict[str, Any]]:
+        """The assumptions that somebody moved, each with the published number: name, published, value, low, high, unit.
+
+        What the design itself gives, such as its PUE, is a choice and no moved assumption.
+        """
+        published = assumptions(self.service)
+        return [
+            {"name": item.name, "published": published[item.name].value, "value": item.value, "low": item.low,
+             "high": item.high, "unit": item.unit}
+            for item in self.assumed.moved()
+        ]  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON holds it."""
         outcome = evaluate(self.service, self.assumed)
@@ -78,6 +95,9 @@ class Card:
             "value": float(carbon["value"]), "low": float(carbon["low"]), "high": float(carbon["high"]),
             "unit": f"g CO2e per {FUNCTIONAL_UNIT.removeprefix('one ')}", "accounting": "location-based",
             "embodied": "accelerators and servers, by the time they are switched on",
+            "e_kwh": float(outcome.energy.total_kwh),
+            "i_g_per_kwh": float(grid_after_shift(self.service, self.assumed.values())),
+            "m_g": float(outcome.carbon.embodied_g), "r": FUNCTIONAL_UNIT,
         }  # fmt: skip
         return {
             "schema": SCHEMA,
@@ -86,6 +106,7 @@ class Card:
             "functional_unit": FUNCTIONAL_UNIT,
             "service": dataclasses.asdict(self.service),
             "assumptions": [dataclasses.asdict(item) for item in self.assumed.items],
+            "moved": self.moved(),
             "figures": _records(self.figures()),
             "sci": sci,
             "quality": {"kept": outcome.quality, "levers": _records(quality_table(self.service))},
@@ -107,6 +128,14 @@ class Card:
         ]
         lines += ["", f"**SCI: {sci['value']:.3g} {sci['unit']}** ({sci['low']:.3g} to {sci['high']:.3g}), "
                       f"{sci['accounting']}; manufacture: {sci['embodied']}.", ""]  # fmt: skip
+        lines += ["| (E x I + M) / R | value |", "|---|---|"]
+        lines += [
+            f"| E, energy with the building | {sci['e_kwh']:.4g} kWh |",
+            f"| I, intensity of the grid after waiting for clean hours | {sci['i_g_per_kwh']:.4g} g CO2e/kWh |",
+            f"| M, manufacture | {sci['m_g']:.4g} g CO2e |",
+            f"| R, functional unit | {sci['r']} |",
+            "",
+        ]
         lines += ["| quantity | per | value | range | unit | basis |", "|---|---|---|---|---|---|"]
         lines += [
             f"| {row['quantity']} | {row['per']} | {row['value']:.4g} | {row['low']:.4g} to {row['high']:.4g} | "
@@ -120,6 +149,15 @@ class Card:
         lines += ["", "## Design", "", "| choice | value |", "|---|---|"]
         lines += [
             f"| {name} | {'as needed or assumed' if value is None else value} |" for name, value in service.items()
+        ]
+        lines += ["", "## Assumptions that were moved", ""]
+        lines += [] if card["moved"] else ["None: all stand as published."]
+        if card["moved"]:
+            lines += ["| name | published | here | range | unit |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {item['name']} | {item['published']:.4g} | {item['value']:.4g} | {item['low']:.4g} to "
+            f"{item['high']:.4g} | {_cell(item['unit'])} |"
+            for item in card["moved"]
         ]
         lines += ["", "## Assumptions", "", "| name | meaning | value | range | unit | basis | source |"]
         lines += ["|---|---|---|---|---|---|---|"]
@@ -200,14 +238,36 @@ def load_card(path: str | Path) -> Card:
         raise FileNotFoundError(f"path={str(path)!r:.120}: there is no such file")
     with source.open("rb") as file:
         raw = file.read(MOST_BYTES + 1)
+    return _decode(raw, f"path={str(path)!r:.120}")
+
+
+def decode_card(raw: bytes) -> Card:
+    """Read a card from the bytes of a JSON file, as a page uploads them, and compute its figures again.
+
+    Args:
+        raw: what the file holds.
+
+    Raises:
+        TypeError: if ``raw`` is no bytes.
+        ValueError: if the bytes are too many or no UTF-8 text, and as for `load_card`.
+
+    >>> from greenlab.green_service.design import DEFAULT
+    >>> decode_card(make_card(DEFAULT).to_json().encode()).service == DEFAULT
+    True
+    """
+    if not isinstance(raw, (bytes, bytearray, memoryview)):
+        raise TypeError(f"raw={raw!r:.80} is {type(raw).__name__}: give the bytes of a card's JSON file")
+    return _decode(raw, "raw")
+
+
+def _decode(raw: bytes, name: str) -> Card:
     if len(raw) > MOST_BYTES:
-        raise ValueError(f"path={str(path)!r:.120} has more than {MOST_BYTES:,} bytes: no card is so large")
+        raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes: no card is so large")
     try:
-        return read_card(raw.decode("utf-8"))
+        text = bytes(raw).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"path={str(path)!r:.120} is no UTF-8 text ({error.reason}): give a card's JSON file"
-        ) from None
+        raise ValueError(f"{name} is no UTF-8 text ({error.reason}): give a card's JSON file") from None
+    return read_card(text)
 
 
 def read_card(text: str) -> Card:
@@ -305,11 +365,18 @@ def _follow(card: Card) -> None:
     """
     own = assumptions(card.service)
     for position, item in enumerate(card.assumed.items):
-        if item.source != MOVED and item != (right := own[item.name]):
-            raise ValueError(
-                f"assumptions[{position}].value={item.value:g}: {item.name} is {right.value:g} for this service; "
-                "a number of one's own is set by assumed.move(...), and says so"
+        right = own[item.name]
+        if item.source == MOVED:
+            right = dataclasses.replace(
+                right, value=item.value, low=item.low, high=item.high, basis="given", source=MOVED
             )
+        for field in ("value", "low", "high", "unit", "basis", "source", "meaning"):
+            found, needed = getattr(item, field), getattr(right, field)
+            if found != needed:
+                raise ValueError(
+                    f"assumptions[{position}].{field}={found!r:.80}: {item.name} has {needed!r:.80} for this "
+                    "service; a number of one's own is set by assumed.move(...), and says so"
+                )
 
 
 def _compare(where: str, found: Any, computed: Any) -> None:
@@ -357,3 +424,107 @@ def differences(mine: Card, theirs: Card) -> pd.DataFrame:
         row |= {"ratio": float(b["value"]) / float(a["value"]), "apart": apart, "unit": a["unit"], "levers": levers}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def choices(mine: Card, theirs: Card) -> pd.DataFrame:
+    """Every choice and every moved assumption in which two cards differ.
+
+    Args:
+        mine: from `make_card` or `load_card`.
+        theirs: likewise.
+
+    Returns:
+        One row a difference: what, mine, theirs, in words; no row where the two are the same. An assumption stands
+        here only if one of the two moved it.
+
+    Raises:
+        TypeError: if one is no card.
+
+    >>> from greenlab.green_service.design import DEFAULT
+    >>> choices(make_card(DEFAULT), make_card(DEFAULT.replace(batch=64))).to_numpy().tolist()
+    [['batch', '16', '64']]
+    """
+    checks.instance("mine", mine, Card)
+    checks.instance("theirs", theirs, Card)
+    rows = []
+    for field in dataclasses.fields(Service):
+        own, other = getattr(mine.service, field.name), getattr(theirs.service, field.name)
+        if own != other:
+            rows.append({"what": field.name, "mine": _word(own), "theirs": _word(other)})
+    moved = {item.name for card in (mine, theirs) for item in card.assumed.moved()}
+    for item in mine.assumed.items:
+        other_item = theirs.assumed[item.name]
+        if item.name in moved and (item.value, item.low, item.high) != (
+            other_item.value, other_item.low, other_item.high,
+        ):  # fmt: skip
+            rows.append({"what": f"{item.name}, assumed", "mine": _ranged(item), "theirs": _ranged(other_item)})
+    return pd.DataFrame(rows, columns=["what", "mine", "theirs"])
+
+
+def _word(value: Any) -> str:
+    return "as needed or assumed" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _ranged(item: Assumption) -> str:
+    words = f"{item.value:.4g}"
+    if item.low < item.high:
+        words += f" ({item.low:.4g} to {item.high:.4g})"
+    return words + (", moved" if item.source == MOVED else "")
+
+
+QUANTITIES_BY_LEVER = ("energy", "carbon", "water", "cost")
+
+
+def lever_by_lever(mine: Card, theirs: Card) -> pd.DataFrame:
+    """From one card's design to the other's, a lever at a time, and at last to the other's assumptions.
+
+    Levers that cannot be built one after the other stand in one row. No gate stops a lever here: this is how the two
+    differ, and no saving is claimed; the quality stands beside.
+
+    Args:
+        mine: from `make_card` or `load_card`; its moved assumptions hold until the last row.
+        theirs: likewise.
+
+    Returns:
+        One row a step: step (the lever, or "their assumptions" if they moved others), energy, carbon, water, cost (of a
+        request after the step, over those of mine), quality (that is left). The last row is theirs.
+
+    Raises:
+        TypeError: if one is no card.
+        ValueError: if the two services do not do the same work.
+
+    >>> from greenlab.green_service.design import DEFAULT
+    >>> lever_by_lever(make_card(DEFAULT), make_card(DEFAULT.replace(batch=64, bits=8)))["step"].tolist()
+    ['fewer bits', 'larger batch']
+    """
+    checks.instance("mine", mine, Card)
+    checks.instance("theirs", theirs, Card)
+    names = pulled(mine.service, theirs.service)
+    moved = {item.name: (item.value, item.low, item.high) for item in mine.assumed.moved()}
+    start = _request(mine.service, mine.assumed)
+    rows: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    for count, name in enumerate(names, 1):
+        waiting.append(name)
+        try:
+            service = apply(mine.service, theirs.service, names[:count])
+            now = _request(service, assumptions(service).move(**moved))
+        except ValueError:
+            continue  # together with the next one
+        rows.append({"step": " + ".join(waiting)} | _over(now, start) | {"quality": quality_kept(service)})
+        waiting = []
+    others = {item.name: (item.value, item.low, item.high) for item in theirs.assumed.moved()}
+    last = [*waiting, *(["their assumptions"] if others != moved else [])]
+    if last:
+        now = _request(theirs.service, theirs.assumed)
+        rows.append({"step": " + ".join(last)} | _over(now, start) | {"quality": quality_kept(theirs.service)})
+    return pd.DataFrame(rows, columns=["step", *QUANTITIES_BY_LEVER, "quality"])
+
+
+def _request(service: Service, assumed: Assumptions) -> dict[str, float]:
+    outcome = evaluate(service, assumed)
+    return {name: float(QUANTITIES[name][3](outcome)) for name in QUANTITIES_BY_LEVER}
+
+
+def _over(now: dict[str, float], start: dict[str, float]) -> dict[str, float]:
+    return {name: value / start[name] for name, value in now.items()}

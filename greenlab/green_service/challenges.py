@@ -2,8 +2,9 @@
 
 The work stays the same: tokens, traffic and gate are given. What nobody can buy is limited: no building better than the
 best published fleet, no machines without spare time for peaks, no more waiting than the level allows. Points are given
-goal by goal, so half of the way is half of the points. Goals of energy, carbon, water and cost have to hold in 95 % of
-the paired draws, not only for the central numbers.
+goal by goal, so half of the way is half of the points; but a saving gives none where the quality goal is missed, as no
+saving may be claimed there. Goals of energy, carbon, water and cost have to hold in 95 % of the paired draws, not only
+for the central numbers, and always with the published assumptions.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from greenlab.green_service.evaluation import N_DRAWS, QUANTITIES, SEED, Outcome
 
 FIXED = ("requests_per_day", "input_tokens", "output_tokens", "reference", "quality_gate")
 SURE = 0.95  # of the paired draws
+SAVINGS = ("energy", "carbon", "water", "cost", "pays back")  # worth nothing where quality fell
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Score:
         points: reached.
         most: that can be reached.
         refused: what the level does not allow, in words; then no points are given.
-        goals: one row a goal: goal, reached, value, limit, points.
+        goals: one row a goal: goal, reached, value, limit, points, most (points that it can give), reason (why a goal
+            that is reached gives none).
     """
 
     level: int
@@ -184,12 +187,18 @@ def score(service: Service, level: int) -> Score:
     given, refused = challenge(level), refusals(service, level)
     most = sum(goal.points for goal in given.goals)
     after = evaluate(service)
-    drawn = [outcome_of_draws(one, assumptions(one), N_DRAWS, SEED) for one in (given.baseline, service)]
+    # other work gives no points, and is still shown beside the baseline at the same work
+    before = given.baseline.replace(**{name: getattr(service, name) for name in FIXED})
+    drawn = [outcome_of_draws(one, assumptions(one), N_DRAWS, SEED) for one in (before, service)]
+    kept = all(after.quality >= goal.limit for goal in given.goals if goal.quantity == "quality")
     rows = []
     for goal in given.goals:
-        value, reached = _reached(goal, given.baseline, after, drawn)
-        points = goal.points if reached and not refused else 0
-        rows.append({"goal": goal.text, "reached": reached, "value": value, "limit": goal.limit, "points": points})
+        value, reached = _reached(goal, before, after, drawn)
+        lost = goal.quantity in SAVINGS and not kept
+        why = "not allowed at this level" if refused else "quality fell, so no saving counts" if lost else ""
+        row = {"goal": goal.text, "reached": reached, "value": value, "limit": goal.limit}
+        row |= {"points": goal.points if reached and not why else 0, "most": goal.points}
+        rows.append(row | {"reason": why if reached else ""})
     goals = pd.DataFrame(rows)
     return Score(given.level, int(goals["points"].sum()), most, refused, goals)
 

@@ -1,17 +1,21 @@
-"""Levers combined on the reader's own machine: what counts of FLOPs and bytes say before it is measured.
+"""Levers combined on the reader's own machine: what is said before it is measured, from counts and from parts.
 
-A small model on a processor reads a prompt at the speed of its arithmetic and writes at the speed of its memory. Then
-two times of the unchanged model, measured, and the counts of the changed one give a prediction: reading in proportion
-to FLOPs, writing in proportion to bytes. Part of both does not change with any lever (the output head, the cache), so
-two levers together save less than the product of what they leave alone: `combine` shows all three.
+From counts (`combine`): a small model on a processor reads a prompt at the speed of its arithmetic and writes at the
+speed of its memory. Then two times of the unchanged model and the counts of the changed one give a prediction: reading
+in proportion to FLOPs, writing in proportion to bytes. Three things are missing there. A pass takes time that no count
+has, such as the Python between the layers. A kernel for fewer bits need not be as much faster as its bytes are fewer.
+And it changes the reading of a prompt as well, which counts of bytes leave alone.
 
-Fewer bits change the bytes of writing only. A packed kernel may read a prompt faster or slower than floats do; how the
-measured combination differs from the prediction is what a chapter shows.
+From parts (`combine_parts`): the unchanged model is timed part by part in two passes, over one token and over many, and
+the kernel alone. Each lever then changes its own parts: fewer layers the layers, fewer bits the matrices in them, a
+longer prompt what takes time for each token. The output head and what is outside the layers are changed by none, and
+that is why levers together leave more than the product of what each leaves alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,8 +124,18 @@ def combine(
         TypeError: if an argument is of another kind.
         ValueError: if a number is out of range, or the two answers have different lengths.
     """
-    whole = predict_time(shape, before, before, reading_s=reading_s, writing_s=writing_s)
-    together = predict_time(shape, before, after, reading_s=reading_s, writing_s=writing_s)
+    checks.instance("shape", shape, TransformerShape)
+
+    def time_of(variant: Variant) -> float:
+        return predict_time(shape, before, variant, reading_s=reading_s, writing_s=writing_s)
+
+    return _combined(before, after, time_of)
+
+
+def _combined(before: Variant, after: Variant, time_of: Callable[[Variant], float]) -> pd.DataFrame:
+    checks.instance("before", before, Variant)
+    checks.instance("after", after, Variant)
+    whole, together = time_of(before), time_of(after)
     if before.output_tokens != after.output_tokens:
         raise ValueError(f"after has output_tokens={after.output_tokens}, before {before.output_tokens}: give the same")
     rows: list[dict[str, Any]] = []
@@ -130,10 +144,183 @@ def combine(
         changes = {name: getattr(after, name) for name in fields if getattr(after, name) != getattr(before, name)}
         if not changes:
             continue
-        alone = dataclasses.replace(before, **changes)
-        time_s = predict_time(shape, before, alone, reading_s=reading_s, writing_s=writing_s)
+        time_s = time_of(dataclasses.replace(before, **changes))
         rows.append({"what": lever, "time_s": time_s, "left": time_s / whole})
         product *= time_s / whole
     rows.append({"what": "product", "time_s": product * whole, "left": product})
     rows.append({"what": "together", "time_s": together, "left": together / whole})
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the time of one pass through the whole model goes [s].
+
+    Attributes:
+        matrices_s: the products in the layers, which fewer bits change and fewer layers leave out.
+        layers_s: the rest of the layers: attention, norms, and the Python between them. Fewer layers leave it out, and
+            fewer bits do not change it.
+        head_s: the output head, which neither changes.
+        outside_s: what is outside the layers beside the head: embedding, mask, choosing the token.
+    """
+
+    matrices_s: float
+    layers_s: float
+    head_s: float
+    outside_s: float
+
+    def __post_init__(self) -> None:
+        for name in PARTS:
+            checks.number(name, getattr(self, name), low=0, high=1e9, remedy="it is in seconds")
+
+    @property
+    def total_s(self) -> float:
+        """The sum of the parts [s]."""
+        return sum(getattr(self, name) for name in PARTS)
+
+
+PARTS = ("matrices_s", "layers_s", "head_s", "outside_s")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A whole model on the reader's machine: a pass over one token, and one over a prompt.
+
+    Attributes:
+        one: parts of a pass over one token.
+        many: parts of a pass over ``rows`` tokens.
+        rows: tokens of the second pass, 2 or more.
+    """
+
+    one: Parts
+    many: Parts
+    rows: int
+
+    def __post_init__(self) -> None:
+        checks.instance("one", self.one, Parts)
+        checks.instance("many", self.many, Parts)
+        checks.integer("rows", self.rows, low=2, high=10**6)
+
+    def at(self, n_tokens: int) -> Parts:
+        """Parts of a pass over ``n_tokens``: each is a fixed time and a time for each token, through both passes.
+
+        The fixed part of the matrices is the reading of their weights, and that of the rest is dispatch.
+
+        Args:
+            n_tokens: tokens of the pass, 1 or more.
+
+        Raises:
+            TypeError: if ``n_tokens`` is no integer.
+            ValueError: if it is out of range.
+
+        >>> profile = Profile(Parts(10, 4, 5, 1), Parts(40, 10, 5, 1), rows=11)
+        >>> profile.at(21).matrices_s, profile.at(1) == profile.one
+        (70.0, True)
+        """
+        further = (checks.integer("n_tokens", n_tokens, low=1, high=10**6) - 1) / (self.rows - 1)
+        each = {}
+        for name in PARTS:
+            one, many = getattr(self.one, name), getattr(self.many, name)
+            each[name] = max(0.0, one + (many - one) * further)
+        return Parts(**each)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What other matrices leave of the time of the float ones, as products timed alone.
+
+    Attributes:
+        one: share that is left of a pass over one token.
+        many: share that is left of the profile's pass over a prompt.
+    """
+
+    one: float = 1.0
+    many: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("one", "many"):
+            checks.number(name, getattr(self, name), above=0, high=1e6, remedy="1 is as fast as floats")
+
+
+def by_bytes(before: Variant, after: Variant) -> Kernel:
+    """The kernel as counts have it: writing a token takes time in proportion to bytes, and reading does not change.
+
+    Args:
+        before: the variant that was measured.
+        after: the variant to predict.
+
+    Raises:
+        TypeError: if an argument is no `Variant`.
+
+    >>> by_bytes(Variant(), Variant(layer_bits=8))
+    Kernel(one=0.25, many=1.0)
+    """
+    checks.instance("before", before, Variant)
+    checks.instance("after", after, Variant)
+    return Kernel(one=after.layer_bits / before.layer_bits)
+
+
+def predict_from_parts(profile: Profile, before: Variant, after: Variant, kernel: Kernel | None = None) -> float:
+    """Time of an answer after a change, from the parts of two passes before it [s].
+
+    The first token comes with the pass over the prompt, every other one with a pass of its own. Fewer layers leave out
+    their share of matrices and of the rest; fewer bits change the matrices alone; a longer prompt lengthens what takes
+    time for each token. No lever touches the head and what is outside the layers.
+
+    Args:
+        profile: of the model before, with its layers and its bits.
+        before: the variant that the profile is of.
+        after: the variant to predict; its ``head_bits`` have to be those of ``before``.
+        kernel: what fewer bits leave of the matrices' time, where ``layer_bits`` differ; None is `by_bytes`.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the head's bits differ.
+
+    >>> profile = Profile(Parts(10, 4, 5, 1), Parts(40, 10, 5, 1), rows=11)
+    >>> predict_from_parts(profile, Variant(30, 1, 2), Variant(15, 1, 2))  # two passes, each 14 / 2 + 6
+    26.0
+    """
+    checks.instance("profile", profile, Profile)
+    checks.instance("before", before, Variant)
+    checks.instance("after", after, Variant)
+    if after.head_bits != before.head_bits:
+        raise ValueError(
+            f"after has head_bits={after.head_bits:g}, before {before.head_bits:g}: the profile's head is not changed "
+            "by any lever, so give the same"
+        )
+    if kernel is None:
+        kernel = by_bytes(before, after)
+    checks.instance("kernel", kernel, Kernel)
+    if after.layer_bits == before.layer_bits:
+        kernel = Kernel()
+    changed = dataclasses.replace(
+        profile,
+        one=dataclasses.replace(profile.one, matrices_s=kernel.one * profile.one.matrices_s),
+        many=dataclasses.replace(profile.many, matrices_s=kernel.many * profile.many.matrices_s),
+    )
+    depth = after.n_layers / before.n_layers
+
+    def pass_s(parts: Parts) -> float:
+        return depth * (parts.matrices_s + parts.layers_s) + parts.head_s + parts.outside_s
+
+    return pass_s(changed.at(after.prompt_tokens)) + (after.output_tokens - 1) * pass_s(changed.one)
+
+
+def combine_parts(profile: Profile, before: Variant, after: Variant, kernel: Kernel | None = None) -> pd.DataFrame:
+    """`combine` from the parts of two passes: each lever alone, their product, and all of them together.
+
+    Args:
+        profile: of the model before.
+        before: the variant that the profile is of.
+        after: the variant with all levers.
+        kernel: what fewer bits leave of the matrices' time; None is `by_bytes`.
+
+    Returns:
+        The columns of `combine`.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the head's bits differ, or the two answers have different lengths.
+    """
+    return _combined(before, after, lambda variant: predict_from_parts(profile, before, variant, kernel))

@@ -60,7 +60,7 @@ _DISTILLED = "pruned from the 8B model and taught by it"
 _TABLE: tuple[tuple[str, str, TransformerShape, bool, str, str, str], ...] = (
     # name, kind, shape, measured, score, training, remark
     ("Llama-3.1-8B", "dense", _LLAMA_8B, True, "mmlu-llama3p1-8b", "llama3p1-8b-gpu-hours", "measured on an H100"),
-    ("Llama-3.1-70B", "dense", _LLAMA_70B, False, "mmlu-llama3p1-70b", "llama3-70b-gpu-hours", "hours of Llama 3"),
+    ("Llama-3.1-70B", "dense", _LLAMA_70B, False, "mmlu-llama3p1-70b", "llama3p1-70b-gpu-hours", "the largest here"),
     ("Llama-3.1-Minitron-4B", "distilled", _MINITRON, False, "mmlu-minitron-4b", "minitron-4b-tokens", _DISTILLED),
     ("Llama-3.2-1B", "distilled", _LLAMA_1B, True, "mmlu-llama3p2-1b", "llama3p2-1b-gpu-hours", "measured on an H100"),
     ("Mixtral-8x7B", "mixture of experts", _MIXTRAL, False, "mmlu-mixtral-8x7b", "", "8 experts, 2 for a token"),

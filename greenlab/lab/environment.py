@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import sys
@@ -74,18 +73,3 @@ def _tell_imported(seed: int, threads: int) -> None:
         logging.disable_progress_bar()
     if hub := sys.modules.get("huggingface_hub.utils"):
         hub.disable_progress_bars()
-
-
-def release_memory() -> bool:
-    """Give memory that was freed back to the system, before something large is loaded.
-
-    The C library of Linux keeps what a kernel freed for its next use; a search index that was made leaves 150 MB so.
-
-    Returns:
-        Whether the system took something back; False where it cannot be asked.
-
-    >>> release_memory() in (True, False)
-    True
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    return bool(trim(0)) if trim else False

@@ -56,6 +56,23 @@ def _mathml(tex: str, display: str) -> str:
     return str(convert(tex.strip(), display=display))
 
 
+def markdown(source: str) -> str:
+    """Markdown as a part of a web page, its formulas as MathML, which browsers draw by themselves.
+
+    Args:
+        source: Markdown as in a notebook's cell, with formulas between dollar signs.
+
+    Raises:
+        TypeError: if it is no text.
+
+    >>> "<math" in markdown("The loss falls by $2^n$.")
+    True
+    """
+    if not isinstance(source, str):
+        raise TypeError(f"source={source!r:.80} is {type(source).__name__}: give text")
+    return str(MarkdownWithMath(renderer=_MathRenderer(escape=False)).render(source))
+
+
 # nbconvert's own page, and a fold around each side road, under the words of its heading
 TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block any_cell -%}
@@ -81,7 +98,7 @@ class _BookExporter(HTMLExporter):
 
     def default_filters(self) -> Any:
         yield from super().default_filters()
-        yield ("markdown2html", lambda source: MarkdownWithMath(renderer=_MathRenderer(escape=False)).render(source))
+        yield ("markdown2html", markdown)
 
 
 def _chart(spec: dict[str, Any]) -> str:

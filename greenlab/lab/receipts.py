@@ -1,14 +1,25 @@
-"""Show a receipt to the reader: joules and grams with their ranges, measured or modelled, and a comparison."""
+"""Show a receipt to the reader: joules and grams with their ranges, measured or modelled, and a comparison.
+
+A receipt that was shown is kept under its chapter and label (``state``), so that a class can compare its machines.
+"""
 
 from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from IPython.display import display
 
+from greenlab.core import chapters
 from greenlab.core.checks import number
+from greenlab.lab import state
 
 if TYPE_CHECKING:
     from greenlab.core.energy.meter import Receipt
@@ -16,6 +27,12 @@ if TYPE_CHECKING:
 LAMP_W = 10.0  # a household LED lamp of about 800 lumens; its label says so
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _TIMES = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
+SECTION = "receipts"
+KEPT = (
+    "energy_j", "low_j", "high_j", "time_s", "cpu_s", "runs", "carbon_g", "carbon_low_g", "carbon_high_g", "basis",
+    "source", "region", "intensity_g_per_kwh",
+)  # fmt: skip
+_CHAPTERS = frozenset(chapter.name for chapter in chapters.CHAPTERS)
 ROWS = ("Energy", "Range", "Carbon", "Range", "Time", "Basis", "Source", "Grid", "That is")
 
 
@@ -104,6 +121,8 @@ def _cells(receipt: Receipt) -> list[str]:
 def show_receipt(*receipts: Receipt) -> None:
     """Display receipts side by side: energy and carbon with their ranges, time, basis, grid, and a comparison.
 
+    Each is kept, too: ``python -m greenlab submit`` packs what was shown last under each label of a chapter.
+
     Args:
         receipts: one or more, as ``measure(...)`` gives them; each is one column under its label.
 
@@ -111,17 +130,75 @@ def show_receipt(*receipts: Receipt) -> None:
         TypeError: if one of them is no receipt.
         ValueError: if there is none.
     """
+    _check(receipts)
+    columns = [_cells(receipt) for receipt in receipts]
+    labels = [receipt.label for receipt in receipts]
+    display({"text/html": _table(labels, columns), "text/plain": _plain(labels, columns)}, raw=True)
+    _keep(receipts, _chapter_of(sys._getframe(1).f_globals))
+
+
+def keep_receipts(*receipts: Receipt) -> None:
+    """Keep receipts that a chapter shows in a form of its own, as ``show_receipt`` keeps those that it displays.
+
+    Args:
+        receipts: one or more, as ``measure(...)`` gives them.
+
+    Raises:
+        TypeError: if one of them is no receipt.
+        ValueError: if there is none.
+    """
+    _check(receipts)
+    _keep(receipts, _chapter_of(sys._getframe(1).f_globals))
+
+
+def _check(receipts: tuple[Any, ...]) -> None:
     if not receipts:
         raise ValueError("no receipt was given; pass at least one, such as m.receipt after `with measure(...) as m:`")
     for receipt in receipts:
-        if not all(hasattr(receipt, name) for name in ("energy_j", "carbon_g", "basis", "label")):
+        if not all(hasattr(receipt, name) for name in ("label", *KEPT)):
             raise TypeError(
                 f"receipts holds {receipt!r:.80}, which is no receipt; pass what measure(...) or "
                 "measure_call(...) gives"
             )
-    columns = [_cells(receipt) for receipt in receipts]
-    labels = [receipt.label for receipt in receipts]
-    display({"text/html": _table(labels, columns), "text/plain": _plain(labels, columns)}, raw=True)
+
+
+def _keep(receipts: tuple[Receipt, ...], chapter: str) -> None:
+    seen: Counter[str] = Counter()
+    for receipt in receipts:
+        key = _key_of(receipt.label, chapter)
+        seen[key] += 1
+        if seen[key] > 1:  # two columns of one table with the same label
+            key = f"{key[:90]}-{seen[key]}"
+        entry: dict[str, Any] = {"label": receipt.label, "chapter": chapter}
+        entry |= {name: _plain_value(getattr(receipt, name)) for name in KEPT}
+        state.save(SECTION, key, entry)
+
+
+def _plain_value(value: Any) -> Any:
+    """A NumPy number without its wrapping: JSON has none."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _key_of(label: str, chapter: str = "") -> str:
+    """The key under which a receipt is kept: the same label in the same chapter replaces the older receipt.
+
+    >>> _key_of("12 removed", "layer_pruning"), _key_of("BM25: words"), _key_of("日本")
+    ('layer_pruning.12-removed', 'bm25-words', 'u65e5u672c')
+    """
+    plain = "".join(letter if letter.isascii() else f"u{ord(letter):x}" for letter in label.lower())
+    slug = re.sub("[^a-z0-9]+", "-", plain).strip("-") or "unnamed"
+    return (f"{chapter}.{slug}" if chapter else slug)[:95].rstrip(".-")
+
+
+def _chapter_of(space: Mapping[str, Any]) -> str:
+    """The chapter whose notebook or file has this namespace: each notebook imports the view of its own chapter."""
+    modules = [value.__name__ for value in space.values() if isinstance(value, ModuleType)]
+    views = [name for name in modules if name.endswith(".view")]
+    for name in (str(space.get("__name__", "")), *views):
+        parts = name.split(".")
+        if len(parts) > 1 and parts[0] == "greenlab" and parts[1] in _CHAPTERS:
+            return parts[1]
+    return ""
 
 
 def _plain(labels: list[str], columns: list[list[str]]) -> str:

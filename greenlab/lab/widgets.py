@@ -15,7 +15,7 @@ import ipywidgets as W
 import traitlets
 
 from greenlab.core.names import unknown
-from greenlab.lab import page
+from greenlab.lab import page, widget_script
 from greenlab.lab.renderer import fit
 
 Values = dict[str, Any]
@@ -34,7 +34,7 @@ class _FittingChart(alt.JupyterChart):
 def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
     """Give a chart that a kernel can update (``.chart = ...``), for a widget that is not an ``Explorer``.
 
-    Its JavaScript is bundled once per kernel (about 1.5 s on a quiet machine), so that no CDN is asked.
+    Its JavaScript is bundled once for a machine (``widget_script``), so that no CDN is asked.
 
     Raises:
         ValueError: if the chart has no description.
@@ -44,7 +44,7 @@ def panel(chart: alt.TopLevelSpec) -> alt.JupyterChart:
         raise TypeError(f"chart={chart!r:.80} is {type(chart).__name__}: give an Altair chart")
     if getattr(chart, "description", alt.Undefined) is alt.Undefined:
         raise ValueError("the chart has no description; it is what a reader hears who does not see the chart")
-    alt.JupyterChart.enable_offline()
+    widget_script.enable()
     page.attend()
     return _FittingChart(chart)
 

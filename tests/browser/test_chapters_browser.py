@@ -319,11 +319,17 @@ def test_green_service_runs_and_its_designer_and_detector_answer(chapter):
     page.chart(widget)
     before, message = page.fingerprint(widget), page.cell(widget).get_by_role("status")
     said = message.inner_text()
-    page.press_slider(widget, "ArrowRight", number=0)  # a layer less, in the first tab
+    page.cell(widget).locator(".lm-TabBar-tab").get_by_text("Layers", exact=True).click()
+    layers = page.cell(widget).get_by_role("slider", name="Layers left out", exact=True)
+    layers.focus()
+    layers.press("ArrowRight")
     page.wait_for_change(widget, before, timeout_s=30)
     assert message.inner_text() != said
     assert re.search(r"Points: \d of 4", message.inner_text())
     keep_picture(page, widget, "chapter_10.png")
+    desk = page.cell(cell_with(name, "desk = see.CardDesk("))
+    desk.get_by_role("button", name="Make my card").click()
+    desk.get_by_role("link", name="Download my_card.json").wait_for(timeout=30_000)
     claims = page.cell(cell_with(name, "detector = see.Detector("))
     claims.get_by_label("missing: PUE").check()
     claims.get_by_text("Not yet.").wait_for(timeout=20_000)

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-from greenlab.lab.classroom import Answer, Limits, Submission, command, grade, grade_folder, grading, to_bytes, verdict
+from greenlab.lab.classroom import (
+    Answer,
+    Limits,
+    Submission,
+    command,
+    confine,
+    grade,
+    grade_folder,
+    grading,
+    safe_cells,
+    to_bytes,
+    verdict,
+)
 from greenlab.lab.exercises import Exercise
 from tests.classroom.test_submission import HOSTILE, MACHINE
 
@@ -120,7 +132,7 @@ def test_the_filter_holds_without_the_hook(call, wanted, tmp_path):
     kept.write_text("here")
     script = (
         "import os, sys, importlib.util, _socket, resource\n"
-        f"spec = importlib.util.spec_from_file_location('confine', {grading.confine.__file__!r})\n"
+        f"spec = importlib.util.spec_from_file_location('confine', {confine.__file__!r})\n"
         "confine = importlib.util.module_from_spec(spec); spec.loader.exec_module(confine)\n"
         "assert confine._filter()\n"
         f"try: {call.format(str(kept))}\n"
@@ -178,7 +190,7 @@ def test_twenty_submissions_of_which_eight_are_broken_or_hostile(tmp_path):
     assert details["refused-bomb.zip"].startswith("answers.json: ")
     assert details["refused-traversal.zip"].startswith("members: ")
     assert details["refused-foreign.zip"].startswith("format: ")
-    assert grading.safe_cells(table)["learner"].str.startswith("=").sum() == 0
+    assert safe_cells(table)["learner"].str.startswith("=").sum() == 0
 
 
 def test_an_exercise_that_the_book_does_not_have_is_refused():

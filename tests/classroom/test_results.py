@@ -39,6 +39,53 @@ def test_calibration_counts_revealed_predictions_only():
     assert title(classroom.calibration_chart(found)) == "1 of 2 predictions are good calls"
 
 
+def bill(joules, label="one token", **changes):
+    entry = {"label": label, "chapter": "ternary", "energy_j": joules, "low_j": joules / 2, "high_j": joules * 2}
+    return {"ternary.a": entry | {"basis": "measured"} | changes}
+
+
+def of(name, receipts):
+    return Submission(name, receipts=receipts, machine=MACHINE)
+
+
+def test_the_joules_of_receipts_differ_between_machines_with_their_ranges():
+    found = classroom.energies([of("Ada", bill(2.0)), of("Ben", bill(6.0, basis="modelled")), *CLASS[:1]])
+    assert found["run"].tolist() == ["ternary: one token", "ternary: one token", "ternary: baseline"]
+    assert found["low_j"].tolist()[:2] == [1.0, 3.0]
+    assert found["high_j"].tolist()[:2] == [4.0, 12.0]
+    apart = classroom.spreads(found)
+    assert apart.iloc[0].to_dict() == {
+        "run": "ternary: one token",
+        "machines": 2,
+        "least_j": 2.0,
+        "most_j": 6.0,
+        "factor": 3.0,
+        "bases": "measured and modelled",
+    }
+    chart = classroom.energy_chart(found, "ternary: one token")
+    assert title(chart) == "ternary: one token: the most is 3 times the least, over 2 machines"
+    assert '"low_j"' in chart.to_json()
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        {"energy_j": -1.0}, {"energy_j": True}, {"energy_j": "2"}, {"low_j": 3.0}, {"high_j": 1.0}, {"low_j": None},
+        {"high_j": []}, {"basis": "cited"}, {"basis": ["measured"]}, {"label": "x" * 101}, {"label": "\x1b[2J"},
+        {"label": {"a": 1}}, {"chapter": 7}, {"energy_j": 10**400},
+    ],
+)  # fmt: skip
+def test_a_made_up_receipt_is_left_out_and_the_others_stay(made_up):
+    found = classroom.energies([of("Eve", bill(2.0) | {"b": bill(2.0, **made_up)["ternary.a"]})])
+    assert found["energy_j"].tolist() == [2.0]
+
+
+def test_two_readers_of_one_name_stay_two():
+    found = classroom.energies([of("Zoe\u0308 L.", bill(2.0)), of("zo\u00eb  l.", bill(6.0)), of("Ada", bill(1.0))])
+    assert found["learner"].tolist() == ["Zoe\u0308 L.", "zo\u00eb  l. (2)", "Ada"]
+    assert title(classroom.energy_chart(found, "ternary: one token")).endswith("over 3 machines")
+
+
 def test_energies_name_the_machine_and_a_damaged_entry_is_left_out():
     found = classroom.energies(CLASS)
     assert found["energy_j"].tolist() == [20.0, 50.0]

@@ -91,6 +91,9 @@ def renamed(old, new, mode=0o644):
     return stream.getvalue()
 
 
+ANSWER = {"exercise": "a", "name": "x", "source": "x = 1", "context": ""}
+
+
 def twice():
     stream = io.BytesIO(to_bytes(WORK))
     with zipfile.ZipFile(stream, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
@@ -115,14 +118,28 @@ HOSTILE = {
     "NaN": (lambda: with_member("ledger.json", '{"a": {"b": NaN}}'), "ledger.json"),
     "infinite": (lambda: with_member("ledger.json", '{"a": {"b": 1e999}}'), "ledger.json"),
     "deep": (lambda: with_member("ledger.json", "[" * 100_000), "ledger.json"),
+    "empty": (lambda: b"", "data"),
+    "empty zip": (lambda: b"PK\x05\x06" + bytes(18), "members"),
+    "huge number": (lambda: with_member("ledger.json", '{"a": {"b": ' + "9" * 100_000 + "}}"), "ledger.json"),
+    "no object": (lambda: with_member("ledger.json", "[]"), "submission"),
+    "entry no object": (lambda: with_member("receipts.json", '{"a": 1}'), "submission"),
+    "key of a path": (lambda: with_member("receipts.json", '{"../a": {}}'), "submission"),
+    "too many": (lambda: with_member("ledger.json", json.dumps({f"a{n}": {} for n in range(501)})), "submission"),
+    "answered twice": (lambda: with_member("answers.json", json.dumps([ANSWER, ANSWER])), "submission"),
+    "too long": (lambda: with_member("answers.json", json.dumps([ANSWER | {"context": "x" * 20_001}])), "answers[0]"),
+    "half a letter": (lambda: with_member("answers.json", '[{"a": "\\ud800"}]'), "answers[0]"),
+    "turned name": (lambda: manifest(name="\u202eadA"), "name"),
+    "long name": (lambda: manifest(name="A" * 81), "name"),
+    "version as text": (lambda: manifest(schema="2"), "schema"),
+    "version 0": (lambda: manifest(schema=0), "schema"),
     "foreign": (lambda: manifest(format="homework"), "format"),
-    "newer": (lambda: manifest(schema=2), "schema"),
+    "newer": (lambda: manifest(schema=form.SCHEMA + 1), "schema"),
     "no version": (lambda: manifest(schema=True), "schema"),
     "no name": (lambda: manifest(name=" "), "name"),
     "control codes": (lambda: manifest(name="\x1b[2J"), "name"),
     "no hashes": (lambda: manifest(sha256={}), "sha256"),
     "wrong answer": (
-        lambda: with_member("answers.json", '[{"exercise": "a", "name": "1x", "source": ""}]'),
+        lambda: with_member("answers.json", '[{"exercise": "a", "name": "1x", "source": "", "context": ""}]'),
         "answers[0]",
     ),
     "wrong machine": (lambda: with_member("machine.json", "{}"), "submission"),
@@ -135,6 +152,19 @@ def test_a_broken_or_hostile_file_is_refused_with_the_field_named(case):
     with pytest.raises(Refused) as refused:
         from_bytes(make())
     assert refused.value.field == field
+
+
+def test_a_file_of_another_name_in_the_state_is_left_out_and_said(empty_state):
+    state.save("receipts", "ternary.a", {"energy_j": 1.0})
+    (empty_state / "receipts" / "My copy.json").write_text("{}")
+    work, passed = collect("Ada")
+    assert list(work.receipts) == ["ternary.a"]
+    assert [line.split(" is left out")[0] for line in passed] == ["receipts/My copy.json"]
+
+
+@pytest.mark.parametrize("name", ["\u0410\u0434\u0430", "\u9648\u7389", "Zo\u00eb", "Zoe\u0308", "O'Neill <b>", "=1+1"])
+def test_names_of_all_alphabets_come_back(name):
+    assert from_bytes(to_bytes(Submission(name, machine=MACHINE))).name == name
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -159,8 +189,20 @@ def test_the_book_s_notebooks_and_the_state_are_collected_without_a_path(empty_s
 
 
 def test_the_check_is_cut_out_of_a_cell_also_where_python_cannot_read_it():
-    assert from_cell('import math\n\n\ndef f(x):\n    return x\n\n\nf = check("a-f", f)') == Answer(
-        "a-f", "f", "import math\n\n\ndef f(x):\n    return x"
+    assert from_cell('import math\n\n\ndef f(x):\n    return x\n\n\nf = check("a-f", f)') == (
+        Answer("a-f", "f", "import math\n\n\ndef f(x):\n    return x"),
     )
-    assert from_cell('def f(x) return x\n\nf = check("a-f", f)') == Answer("a-f", "f", "def f(x) return x")
-    assert from_cell("x = 1") is None
+    assert from_cell('def f(x) return x\n\nf = check("a-f", f)') == (Answer("a-f", "f", "def f(x) return x"),)
+    assert from_cell("x = 1") == ()
+
+
+def test_a_file_of_the_first_version_is_read():
+    with zipfile.ZipFile(io.BytesIO(to_bytes(WORK))) as file:
+        found = json.loads(file.read("manifest.json"))
+    data = b'[{"exercise": "start-here-carbon", "name": "x", "source": "x = 4.0"}]'
+    found["sha256"]["answers.json"] = hashlib.sha256(data).hexdigest()
+    first = changed(answers__json=data, manifest__json=json.dumps(found | {"schema": 1}))
+    assert from_bytes(first) == WORK
+    mixed = changed(answers__json=data, manifest__json=json.dumps(found))
+    with pytest.raises(Refused, match=r"answers\[0\]: it does not hold context"):
+        from_bytes(mixed)

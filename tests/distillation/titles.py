@@ -129,7 +129,7 @@ TITLES = {
         half_to_four_fifths_at_equal_steps_and_no_sure_gain
     ),
     "At each weight T = 1 is best, and it is the lowest that we tried": one_is_the_best_temperature_at_each_weight,
-    "With the teacher's training on the bill, the lone student is ahead by 0.18 nats": (
+    "With the teacher's training on the bill, the lone student is ahead by 0.18 nats/character": (
         the_lone_student_is_ahead_with_the_teachers_training_counted
     ),
     "The 1B shape writes for 21 to 23 % of the 8B's joules": the_small_shape_takes_a_fifth_at_every_batch,

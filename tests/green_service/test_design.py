@@ -101,7 +101,7 @@ def test_every_service_has_figures_that_agree_with_chapter_1(service):
     each, machines = outcome.energy, outcome.machines
     assert each.total_j > 0
     assert np.isfinite(each.total_j)
-    assert 0 < outcome.quality <= 1
+    assert 0 <= outcome.quality <= 1
     assert 0 < machines.busy_share <= service.utilization * (1 + 1e-6)
     per_device_g = 1e3 * (assumed["device_embodied_kg"] + assumed["server_embodied_kg"] / assumed["devices_per_server"])
     year_g = footprint.embodied_share(

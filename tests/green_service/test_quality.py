@@ -73,7 +73,7 @@ def test_our_own_students_are_named_beside_the_published_scores():
 def test_levers_multiply_and_the_table_shows_each():
     service = DEFAULT.replace(bits=8, removed_layers=2, index="minilm", retrieved_tokens=140)
     shown = quality_table(service)
-    assert shown["lever"].tolist() == ["fewer layers", "fewer bits", "retrieval"]
+    assert shown["lever"].tolist() == ["fewer layers", "fewer bits", "retrieval", "fewer layers beside retrieval"]
     assert shown["counted"].prod() == pytest.approx(quality_kept(service))
     assert len(quality_table(DEFAULT)) == 0
 

@@ -1,11 +1,9 @@
 """Chapter 10's tables: bands of shares, orders, peers, and what the live race predicts."""
 
-import dataclasses
 import math
 
 import pytest
 
-from greenlab.core.model.gpt import GPTConfig
 from greenlab.green_service import DEFAULT, overlaps, study, waterfall
 from greenlab.green_service.study import live
 from greenlab.green_service.study import tables as work
@@ -76,28 +74,18 @@ def test_waiting_for_the_best_hour_of_a_constant_grid_saves_nothing(monkeypatch)
     assert live.best_hour_saving() == pytest.approx(0.5, abs=1e-3)  # every second hour has 100 in place of 300
 
 
-def test_the_race_compares_five_answers_of_a_small_model():
-    small = GPTConfig(200, 256, n_layers=30, d_model=32, n_heads=2, d_ff=64, n_kv_heads=1)
-    found = live.measure_together(1, small)
-    assert found.table["what"].tolist() == [*live.LEVERS, "product", "together"]
-    left = found.table.set_index("what")["left_pct"]
-    assert left["product"] == pytest.approx(left[list(live.LEVERS)].div(100).prod() * 100)
-    assert found.overlap == pytest.approx(left["together"] / left["product"])
-    with pytest.raises(ValueError, match="n_layers=4"):
-        live.measure_together(1, dataclasses.replace(small, n_layers=4))
-    with pytest.raises(ValueError, match="rounds=0"):
-        live.measure_together(0)
-
-
-def test_cut_models_share_the_layers_of_the_whole_ones_and_leave_them_whole():
-    small = GPTConfig(200, 256, n_layers=30, d_model=32, n_heads=2, d_ff=64, n_kv_heads=1)
-    models = live._models(small)
-    assert {key: len(model.blocks) for key, model in models.items()} == {
-        (30, 32.0): 30,
-        (30, 2.0): 30,
-        (24, 32.0): 24,
-        (24, 2.0): 24,
-    }
-    assert models[24, 32.0].blocks[0] is models[30, 32.0].blocks[0]
-    assert models[30, 2.0].blocks[0] is not models[30, 2.0].blocks[1]
-    assert models[30, 32.0].config.n_layers == 30
+def test_measured_and_predicted_are_laid_side_by_side():
+    predicted = study.load("predicted")["predicted"]
+    rows = work.said_and_measured(predicted)
+    assert len(rows) == 3 * len(predicted) == 24
+    assert not rows.duplicated(["what", "how"]).any()
+    both = rows.set_index(["what", "how"])["left_pct"]
+    source = predicted.set_index("what")
+    assert both["all three", "measured"] == source.loc["together", "measured_pct"]
+    assert both["fewer layers", "by counts"] == source.loc["fewer layers, healed", "counts_pct"]
+    assert (
+        both["fewer layers + retrieval", "from parts and kernel"]
+        == (source.loc["fewer layers, healed + retrieval", "kernel_pct"])
+    )
+    with pytest.raises(ValueError, match="lacks the column 'counts_pct'"):
+        work.said_and_measured(predicted.drop(columns="counts_pct"))

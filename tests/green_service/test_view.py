@@ -1,9 +1,28 @@
 """Chapter 10's charts, its designer at every stop, the greenwash detector, the ledger's defaults, its exercises."""
 
+import html
+import json
+import re
+
 import pytest
 
-from greenlab.green_service import CLAIMS, DEFAULT, EVIDENCE, evaluate, parts, rebound, score, study
+from greenlab.core.machine import ROOT
+from greenlab.green_service import (
+    CLAIMS,
+    DEFAULT,
+    EVIDENCE,
+    assumptions,
+    bands,
+    evaluate,
+    make_card,
+    parts,
+    read_card,
+    rebound,
+    score,
+    study,
+)
 from greenlab.green_service import view as see
+from greenlab.green_service.assumptions import LIMITS
 from greenlab.green_service.study import tables as work
 from greenlab.green_service.view.charts import SHAPES, waterfall_rows
 from greenlab.lab import ledger
@@ -29,6 +48,7 @@ def test_every_chart_has_a_title_and_a_description(steps):
         see.waterfall_chart(steps, "carbon", "t"),
         see.waterfall_chart(steps, "energy", "t", log=True),
         see.alone_chart(work.alone_and_in_order(steps, "carbon"), "t"),
+        see.combined_chart(work.said_and_measured(study.load("predicted")["predicted"]), "t"),
         see.bits_twin(work.bits_by_batch(), "t"),
         see.parts_chart(parts(DEFAULT, n=100), "energy", "t"),
         see.gap_chart(gap, "mlsysim", "t"),
@@ -70,9 +90,121 @@ def test_the_designer_answers_at_every_stop_and_run_all_reaches_no_goal(designer
     assert len(stops) > 40
     assert "not yet reached" in designer.text
     assert [text for _, text in stops if not text.startswith(("A request: ", "This design cannot be built: "))] == []
-    most = sum(len(names) for names in see.designer.GROUPS.values())
-    assert most == len(designer.controls)
-    assert max(len(names) for names in see.designer.GROUPS.values()) <= 4
+    groups = [name for names in see.designer.GROUPS.values() for name in names]
+    assert groups == [name for name in designer.controls if not name.startswith("own_")]
+    assert max(len(names) for names in see.designer.GROUPS.values()) <= 4  # at a time
+
+
+# an extreme and a usual number of each assumption; the figures that it moves are in NAMES
+MOVES = {
+    "serving_factor": ("0.1", "3 2 4"), "kernel_share": ("0", "1"), "idle_power_w": ("0", "5000"),
+    "host_power_w": ("0", "20000"), "memory_share": ("0.1", "1"), "pue": ("1", "5"),
+    "intensity_g_per_kwh": ("0.1", "2000"), "shift_saving": ("0", "1"), "wue_l_per_kwh": ("0", "20"),
+    "water_l_per_kwh": ("0.001", "100"), "device_embodied_kg": ("0", "10000"), "server_embodied_kg": ("0", "100000"),
+    "devices_per_server": ("1", "1024"), "lifetime_years": ("0.5", "20"), "device_price": ("0.001", "1000"),
+    "electricity_price": ("0", "10"), "cpu_power_w": ("0", "1000"),
+}  # fmt: skip
+MOVED_QUANTITY = {
+    "wue_l_per_kwh": "water", "water_l_per_kwh": "water", "device_price": "cost", "intensity_g_per_kwh": "carbon",
+    "shift_saving": "carbon", "device_embodied_kg": "carbon", "server_embodied_kg": "carbon",
+    "devices_per_server": "carbon", "lifetime_years": "carbon",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(LIMITS))
+def test_each_assumption_is_seen_moved_and_put_back(name):
+    """The chart follows where a figure depends on the number; price of electricity is a part of the hour's price."""
+    one = see.Designer(2)  # at this level a share of the requests may wait
+    shown = MOVED_QUANTITY.get(name, "energy")
+    one.set(model="Llama-3.1-70B", bits=8, batch=64, retrieved_tokens=500, flexible=0.2, quantity=shown)
+    before, text = one.panel.spec, one.text
+    assert assumptions(one.service)[name].source.split(",")[0][:20] in html.unescape(one.notes[name].value)
+    for number in MOVES[name]:
+        one.move(**{name: number})
+        assert f"Moved by you: {name}." in one.text
+        assert one.text.startswith("A request: ")
+        if name != "electricity_price":
+            assert one.panel.spec != before
+        card = make_card(one.service, one.assumed)
+        assert [row["name"] for row in card.moved()] == [name]
+        assert read_card(card.to_json()) == card
+    one.put_back()
+    assert (one.panel.spec, one.text) == (before, text)
+
+
+@pytest.mark.parametrize(
+    "typed", ["abc", "nan", "inf", "-1", "1e999", "1 2", "3 2 1", "1,5", "1.2.3", "٣", "True", "--"]
+)
+def test_an_impossible_assumption_is_refused_at_the_control_with_the_reason(designer, typed):
+    try:
+        designer.move(pue=typed)
+        assert designer.text.startswith("This design cannot be built: pue=")
+        assert len(designer.text.splitlines()[0]) > 40
+        assert designer.headline(**designer.value) == "This design cannot be built"
+        with pytest.raises(ValueError, match="pue="):
+            _ = designer.assumed
+    finally:
+        designer.put_back()
+    with pytest.raises(ValueError, match="hope"):
+        designer.move(hope="1")
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "said"),
+    [
+        ("input_tokens", 0, "input_tokens=0"), ("input_tokens", -5, "input_tokens=-5"),
+        ("output_tokens", 10**9, "output_tokens=1000000000"), ("pue", float("nan"), "pue=nan"),
+        ("pue", float("inf"), "pue=inf"), ("pue", -1.0, "pue=-1"), ("pue", 1e308, "pue=1e"),
+    ],
+)  # fmt: skip
+def test_an_impossible_choice_is_refused_at_the_control_with_the_reason(control, value, said):
+    one = see.Designer(1)
+    one.controls[control].value = value
+    assert one.text.startswith(f"This design cannot be built: {said}")
+    assert one.figures.value == ""
+
+
+def test_the_work_is_the_same_before_and_after_and_gives_no_points(designer):
+    try:
+        designer.set(input_tokens=5000, requests_per_day=1e6, batch=32)
+        assert designer.baseline == DEFAULT.replace(input_tokens=5000, requests_per_day=1e6)
+        assert designer.service == designer.baseline.replace(batch=32)
+        assert "the work stays the same" in designer.text
+        assert "Points: 0 of 4" in designer.text
+    finally:
+        designer.set(input_tokens=500, requests_per_day=1e7, batch=16)
+
+
+def test_the_figures_have_a_band_each_and_are_those_of_the_package(designer):
+    try:
+        designer.set(batch=64, region="Sweden")
+        for quantity in ("energy", "carbon", "water", "cost", "first token", "whole answer"):
+            rows = bands(designer.service, n=200).query("per == 'request'").set_index("quantity").loc[quantity]
+            assert f"{rows['value']:.3g} ({rows['low']:.3g} to {rows['high']:.3g})" in designer.figures.value
+        made = parts(designer.service, n=200).set_index("part").loc["manufacture"]
+        assert f"{made['value']:.3g} ({made['low']:.3g} to {made['high']:.3g})" in designer.figures.value
+    finally:
+        designer.set(batch=16, region="Germany")
+
+
+def test_a_choice_that_a_moved_number_replaces_says_so(designer):
+    try:
+        designer.set(region="Sweden")
+        designer.move(intensity_g_per_kwh=100)
+        assert "region: your own intensity_g_per_kwh holds before and after" in designer.text
+    finally:
+        designer.put_back()
+        designer.set(region="Germany")
+
+
+def test_points_are_counted_with_the_published_numbers(designer):
+    before = designer.text.split("Points: ")[1][:6]
+    try:
+        designer.move(host_power_w=0, idle_power_w=0)
+        assert designer.text.split("Points: ")[1][:6] == before
+        assert "Points are counted with the published numbers." in designer.text
+    finally:
+        designer.put_back()
 
 
 def test_the_designer_refuses_with_the_reason(designer):
@@ -133,8 +265,26 @@ def test_the_ledgers_defaults_are_entries_that_stack(tmp_path, monkeypatch):
     assert refused.index.tolist() == ["layer_pruning", "ternary"]
     assert (refused["saved_fraction"] == 0).all()
     assert (refused["claimed_fraction"] > 0).all()
-    building = found.set_index("chapter").loc["footprint", "saved_fraction"]
-    assert building == pytest.approx(1 - 1.09 / 1.54)
+    saved = found.set_index("chapter")["saved_fraction"]
+    assert saved["footprint"] == pytest.approx(1 - 1.09 / 1.54)
+    assert saved["hardware"] == pytest.approx(1 - 0.0551 / 0.430683, rel=1e-4)  # rows of the accelerator's study
+    assert saved["mixture_of_experts"] == saved["distillation"] == 0
+
+
+def test_every_chapter_that_books_in_its_notebook_has_a_default_and_no_other():
+    """Chapters 1 to 9, each under the technique's and quantity's name that its last cells write."""
+    booked = {}
+    for path in sorted((ROOT / "notebooks").glob("[01]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for call in re.findall(r"ledger\.record\((.*?)\n\)", source, re.DOTALL):
+            chapter, quantity = re.search(r'"(\w+)"', call)[1], re.search(r"baseline_([jgb])=", call)[1]
+            booked[chapter] = {"j": "energy", "g": "carbon", "b": "memory"}[quantity]
+    del booked["green_service"]  # the chapter that reads the ledger writes its own row behind the others
+    assert len(booked) == 9
+    defaults = see.defaults()
+    assert {entry.chapter: entry.quantity for entry in defaults} == booked
+    assert [entry.chapter for entry in defaults] == [name for name in ledger.CHAPTERS if name in booked]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlab.core.energy.receipt import Receipt
-from greenlab.lab import receipts, show_receipt, show_source, source
+from greenlab.lab import keep_receipts, receipts, show_receipt, show_source, source, state
 from greenlab.lab.receipts import duration, quantity
 
 
@@ -137,3 +138,49 @@ def test_source_of_methods_classes_modules_and_libraries(shown):
 def test_what_has_no_source_is_refused(thing):
     with pytest.raises(ValueError, match="has no Python source to show"):
         show_source(thing)
+
+
+def test_a_shown_receipt_is_kept_once_under_its_chapter_and_label(shown, empty_state):
+    """What a chapter's notebook shows: the view in its namespace names the chapter; a rerun replaces the entry."""
+    from greenlab.ternary import view
+
+    space = {"see": view, "show_receipt": show_receipt, "whole": receipt("12 removed"), "old": receipt("12 removed")}
+    exec("show_receipt(old)\nshow_receipt(whole)", space)
+    kept = state.load("receipts")
+    assert list(kept) == ["ternary.12-removed"]
+    entry = kept["ternary.12-removed"]
+    assert (entry["energy_j"], entry["low_j"], entry["high_j"], entry["basis"]) == (45.0, 30.0, 61.0, "measured")
+    assert (entry["label"], entry["chapter"], entry["source"]) == ("12 removed", "ternary", "RAPL package-0")
+    assert (entry["time_s"], entry["runs"], entry["region"]) == (2.4, 3, "DE")
+
+
+def test_receipts_of_two_columns_and_of_two_chapters_do_not_replace_each_other(shown, empty_state):
+    from greenlab.layer_pruning import view
+
+    show_receipt(receipt("teacher"), receipt("teacher", basis="modelled"))
+    exec("keep(bill)", {"view": view, "keep": keep_receipts, "bill": receipt("teacher")})
+    kept = state.load("receipts")
+    assert sorted(kept) == ["layer_pruning.teacher", "teacher", "teacher-2"]
+    assert kept["teacher-2"]["basis"] == "modelled"
+    assert len(shown) == 1  # what is only kept is not displayed
+
+
+@given(st.text(max_size=200))
+def test_any_label_gives_a_key_that_can_be_a_file_name(label):
+    assert state.check_key(receipts._key_of(label, "ternary")) == receipts._key_of(label, "ternary")
+
+
+def test_a_receipt_is_shown_also_where_nothing_can_be_written(shown, empty_state):
+    empty_state.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="kept for this session only"):
+        show_receipt(receipt("a"))
+    assert len(shown) == 1
+    assert list(state.load("receipts")) == ["a"]
+
+
+def test_what_is_no_receipt_is_refused_before_anything_is_shown_or_kept(shown, empty_state):
+    for call in (show_receipt, keep_receipts):
+        with pytest.raises(TypeError, match="no receipt"):
+            call(receipt("a"), SimpleNamespace(energy_j=1.0, carbon_g=1.0, basis="measured", label="a"))
+    assert shown == []
+    assert not empty_state.exists()

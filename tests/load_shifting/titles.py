@@ -153,7 +153,7 @@ TITLES = {
     "From 1,000 km on, moving once saves 69 % or more; all other freedom adds 3 points at most": _reach,
     "Where all work may move, a fleet saves 78 % with machines 30 % busy and 22 % at 90 %": _fleet,
     "A day of slack saves 14 % of this job's carbon, four days 24 %": _one_job,
-    "Errors that last cost a day-long job about twice what independent errors cost": _errors,
+    "Errors that last cost a day-long job in one piece about twice what independent errors cost": _errors,
     "Counted by the marginal plant, schedules save less: in Germany 2 % or 5 % instead of 14 %": _signals,
     "The cheapest plan saves 3 % of the carbon; the cleanest saves 19 % and costs 3 % more": _front,
     "One pair of countries in three hundred is 30 to 40 times apart": _pairs,

@@ -1,4 +1,4 @@
-"""The built site: nothing leads nowhere, nothing is loaded from outside, no page is heavy, and all of it works in a browser.
+"""The built site: no link is dead, nothing is loaded from outside, no page is heavy, and it works in a browser.
 
 Pages are opened as files, without a server; everything but this machine is blocked.
 """
@@ -24,7 +24,17 @@ from tests.browser.driver import LabPage, find_chromium
 pytestmark = pytest.mark.browser
 MOST_BYTES = 3_000_000  # of a chapter with all that it loads
 NAMES = [f"chapters/{chapter.notebook.removesuffix('.ipynb')}" for chapter in CHAPTERS]
-READ = ["index", "glossary", "bibliography", "search", "facts/index", "facts/constants", "studies/layer-pruning", "data/index"]
+READ = [
+    "index",
+    "glossary",
+    "bibliography",
+    "search",
+    "facts/index",
+    "facts/claims",
+    "facts/constants",
+    "studies/layer-pruning",
+    "data/index",
+]
 READ += ["instructor/index", "api/index", "api/greenlab.layer_pruning", "genindex"]
 WIDTHS = {"desktop": 1280, "phone": 390}
 
@@ -197,7 +207,9 @@ def stored_charts(name):
 
 
 def drawn(page, n):
-    page.wait_for_function("n => document.querySelectorAll('.gl-chart[data-drawn] svg.marks').length === n", arg=n, timeout=60_000)
+    page.wait_for_function(
+        "n => document.querySelectorAll('.gl-chart[data-drawn] svg.marks').length === n", arg=n, timeout=60_000
+    )
 
 
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
@@ -222,15 +234,17 @@ def test_a_chapter_draws_every_chart_and_every_twin_moves(open_page, name):
                 else if (e.type === 'radio') e.closest('.vega-bind').querySelectorAll('input')[1].click();
                 else if (e.tagName === 'SELECT') e.selectedIndex = (e.selectedIndex + 1) % e.options.length;
                 else e.click();
-                e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true}));
+                for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true}));
             }"""
         )
         page.wait_for_function(
-            "([e, before]) => e.querySelector('svg.marks').outerHTML !== before", arg=[twin.element_handle(), before], timeout=10_000
+            "([e, before]) => e.querySelector('svg.marks').outerHTML !== before",
+            arg=[twin.element_handle(), before],
+            timeout=10_000,
         )
 
 
-@pytest.mark.parametrize("name", ["index", *NAMES])
+@pytest.mark.parametrize("name", [*READ, *NAMES])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_no_page_is_wider_than_its_window(open_page, name, width):
     page = open_page(name, width)
@@ -252,7 +266,9 @@ def test_the_data_of_a_chart_is_a_table_behind_a_fold(open_page):
     assert first.locator("caption").text_content().startswith(f"Data 1: {len(rows)} rows")
     assert first.locator("thead th").all_text_contents() == [name.replace("_", " ") for name in rows[0]]
     shown = first.locator("tbody tr").first.locator("td").all_text_contents()
-    assert [text for text in shown if text != "–"] == [f"{value:g}" if isinstance(value, float) else str(value) for value in rows[0].values()]
+    assert [text for text in shown if text != "–"] == [
+        f"{value:g}" if isinstance(value, float) else str(value) for value in rows[0].values()
+    ]
 
 
 def test_charts_follow_the_theme_and_keep_the_colours_of_the_data(open_page):
@@ -261,7 +277,8 @@ def test_charts_follow_the_theme_and_keep_the_colours_of_the_data(open_page):
     drawn(page, stored_charts(name))
     heat = page.locator(".gl-chart").nth(1)
     assert heat.get_attribute("data-drawn") == "dark"
-    colours = "e => [...new Set([...e.querySelectorAll('.mark-rect.role-mark path')].map(p => p.getAttribute('fill')))].sort().join()"
+    colours = """e => { const cells = [...e.querySelectorAll('.mark-rect.role-mark path')];
+        return [...new Set(cells.map(cell => cell.getAttribute('fill')))].sort().join(); }"""
     paper = "e => e.querySelector('svg').style.backgroundColor"
     dark, dark_paper = heat.evaluate(colours), heat.evaluate(paper)
     page.locator(".theme-toggle-content .theme-toggle").click()  # auto, then light where the system is dark
@@ -313,13 +330,20 @@ def test_the_page_judges_a_prediction_as_the_notebook_does(open_page):
         if not good:
             assert said["text"] == lab.how_far(guess, truth, unit), (guess, truth)
     numbers = [*values, 1e-05, 0, 1000, 999.9999, 12345.6]
-    assert page.evaluate("all => all.map(v => window.greenlabPredictions.numberText(v, '%'))", numbers) == [lab.number_text(v, "%") for v in numbers]
+    assert page.evaluate("all => all.map(v => window.greenlabPredictions.numberText(v, '%'))", numbers) == [
+        lab.number_text(v, "%") for v in numbers
+    ]
 
 
-@pytest.mark.parametrize("kept", ["null", "[]", "3", "{", '{"layer-pruning": {"prediction": "6"}}', '{"layer-pruning": null}'])
+@pytest.mark.parametrize(
+    "kept", ["null", "[]", "3", "{", '{"layer-pruning": {"prediction": "6"}}', '{"layer-pruning": null}']
+)
 def test_somebody_elses_text_in_the_storage_does_no_harm(open_page, kept):
     page = open_page("chapters/06_layer_pruning")
-    page.evaluate("text => { localStorage.setItem('greenlab.predictions', text); localStorage.setItem('greenlab.quizzes', text); }", kept)
+    page.evaluate(
+        "text => ['predictions', 'quizzes'].forEach(name => localStorage.setItem('greenlab.' + name, text))",
+        kept,
+    )
     page.reload()
     assert page.locator("#predict-layer-pruning output").text_content() == "3 layers"
     assert page.locator("#predict-layer-pruning button").is_enabled()
@@ -329,7 +353,11 @@ def test_a_quiz_answers_at_once_and_remembers(open_page):
     page = open_page("chapters/06_layer_pruning")
     sets = page.locator(".gl-quiz fieldset")
     for place in range(sets.count()):
-        right = sets.nth(place).locator("input").evaluate_all("all => all.findIndex(e => JSON.parse(e.dataset.feedback).right)")
+        right = (
+            sets.nth(place)
+            .locator("input")
+            .evaluate_all("all => all.findIndex(e => JSON.parse(e.dataset.feedback).right)")
+        )
         sets.nth(place).locator("input").nth(right).check()
         assert sets.nth(place).locator("[role=status]").text_content().startswith("✓ Right.")
     assert page.locator(".gl-score").text_content() == "3 of 3 right. Change what you like."
@@ -355,7 +383,9 @@ def test_a_link_into_a_fold_opens_it(open_page):
     fold = page.locator("details.gl-road:not([open])").first
     target = fold.evaluate("e => e.closest('section').id")
     page.evaluate("target => { location.hash = target; }", target)
-    page.wait_for_function("target => document.getElementById(target).querySelector('details.gl-road').open", arg=target)
+    page.wait_for_function(
+        "target => document.getElementById(target).querySelector('details.gl-road').open", arg=target
+    )
 
 
 @pytest.fixture
@@ -390,7 +420,11 @@ def test_axe_finds_no_violation_of_wcag(open_page, name, width, theme):
     page.wait_for_timeout(500)
     page.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
-        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false, resultTypes: ['violations']}))
-            .violations.map(v => [v.id, v.nodes.length, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' | ' + n.failureSummary.slice(0, 160))])"""
+        """async () => {
+            const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'];
+            const found = await axe.run({runOnly, preload: false, resultTypes: ['violations']});
+            const said = n => n.html.slice(0, 160) + ' | ' + n.failureSummary.slice(0, 160);
+            return found.violations.map(v => [v.id, v.nodes.length, v.nodes.slice(0, 3).map(said)]);
+        }"""
     )
     assert found == []

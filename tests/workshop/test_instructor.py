@@ -1,13 +1,16 @@
 """The instructor's pages: each number has its source, and each cell that they name is in its notebook."""
 
+import importlib.util
 import itertools
 import json
 import re
 
+import nbformat
 import pytest
 
 from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
+from greenlab.workshop.view.timing import sections
 from tests.workshop.prose import violations
 
 PAGE = (ROOT / "notebooks" / "INSTRUCTOR.md").read_text(encoding="utf-8")
@@ -57,6 +60,52 @@ def test_the_minutes_of_the_route_follow_one_another_and_end_at_45():
     for part in parts:
         for word in ("**Run**", "**Ask**", "**They say**", "**Show**", "**If "):
             assert word in part, f"{part[:40]!r} does not say {word}"
+
+
+def test_rows_of_the_longer_routes_follow_one_another_and_end_as_announced():
+    for minutes, begin in ((90, 50), (180, 0)):
+        (part,) = re.findall(rf"^## The {minutes}-minute route$(.*?)(?=^## )", PAGE, re.M | re.S)
+        rows = [(int(a), int(b)) for a, b in re.findall(r"^\| (\d+) to (\d+) \|", part, re.M)]
+        assert rows[0][0] == begin
+        assert rows[-1][1] == minutes
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(rows))
+
+
+def plan(number, first="", last=""):
+    """Minutes of a chapter's main road by the count of the page, without the exercises."""
+    table = sections(nbformat.read(ROOT / "notebooks" / CHAPTERS[number].notebook, as_version=4))
+    names = list(table["section"])
+    begin = next(place for place, name in enumerate(names) if name.startswith(first))
+    end = next(place for place, name in reversed(list(enumerate(names))) if name.startswith(last))
+    chosen = table.iloc[begin : end + 1]
+    assert len(chosen) >= 3
+    return (chosen["plan_minutes"] - chosen["exercise_minutes"]).sum()
+
+
+def test_what_a_route_gives_a_chapter_is_enough_by_the_count_of_its_sections():
+    assert plan(1, "Predict", "Explore: what if every search were a chat?") <= 25
+    assert plan(1) <= 40
+    assert max(plan(number) for number in (3, 7, 9)) <= 40
+    assert plan(0) + plan(1) <= 90  # the first week
+    assert max(plan(number) for number in range(2, 11)) <= 90
+
+
+def test_links_to_files_lead_somewhere():
+    for page in (PAGE, RUBRICS):
+        links = re.findall(r"\]\(([^)\s#:]+)(?:#[^)]*)?\)", page)
+        assert len(links) >= 10
+        assert [link for link in links if not (ROOT / "notebooks" / link).exists()] == []
+
+
+def test_commands_of_the_page_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"(?:`|^)make ([a-z -]+)", PAGE, re.M)
+    assert len(targets) >= 5
+    for target in " ".join(targets).split():
+        assert re.search(rf"^{target}:", makefile, re.M), f"make {target}"
+    modules = set(re.findall(r"python -m (greenlab[\w.]*)", PAGE))
+    assert len(modules) >= 3
+    assert all(importlib.util.find_spec(module) for module in modules)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)

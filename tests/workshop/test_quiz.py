@@ -1,6 +1,7 @@
 """The quiz: well formed, numbers from the tables, usable from the keyboard, and no answer in what is stored."""
 
 import re
+from collections import Counter
 
 import ipywidgets as W
 import pytest
@@ -52,14 +53,21 @@ def test_the_numbers_of_questions_and_feedback_resolve(name):
             assert violations(option.feedback) == []
 
 
-def test_the_right_answer_has_no_place_of_its_own():
-    places = set()
+def test_neither_place_nor_length_tells_the_right_answer():
+    places, longest, shortest = Counter(), 0, 0
     for name in NAMES:
-        shown = quiz(name)
+        shown, here = quiz(name), []
         for question in shown.questions:
             (right,) = [option.text for option in question.options if option.right]
-            places.add([text for text, _ in shown.choices[question.id].options].index(right))
-    assert places == {0, 1, 2}
+            wrong = [len(option.text) for option in question.options if not option.right]
+            here.append([text for text, _ in shown.choices[question.id].options].index(right))
+            longest += len(right) > max(wrong)
+            shortest += len(right) < min(wrong)
+        places.update(here)
+        assert len(set(here)) > 1, f"{name}: every right answer stands in place {here[0] + 1}"
+    assert set(places) == {0, 1, 2}
+    assert max(places.values()) - min(places.values()) <= 1
+    assert max(longest, shortest) <= 0.4 * places.total()  # with three answers a third is chance
 
 
 def test_choosing_gives_the_feedback_of_that_answer_and_counts():

@@ -1,9 +1,9 @@
 """Slides: made from the notebook's own charts, with notes, without a network."""
 
+import html
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import nbformat
@@ -13,6 +13,7 @@ from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
 from greenlab.lab.renderer import MIME
 from greenlab.lab.side_roads import side_roads
+from greenlab.workshop import questions
 from greenlab.workshop.view import slides as view
 from greenlab.workshop.view.timing import sections
 from tests import notebook_rules as rules
@@ -50,6 +51,10 @@ def test_every_chart_of_the_main_road_is_a_slide_under_its_own_finding(path):
         assert "regexp" not in slide.title
         assert slide.notes.strip()
         shown = json.loads(re.search(r'<script type="application/json">(.*?)</script>', slide.body, re.S)[1])
+        below = spec["title"].get("subtitle") if isinstance(spec["title"], dict) else None
+        assert ("title" in shown) == bool(below)
+        assert shown.get("title", {}).get("text") == (below or None)  # the basis and the spread stand there
+        shown.pop("title", None)
         assert shown == {key: value for key, value in spec.items() if key != "title"}
     assert made[0].title.startswith(str(int(path.stem[:2])))
     assert made[-1].title == "What you may say now"
@@ -91,16 +96,86 @@ def test_the_misconceptions_of_the_instructors_page_are_slides(folder):
         assert said.strip('"“”') in text.replace("&quot;", '"').replace("&#x27;", "'")
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_question_of_the_quiz_is_a_slide_with_its_answers_folded(folder, path):
+    text = (folder / f"{path.stem}.html").read_text(encoding="utf-8")
+    asked = questions(CHAPTERS[int(path.stem[:2])].name)
+    for number, question in enumerate(asked, start=1):
+        (slide,) = re.findall(rf"<section[^>]*><h2[^>]*>Quiz {number} of {len(asked)}:.*?</section>", text, re.S)
+        assert slide.count("<details><summary>") == len(question.options)
+        assert html.escape(question.text) in slide
+        assert "<a " not in slide
+
+
+def pages_of(pdf):
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+
+
 @pytest.mark.browser
-def test_a_browser_draws_the_charts_and_prints_every_slide(folder):
+def test_a_browser_prints_one_slide_a_page_and_the_notes_on_paper(folder):
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("needs Debian's package chromium")
     source = folder / "06_layer_pruning.html"
-    assert view.write_pdf(source, browser).stat().st_size > 50_000
-    command = [browser, "--headless=new", "--no-sandbox", "--virtual-time-budget=10000", "--dump-dom", source.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert dom.count('class="marks"') == len([s for s in view.slides(read(NOTEBOOKS[6])) if "chart" in s.body])
+    n_slides = source.read_text(encoding="utf-8").count("<section")
+    plain = view.write_pdf(source, browser)
+    paper = view.write_pdf(source, browser, notes=True)
+    assert (plain.name, paper.name) == ("06_layer_pruning.pdf", "06_layer_pruning_notes.pdf")
+    assert pages_of(plain) == n_slides
+    assert b"/MediaBox [0 0 960 540]" in plain.read_bytes()  # 1280 by 720 pixels in points
+    assert pages_of(paper) >= n_slides
+    assert b"/MediaBox [0 0 960 540]" not in paper.read_bytes()
+
+
+# how far what stands on a slide reaches down and to the right, and how many of its charts are drawn
+MEASURED = """() => {
+  const slide = document.querySelector("section.here");
+  const seen = [...slide.querySelectorAll("*")].filter(part => !part.closest("aside")).map(
+    part => part.getBoundingClientRect()).filter(box => box.width);
+  return { bottom: Math.max(...seen.map(box => box.bottom)), right: Math.max(...seen.map(box => box.right)),
+    charts: slide.querySelectorAll(".greenlab-chart").length, drawn: slide.querySelectorAll("svg.marks").length,
+    title: slide.firstChild.textContent };
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_slide_fits_a_projector_and_asks_for_nothing(folder, path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs Debian's package chromium")
+    asked, failed = [], []
+    with playwright.sync_playwright() as kit:
+        window = kit.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = window.new_page(viewport={"width": 1280, "height": 720})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: failed.append(str(error)))
+        page.goto((folder / f"{path.stem}.html").as_uri())
+        n_slides = page.locator("section").count()
+        assert n_slides >= 8
+        for number in range(1, n_slides + 1):
+            page.wait_for_function(f'document.getElementById("place").textContent === "{number} of {n_slides}"')
+            page.wait_for_timeout(150)
+            found = page.evaluate(MEASURED)
+            assert found["bottom"] <= 720, found["title"]
+            assert found["right"] <= 1280, found["title"]
+            assert found["drawn"] == found["charts"], found["title"]
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("n")
+        page.keyboard.press("Home")
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        assert page.locator("section.here aside").is_visible()
+        with page.expect_popup() as opened:
+            page.keyboard.press("p")
+        notes = opened.value
+        notes.wait_for_function('document.getElementById("place").textContent.startsWith("3 of")')
+        notes.keyboard.press("ArrowRight")  # either window moves the other
+        page.wait_for_function('document.getElementById("place").textContent.startsWith("4 of")')
+        window.close()
+    assert {url.split(":")[0] for url in asked} == {"file"}
+    assert failed == []
 
 
 def test_what_cannot_be_made_into_slides_is_refused(tmp_path):

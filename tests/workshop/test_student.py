@@ -43,6 +43,49 @@ def test_with_its_outputs_kept_a_notebook_counts_without_gaps(path):
     assert rules.has_outputs(bare) == []
 
 
+def plain(text):
+    return re.sub(r"\s", "", text)
+
+
+def solution_lines(whole):
+    """Each line of a solution that the exercise above it does not give."""
+    given, lines = "", []
+    for cell in whole.cells:
+        if "exercise" in rules.tags(cell):
+            given = plain(cell.source)
+        if "solution" in rules.tags(cell):
+            blocks = re.findall(r"```python\n(.*?)```", cell.source, re.S)
+            lines += [plain(line) for block in blocks for line in block.splitlines()]
+            lines = [line for line in lines if line not in given]
+    return [line for line in lines if len(line) >= 14 and not line.startswith(("def", "import"))]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_line_of_a_solution_is_left_in_any_chapter(path):
+    """Starting code of other exercises is left out: a wrong function shares its right lines with a solution."""
+    lines = solution_lines(read(path))
+    assert lines
+    for other in NOTEBOOKS:
+        for cell in stripped(read(other)).cells:
+            if not rules.tags(cell) & {"exercise"}:
+                left = [line for line in lines if line in plain(cell.source)]
+                assert left == [], f"{other.stem} gives them: {left}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_to_files_lead_from_the_folder_of_the_class_too(path):
+    links = [
+        link
+        for cell in stripped(read(path)).cells
+        if cell.cell_type == "markdown"
+        for link in re.findall(r"\]\(([^)\s#:]+)(?:#[^)]*)?\)", cell.source)
+    ]
+    assert links
+    for link in links:
+        inside = link in {notebook.name for notebook in NOTEBOOKS}
+        assert inside or (ROOT / "student" / link).resolve().exists() or link.startswith("../data/"), link
+
+
 def test_a_solution_that_is_code_leaves_no_gap():
     cells = [nbformat.v4.new_code_cell("1", execution_count=1, metadata={"tags": ["exercise"]})]
     cells += [nbformat.v4.new_code_cell("2", execution_count=2, metadata={"tags": ["solution"]})]
@@ -79,6 +122,27 @@ def test_every_chapter_is_written_and_nothing_is_written_over(tmp_path, capsys):
     assert main([str(tmp_path / "again"), "--keep-outputs"]) == 0
     assert f"{len(NOTEBOOKS)} notebooks" in capsys.readouterr().out
     assert read(tmp_path / "again" / NOTEBOOKS[0].name).cells[1].execution_count == 1
+
+
+def test_a_notebook_that_was_worked_in_is_not_written_over(tmp_path, capsys):
+    first, second = write_student(tmp_path)[:2]
+    assert write_student(tmp_path)[0] == first  # untouched, so there is nothing to lose
+    worked, before = read(first), second.read_bytes()
+    worked.cells[1].source += "\nmine = 1"
+    nbformat.write(worked, first)
+    with pytest.raises(ValueError, match=f"{first.name}, in which somebody has worked"):
+        write_student(tmp_path)
+    assert main([str(tmp_path)]) == 2
+    assert "--replace" in capsys.readouterr().err
+    assert "mine = 1" in first.read_text(encoding="utf-8")
+    second.write_text("no notebook")
+    with pytest.raises(ValueError, match=second.name):
+        write_student(tmp_path)
+    assert main([str(tmp_path), "--replace"]) == 0
+    assert "mine = 1" not in first.read_text(encoding="utf-8")
+    assert [cell.source for cell in read(second).cells] == [
+        cell.source for cell in nbformat.reads(before.decode(), as_version=4).cells
+    ]
 
 
 @pytest.mark.parametrize("notebook", [None, {}, {"cells": []}, "00_start_here.ipynb", nbformat.NotebookNode()])

@@ -28,7 +28,7 @@ from greenlab.core.assets import files
 from greenlab.core.assets.definitions import as_path
 from greenlab.core.assets.files import MANIFEST
 from greenlab.core.assets.recipes import SPECS, AssetError, AssetSpec, check_room, download, sha256_of
-from greenlab.core.machine import ROOT
+from greenlab.core.machine import ROOT, release_memory
 
 __all__ = ["MANIFEST", "SPECS", "AssetError", "AssetSpec", "assets_folder", "fetch", "load_llm", "load_minilm"]
 __all__ += ["load_smollm2", "load_text", "main", "problems", "save_packages", "sha256_of", "smollm2_matrix", "spec"]
@@ -187,16 +187,30 @@ def save_packages(folder: str | Path, names: tuple[str, ...] = ()) -> list[Path]
 def load_smollm2() -> tuple[Any, Any]:
     """Return SmolLM2-135M-Instruct in float32 (30 layers, evaluation mode) and its tokenizer.
 
-    The weights are those of the published 4-bit file (Q4_1), written out as float32.
+    The weights are those of the published 4-bit file (Q4_1), written out as float32. They are mapped from that file and
+    not copied: all processes of a machine share them, until one of them writes to a weight.
 
     Raises:
         AssetError: if it is not here and cannot be fetched.
     """
     folder = fetch("smollm2")
-    from transformers import AutoTokenizer, LlamaForCausalLM
+    tokenizer = _tokenizer(folder)
+    from transformers import LlamaForCausalLM
 
     model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), tokenizer
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder. Reading its vocabulary takes and frees tens of MB, which go back to the system here.
+
+    It comes before the model, so that the memory of both never adds up: thirty kernels of a class run side by side.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    release_memory()
+    return tokenizer
 
 
 def smollm2_matrix(layer: int, name: str) -> Any:
@@ -229,10 +243,11 @@ def load_minilm() -> tuple[Any, Any]:
         AssetError: if it is not here and cannot be fetched.
     """
     folder = fetch("minilm")
-    from transformers import AutoTokenizer, BertModel
+    tokenizer = _tokenizer(folder)
+    from transformers import BertModel
 
     model = BertModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), tokenizer
 
 
 def load_text(name: str) -> str:

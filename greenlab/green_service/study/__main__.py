@@ -1,8 +1,6 @@
-"""Compute the peers' tables again: ``python -m greenlab.green_service.study``."""
+"""Run the chapter's study and write its tables: ``python -m greenlab.green_service.study``."""
 
-import sys
-
-from greenlab.green_service.peers import main
+from greenlab.green_service.study import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

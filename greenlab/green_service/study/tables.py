@@ -133,3 +133,28 @@ def together(table: pd.DataFrame) -> pd.DataFrame:
         "quantity": found["quantity"], "product_pct": 100 * found["product"], "together_pct": 100 * found["together"],
         "overlap": found["overlap"],
     })  # fmt: skip
+
+
+WAYS = {"measured_pct": "measured", "counts_pct": "by counts", "kernel_pct": "from parts and kernel"}
+
+
+def said_and_measured(predicted: pd.DataFrame) -> pd.DataFrame:
+    """What is left of the time with each lever, each pair and all three, measured and predicted, a row each.
+
+    Args:
+        predicted: of the study, or of `Combined`.
+
+    Returns:
+        Columns what, how ("measured", "by counts" or "from parts and kernel") and left_pct.
+
+    Raises:
+        TypeError: if ``predicted`` is no table.
+        ValueError: if it lacks a column.
+    """
+    checks.instance("predicted", predicted, pd.DataFrame, remedy="study.load('predicted')['predicted'] gives it")
+    if missing := [name for name in ("what", *WAYS) if name not in predicted]:
+        raise ValueError(f"predicted lacks the column {missing[0]!r}: study.load('predicted')['predicted'] has it")
+    rows = predicted.melt("what", list(WAYS), var_name="how", value_name="left_pct")
+    names = {"together": "all three", "fewer layers, healed": "fewer layers"}
+    what = rows["what"].str.replace("fewer layers, healed + ", "fewer layers + ", regex=False).replace(names)
+    return rows.assign(how=rows["how"].map(WAYS), what=what)

@@ -95,6 +95,22 @@ def alone_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart:
     )  # fmt: skip
 
 
+def combined_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw what is left of the time with each lever, each pair and all, as measured and as predicted in two ways.
+
+    Args:
+        rows: of `study.tables.said_and_measured`.
+        title: the finding.
+    """
+    return dots(
+        rows, "what", "left_pct", "how", title=title, x_title="Time of the unchanged answer that is left [%]",
+        subtitle="product: what the three levers alone would leave; all three: what they leave together",
+        description="What is left of the time of an answer with each lever, each pair and all three of them: measured, "
+        "predicted by counts, and predicted from the parts of a pass and the kernel timed alone",
+        width=WIDTH - 60,
+    )  # fmt: skip
+
+
 def bits_twin(rows: pd.DataFrame, title: str) -> alt.LayerChart:
     """Draw what fewer bits save against the batch, with a slider for the length of the answer."""
     rows = rows.assign(step=rows.groupby("batch", sort=True).ngroup())

@@ -6,11 +6,13 @@ import argparse
 import getpass
 import os
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from greenlab.core import checks
-from greenlab.lab.classroom import grading, submission
+from greenlab.lab.classroom import folder, grading, printable, submission
+from greenlab.lab.classroom.process import Limits
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     grade = commands.add_parser("grade", help="check every submission of a folder")
     grade.add_argument("folder", help="holds the .zip files of a class")
     grade.add_argument("--out", default="grades.csv", help="the table to write; by default grades.csv")
-    grade.add_argument("--seconds", type=float, default=grading.Limits.time_s, help="for one answer; by default 10")
+    grade.add_argument("--seconds", type=float, default=Limits.time_s, help="for one answer; by default 10")
     grade.add_argument("--megabytes", type=int, default=1000, help="for one answer; by default 1000")
     return parser
 
@@ -65,7 +67,8 @@ def _user() -> str:
 def _submit(chosen: argparse.Namespace) -> int:
     name = chosen.name or _user()
     given, passed = submission.collect(name, chosen.notebooks)
-    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
+    # letters of all alphabets: where they were left out, two names of another alphabet gave one file
+    plain = "".join(letter if letter.isalnum() else "-" for letter in unicodedata.normalize("NFC", name))[:40]
     path = Path(chosen.out or f"submission-{plain}.zip")
     _replace(path, submission.to_bytes(given))
     for line in passed:
@@ -78,14 +81,16 @@ def _submit(chosen: argparse.Namespace) -> int:
 
 
 def _grade(chosen: argparse.Namespace) -> int:
-    limits = grading.Limits(chosen.seconds, chosen.megabytes * 1_000_000)
+    limits = Limits(chosen.seconds, chosen.megabytes * 1_000_000)
     out = Path(chosen.out)
     if not out.parent.is_dir():  # said before an hour of checking, not after it
         raise ValueError(f"out={chosen.out!r}: there is no folder {out.parent}; make it first")
-    list(grading.read_folder(chosen.folder))
-    print("What holds an answer here: " + "; ".join(grading.containment()) + ".")
+    folder.paths_of(chosen.folder)
+    print("What holds an answer here:")
+    for line in grading.containment():
+        print(f"- {line}")
     table = grading.grade_folder(chosen.folder, limits, say=print)
-    _replace(out, grading.safe_cells(table).to_csv(index=False).encode("utf-8", "replace"))
+    _replace(out, printable.safe_cells(table).to_csv(index=False).encode("utf-8", "replace"))
     print(f"{out}: {len(table)} rows for {table['file'].nunique()} files")
     return 0
 

@@ -1,17 +1,18 @@
 """What an answer's process may not do, set by the process itself before the first line of the answer.
 
-Three layers, each as far as the system has it, none of them needing an administrator:
+Four layers, each as far as the system has it, none of them needing an administrator:
 
-* Limits of POSIX (``setrlimit``): CPU time, address space, no file grows, no core dump.
+* Limits of POSIX (``setrlimit``): CPU time, address space (Linux), no file grows, no core dump, no new process (macOS).
+* Linux since 5.13: Landlock (see the kernel's landlock document). Files outside Python, the libraries, the book's
+  package and its data can be neither read nor listed.
 * Linux on x86-64 and ARM64: a filter of system calls (seccomp, see the kernel's seccomp_filter document). No socket, no
   new process, no signal to another process, no file opened for writing, created, renamed or removed, no limit changed.
-  A filter can never be taken off.
+  Neither of the two can ever be taken off.
 * Everywhere: an audit hook of Python (PEP 578), which refuses the same in words that a reader understands, and the
-  modules that hold the checks. It binds Python code; compiled code that an answer could load is held by the filter
-  only.
+  modules that hold the checks. It binds Python code; compiled code that an answer could load is held by the layers
+  above only.
 
-What stays possible: to read files that the teacher can read (nothing of them can be sent anywhere, but a value that an
-answer returns is shown in the table), and to copy a solution that the book prints.
+What stays possible: to read the package and its data, and to copy a solution that the book prints.
 
 The runner loads this file by its path, so it imports nothing of greenlab.
 """
@@ -25,13 +26,21 @@ import platform
 import re
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 WORDS = {
     "filter": "Linux filter of system calls: no writing, no network, no new process",
+    "reading": "Landlock: only Python, the libraries and the book's package can be read",
     "limits": "POSIX limits on CPU time and file size",
     "memory": "limit on address space set by the system",
     "hook": "Python's audit hook",
+}
+NOT_HELD = {  # what is missing where a layer is
+    "filter": "compiled code that an answer brings along could write files, start programs or use the network",
+    "reading": "compiled code that an answer brings along could read the files that you can read",
+    "limits": "CPU time and file size have no limit of the system; time is watched from outside",
+    "memory": "memory has no limit of the system; it is watched from outside, twenty times a second",
 }
 _ARCH = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _DENIED = {  # number on x86-64, number on ARM64; None where there is no such call
@@ -60,15 +69,25 @@ _WRITES = 0o3 | 0o100 | 0o1000 | 0o2000  # write only, read and write, create, t
 _CLONE_THREAD = 0x00010000
 _LOAD, _EQUAL, _SET, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
+_LANDLOCK = 444  # create a set of rules; 445 adds a rule, 446 applies them; the same numbers on every processor
+_ALL_RIGHTS = 0x1FFF  # of the first version: execute, write, read, list, remove and make, by kind of file
+_READ_RIGHTS, _FILE_RIGHTS = 0x1 | 0x4 | 0x8, 0x1 | 0x2 | 0x4
 _HIDDEN = re.compile(r"^greenlab\.(\w+\.view|lab)(\.|$)")
-_HIDDEN_FILES = re.compile(r"[\\/](view|classroom)[\\/]|[\\/]exercises\.|\.ipynb$|\.zip$")
+_HIDDEN_FILES = re.compile(r"[\\/](view|classroom)[\\/]|[\\/]exercises\.|\.ipynb$|\.zip$", re.I)
 _REFUSED = (
-    "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "os.startfile",
+    "os.chdir", "os.fchdir", "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn",
+    "os.startfile",
     "os.kill", "os.killpg", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate",
     "os.chmod", "os.chown", "os.utime", "os.putenv", "os.setxattr", "os.removexattr", "shutil.", "ctypes.", "resource.",
     "signal.pthread_kill", "pty.", "winreg.", "msvcrt.", "tempfile.", "sqlite3.", "webbrowser.", "urllib.", "ftplib.",
     "http.", "smtplib.", "telnetlib.", "poplib.", "imaplib.", "nntplib.", "fcntl.", "mmap.",
-    "gc.get_objects", "gc.get_referrers", "sys._current_frames",
+    "gc.get_", "sys._current_frames",
+)  # fmt: skip
+
+
+_SYSTEM = (
+    "/usr", "/lib", "/lib64", "/System", "/Library", "/opt/homebrew", "/etc/ld.so.cache", "/etc/localtime", "/dev/null",
+    "/dev/urandom", "/dev/random", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices",
 )  # fmt: skip
 
 
@@ -105,16 +124,58 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
+def can_filter() -> bool:
+    """Whether this system is one for which the filter of system calls is written."""
+    return platform.system() == "Linux" and platform.machine() in _ARCH and sys.maxsize >= 2**32
+
+
 def _filter() -> bool:
-    machine = platform.machine()
-    if platform.system() != "Linux" or machine not in _ARCH or sys.maxsize < 2**32:
+    if not can_filter():
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    steps = program(machine)
+    steps = program(platform.machine())
     kept = ctypes.create_string_buffer(steps, len(steps))
     packed = _Program(len(steps) // 8, ctypes.cast(kept, ctypes.c_char_p))
     # 38: no new privileges, without which only an administrator may filter; 22, 2: the filter itself
     return libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(packed), 0, 0) == 0
+
+
+def readable(root: str) -> list[str]:
+    """The folders and files that an answer may read: Python, the libraries, the book's package and its data.
+
+    Args:
+        root: folder of the book.
+    """
+    own = [os.path.join(root, name) for name in ("greenlab", "data")]
+    python = [sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path != root)]
+    paths = [path for path in [*own, *python, *_SYSTEM] if path and os.path.exists(path)]
+    found = {kind(path) for path in paths for kind in (os.path.abspath, os.path.realpath)}
+    return sorted(found - {os.path.abspath(root), os.path.realpath(root), os.sep})
+
+
+def _landlock(roots: list[str]) -> bool:
+    """Leave only reading below the roots, by the kernel's own rules; False where it has none."""
+    if not can_filter():
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(_LANDLOCK, None, 0, 1) < 1:  # the version of the rules; below 1 there are none
+        return False
+    handled = struct.pack("Q", _ALL_RIGHTS)
+    rules = libc.syscall(_LANDLOCK, handled, len(handled), 0)
+    if rules < 0:
+        return False
+    try:
+        for path in roots:
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            rights = _READ_RIGHTS if os.path.isdir(path) else _READ_RIGHTS & _FILE_RIGHTS
+            rule = struct.pack("=Qi", rights, place)
+            failed = libc.syscall(_LANDLOCK + 1, rules, 1, rule, 0)
+            os.close(place)
+            if failed:
+                return False
+        return libc.prctl(38, 1, 0, 0, 0) == 0 and libc.syscall(_LANDLOCK + 2, rules, 0) == 0
+    finally:
+        os.close(rules)
 
 
 def _limits(cpu_s: int, memory_b: int) -> list[str]:
@@ -125,9 +186,13 @@ def _limits(cpu_s: int, memory_b: int) -> list[str]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     total = int(used.ru_utime + used.ru_stime) + cpu_s + 1
     wanted = [("RLIMIT_CPU", total), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)]
+    if platform.system() == "Darwin":  # it counts processes there; on Linux it counts threads, and the filter is better
+        wanted.append(("RLIMIT_NPROC", 0))
     done = ["limits"]
     for name, limit in wanted:
-        resource.setrlimit(getattr(resource, name), (limit, limit))
+        # a second passes between the signal that says why (SIGXCPU) and the end that no process can refuse
+        hard = limit + 1 if name == "RLIMIT_CPU" else limit
+        resource.setrlimit(getattr(resource, name), (limit, hard))
     if platform.system() == "Linux":  # macOS takes the call and does not keep the limit
         with open("/proc/self/statm", encoding="ascii") as file:
             mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -136,32 +201,80 @@ def _limits(cpu_s: int, memory_b: int) -> list[str]:
     return done
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "import" and _HIDDEN.match(str(arguments[0])):
-        raise PermissionError(f"{arguments[0]} holds the checks; an answer cannot import it")
-    if event == "open":
-        path, mode, flags = (*arguments, None, None, None)[:3]
-        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        if writes or (isinstance(mode, str) and set(mode) & set("wax+")):
-            raise PermissionError("an answer cannot write files")
-        if isinstance(path, (str, bytes)) and _HIDDEN_FILES.search(os.fsdecode(path)):
-            raise PermissionError("an answer cannot read the checks")
-    elif event.startswith(_REFUSED):
-        raise PermissionError(f"an answer cannot use {event}")
+def _make_hook(roots: list[str]) -> Callable[[str, tuple[Any, ...]], None]:
+    """The audit hook. All that it uses is kept in its defaults, where an answer cannot reach it to change it.
+
+    The names of this module and of ``builtins`` can be changed by any code of the process. The defaults can be found
+    only through the function, which nothing but the interpreter holds. Texts are taken letter by letter, as a class
+    made from ``str`` may lie about itself.
+    """
+    windows = os.name == "nt"
+    here = os.getcwd()
+    if windows:
+        roots, here = [path.replace(os.sep, "/").lower() for path in roots], here.replace(os.sep, "/").lower()
+
+    def hook(
+        event: str, arguments: tuple[Any, ...], *,
+        isinstance: Any = isinstance, str: Any = str, bytes: Any = bytes, int: Any = int, set: Any = set,
+        type: Any = type, error: Any = PermissionError, refused: Any = _REFUSED, module: Any = _HIDDEN.match,
+        file: Any = _HIDDEN_FILES.search, roots: Any = tuple(f"{path}/" for path in roots), here: Any = here,
+        writing: Any = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, windows: Any = windows,
+    ) -> None:  # fmt: skip
+        if event.startswith(refused):
+            raise error(f"an answer cannot use {event}")
+        if event not in ("import", "open", "os.listdir", "os.scandir"):
+            return
+        path = "." if arguments[0] is None else arguments[0]
+        if event == "open":
+            mode, flags = (*arguments, None, None)[1:3]
+            if (isinstance(flags, int) and flags & writing) or (isinstance(mode, str) and set(mode) & set("wax+")):
+                raise error("an answer cannot write files")
+        if type(path) in (int, bool):  # the number of a file that is open already
+            return
+        if isinstance(path, str):
+            path = str.encode(path, "utf-8", "surrogateescape")
+        elif not isinstance(path, bytes):
+            raise error("an answer can open files by their path only, given as text")
+        path = bytes.decode(path, "utf-8", "surrogateescape")
+        if event == "import":
+            if module(path):
+                raise error(f"{path} holds the checks; an answer cannot import it")
+            return
+        if windows:
+            path = path.replace("\\", "/").lower()
+        absolute = path.startswith("/") or (windows and path[1:2] == ":")
+        parts: list[Any] = []
+        for part in (path if absolute else f"{here}/{path}").split("/"):
+            if part == "..":
+                parts = parts[:-1]
+            elif part not in ("", "."):
+                parts = [*parts, part]
+        path = ("" if windows else "/") + "/".join(parts)
+        if file(path):
+            raise error("an answer cannot read the checks")
+        if not f"{path}/".startswith(roots):
+            raise error("an answer can read Python, the book's package and its data, and no other file")
+
+    return hook
 
 
-def confine(cpu_s: int, memory_b: int) -> list[str]:
+def confine(cpu_s: int, memory_b: int, root: str) -> list[str]:
     """Set every layer that this system has; there is no way back for the process.
 
     Args:
         cpu_s: CPU time from here on [s].
         memory_b: memory on top of what the process has mapped already [B].
+        root: folder of the book.
 
     Returns:
         The layers that hold, as keys of ``WORDS``.
     """
+    roots = readable(root)
+    hook = _make_hook(roots)
     done = _limits(cpu_s, memory_b)
+    if _landlock(roots):
+        done.append("reading")
     if _filter():
         done.append("filter")
-    sys.addaudithook(_hook)
+    sys.addaudithook(hook)
     return [*done, "hook"]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from greenlab.core import checks
+from greenlab.core.names import ENERGY_BASES
 from greenlab.lab import charts, predictions
-from greenlab.lab.classroom.submission import Submission
+from greenlab.lab.classroom.submission import Submission, same_name
 
 CALIBRATION = ["learner", "id", "unit", "prediction", "truth", "ratio", "good_call"]
-ENERGIES = ["learner", "machine", "chapter", "run", "energy_j", "basis"]
+ENERGIES = ["learner", "machine", "chapter", "run", "energy_j", "low_j", "high_j", "basis"]
+SPREADS = ["run", "machines", "least_j", "most_j", "factor", "bases"]
+LONGEST_RUN = 100  # letters: what a submission names a run is drawn beside its bar
 
 
 def shares_right(table: pd.DataFrame) -> pd.DataFrame:
@@ -40,8 +44,16 @@ def shares_right(table: pd.DataFrame) -> pd.DataFrame:
     return right.sort_values(["share_pct", "exercise"], ignore_index=True)
 
 
-def _submissions(value: Any) -> list[Submission]:
-    return [checks.instance("submissions", one, Submission) for one in checks.several("submissions", value)]
+def _submissions(value: Any) -> list[tuple[str, Submission]]:
+    """Each submission with its reader's name; a second reader of the same name is told apart by a number."""
+    seen: Counter[str] = Counter()
+    named = []
+    for one in checks.several("submissions", value):
+        checks.instance("submissions", one, Submission)
+        name = same_name(one.name)
+        seen[name] += 1
+        named.append((one.name if seen[name] == 1 else f"{one.name} ({seen[name]})", one))
+    return named
 
 
 def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:
@@ -58,7 +70,7 @@ def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:
         TypeError: if one of them is no submission.
     """
     rows = []
-    for one in _submissions(submissions):
+    for learner, one in _submissions(submissions):
         for id, entry in one.predictions.items():
             if "truth" not in entry or predictions._problem_of_score(id, dict(entry)):
                 continue
@@ -68,7 +80,7 @@ def calibration(submissions: Iterable[Submission]) -> pd.DataFrame:
             good = predictions._good_call(dict(entry))
             rows.append(
                 {
-                    "learner": one.name,
+                    "learner": learner,
                     "id": id,
                     **values,
                     "ratio": ratio if math.isfinite(ratio) else None,
@@ -85,29 +97,81 @@ def energies(submissions: Iterable[Submission]) -> pd.DataFrame:
         submissions: those of the class that were not refused.
 
     Returns:
-        One row per learner and run, with the columns learner, machine, chapter, run, energy_j [J] and basis. Entries
-        without a finite energy above 0 are left out.
+        One row per learner and run, with the columns learner, machine, chapter, run, energy_j [J], low_j and high_j
+        [J] (missing in the ledger, which keeps no range) and basis. Entries without a finite energy above 0, or with
+        one outside its own range, are left out.
 
     Raises:
         TypeError: if one of them is no submission.
     """
     rows = []
-    for one in _submissions(submissions):
+    for learner, one in _submissions(submissions):
         machine = f"{one.machine['processor']}, {one.machine['cores']} cores"
         found = [
-            (str(entry.get("chapter")), f"{entry.get('chapter')}: baseline", entry.get("baseline"), entry.get("basis"))
+            {"run": "baseline", "energy_j": entry.get("baseline")}
+            | {key: entry.get(key) for key in ("chapter", "basis")}
             for entry in one.ledger.values()
             if entry.get("quantity") == "energy"
         ]
-        found += [("", str(key), entry.get("energy_j"), entry.get("basis")) for key, entry in one.receipts.items()]
-        for chapter, run, energy_j, basis in found:
-            try:
-                checks.number("energy_j", energy_j, above=0)
-            except (TypeError, ValueError):
-                continue
-            values = {"chapter": chapter, "run": run, "energy_j": float(energy_j), "basis": str(basis)}
-            rows.append({"learner": one.name, "machine": machine, **values})
-    return pd.DataFrame(rows, columns=ENERGIES)
+        found += [{"run": entry.get("label")} | entry for entry in map(dict, one.receipts.values())]
+        for entry in found:
+            if (row := _energy_row(entry)) is not None:
+                rows.append({"learner": learner, "machine": machine} | row)
+    return pd.DataFrame(rows, columns=ENERGIES).astype(dict.fromkeys(("energy_j", "low_j", "high_j"), float))
+
+
+def _energy_row(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One run of a submission, or None if it cannot be drawn: everything in it may be made up."""
+    chapter, run = entry.get("chapter") or "", entry.get("run")
+    if not all(isinstance(text, str) and text.isprintable() and len(text) <= LONGEST_RUN for text in (chapter, run)):
+        return None
+    try:
+        energy_j = checks.number("energy_j", entry.get("energy_j"), above=0)
+        ends = (entry.get("low_j"), entry.get("high_j"))
+        low_j, high_j = (math.nan, math.nan) if ends == (None, None) else map(_joules, ends)
+        basis = checks.one_of("basis", entry.get("basis"), ENERGY_BASES)
+    except (TypeError, ValueError):
+        return None
+    if low_j > energy_j or energy_j > high_j:
+        return None
+    name = f"{chapter}: {run}" if chapter else str(run)
+    return {"chapter": chapter, "run": name, "energy_j": energy_j, "low_j": low_j, "high_j": high_j, "basis": basis}
+
+
+def _joules(value: Any) -> float:
+    return checks.number("joules", value, low=0)
+
+
+def spreads(found: pd.DataFrame) -> pd.DataFrame:
+    """How far apart the machines of a class are, run by run.
+
+    Args:
+        found: as ``energies`` gives it.
+
+    Returns:
+        One row per run, those of most machines first, with the columns run, machines (how many reported it), least_j
+        and most_j [J], factor (most over least) and bases (measured, modelled, or both).
+
+    Raises:
+        TypeError: if it is no table.
+        ValueError: if a column is missing.
+    """
+    checks.instance("found", found, pd.DataFrame)
+    if missing := [name for name in ("run", "energy_j", "basis") if name not in found.columns]:
+        raise ValueError(f"found has no column {missing[0]}: give what energies(...) returns")
+    rows = [
+        {
+            "run": run,
+            "machines": len(one),
+            "least_j": one["energy_j"].min(),
+            "most_j": one["energy_j"].max(),
+            "factor": one["energy_j"].max() / one["energy_j"].min(),
+            "bases": " and ".join(sorted(set(one["basis"]))),
+        }
+        for run, one in found.groupby("run")
+    ]
+    table = pd.DataFrame(rows, columns=SPREADS)
+    return table.sort_values(["machines", "run"], ascending=[False, True], ignore_index=True)
 
 
 def answers_chart(shares: pd.DataFrame) -> alt.LayerChart:
@@ -173,11 +237,13 @@ def energy_chart(found: pd.DataFrame, run: str) -> alt.LayerChart:
     checks.one_of("run", run, tuple(sorted(set(found["run"]))))
     shown = found[found["run"] == run].sort_values("energy_j", ignore_index=True)
     shown = shown.assign(who=shown["learner"] + " (" + shown["machine"] + ")")
+    ranged = {"low_j", "high_j"} <= set(shown.columns) and bool(shown[["low_j", "high_j"]].notna().all(axis=None))
     factor = shown["energy_j"].max() / shown["energy_j"].min()
     return charts.bars_with_range(
-        shown, "who", "energy_j", basis="basis",
+        shown, "who", "energy_j", basis="basis", band=("low_j", "high_j") if ranged else None,
         title=f"{run}: the most is {factor:.3g} times the least, over {len(shown)} machines",
-        subtitle="pale bars are modelled: they show the model of a machine, and no counter of it",
+        subtitle=["Pale bars are modelled: they show the model of a machine, and no counter of it."]
+        + ["Lines are the range of each receipt."] * ranged,
         description="Bars: the energy of the same run on each machine of the class, from least to most.",
         x_title="Energy [J]", value_format=".3s",
     )  # fmt: skip

@@ -95,15 +95,18 @@ def main(root: str) -> None:
         os.dup2(nothing, stream)
     link = Link(wire, source, sink)
     task = link.receive()
-    sys.path.append(root)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    importlib.import_module("greenlab")  # it is found in a folder that an answer cannot list
     warnings.simplefilter("ignore")
     space: dict[str, Any] = {"__name__": "answer", "__builtins__": builtins}
     for name in task["names"]:
         module = importlib.import_module(PRESET[name])
         space[name] = getattr(module, name, module)  # a function of the chapter that has its module's name
-    link.send({"ready": confine.confine(task["cpu_s"], task["memory_b"])})
+    link.send({"ready": confine.confine(task["cpu_s"], task["memory_b"], root)})
     try:
-        exec(compile(task["source"], "answer", "exec"), space)
+        for part in ("context", "source"):
+            exec(compile(task[part], part, "exec", dont_inherit=True), space)
         answer = space[task["name"]]
         if answer is None or answer is Ellipsis:
             link.send({"kind": "untried"})

@@ -17,6 +17,7 @@ import os
 import platform
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,14 +27,14 @@ from typing import Any, NoReturn
 
 import greenlab
 from greenlab.core import checks, machine
-from greenlab.lab import ledger, predictions, state
+from greenlab.lab import ledger, predictions, receipts, state
 from greenlab.lab.classroom.answers import Answer, from_notebooks
 
 FORMAT = "greenlab submission"
-SCHEMA = 1
+SCHEMA = 2  # version 1 had no context of an answer; it is read too
+_ANSWER = {1: {"exercise", "name", "source"}, 2: {"exercise", "name", "source", "context"}}
 SECTIONS = ("answers", "ledger", "machine", "predictions", "receipts")
 MEMBERS = tuple(f"{name}.json" for name in (*SECTIONS, "manifest"))
-RECEIPTS = "receipts"
 LARGEST_FILE_B = 4_000_000
 LARGEST_MEMBER_B = 2_000_000
 LONGEST_NAME = 80
@@ -57,6 +58,21 @@ def _check_name(name: Any) -> str:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise ValueError(f"name={name[:100]!r}: give 1 to {LONGEST_NAME} printable letters, such as 'Ada L.'")
     return name
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared: two ways to type an accent, capitals and spaces make no other reader.
+
+    Args:
+        name: a reader's name.
+
+    Raises:
+        TypeError: if it is no text.
+
+    >>> same_name("Ada  L.") == same_name("ada l.")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", checks.text("name", name)).casefold().split())
 
 
 def _check_section(name: str, entries: Any) -> None:
@@ -94,7 +110,7 @@ class Submission:
         answers: one for each exercise cell of the notebooks.
         predictions: as the book keeps them, by id.
         ledger: as the book keeps it, by chapter and quantity.
-        receipts: by label, as far as the book keeps them.
+        receipts: those that the chapters showed, by chapter and label.
         machine: what ``describe_machine`` gives.
 
     Raises:
@@ -144,7 +160,7 @@ def collect(name: str, notebooks: Path | str | None = None) -> tuple[Submission,
         notebooks: folder of the notebooks; by default the book's own.
 
     Returns:
-        The submission, and a sentence for each notebook or cell that was passed over.
+        The submission, and a sentence for each notebook, cell, name or entry that was passed over.
 
     Raises:
         TypeError: if the name is no text, or the folder no path.
@@ -155,7 +171,14 @@ def collect(name: str, notebooks: Path | str | None = None) -> tuple[Submission,
         answers, passed = from_notebooks(machine.ROOT / "notebooks" if notebooks is None else notebooks)
     except (TypeError, ValueError) as error:
         raise type(error)(f"notebooks: {error}") from None
-    kept = {section: state.load(section) for section in (predictions.SECTION, ledger.SECTION, RECEIPTS)}
+    kept = {section: state.load(section) for section in (predictions.SECTION, ledger.SECTION, receipts.SECTION)}
+    for section, entries in kept.items():
+        for key in list(entries):
+            try:
+                state.check_key(key, "its name")
+            except ValueError as error:  # a file that a reader put there
+                passed.append(f"{section}/{key[:80]}.json is left out: {error}")
+                del entries[key]
     return Submission(name, tuple(answers), **kept), passed
 
 
@@ -226,10 +249,10 @@ def from_bytes(data: bytes) -> Submission:
         raise Refused("data", f"the file has {len(data)} bytes; at most {LARGEST_FILE_B} are read")
     texts = _members(data)
     manifest = _json("manifest.json", texts["manifest.json"])
-    name = _manifest(manifest, texts)
+    name, schema = _manifest(manifest, texts)
     parts = {section: _json(f"{section}.json", texts[f"{section}.json"]) for section in SECTIONS}
     try:
-        return Submission(name, _answers(parts.pop("answers")), **parts)
+        return Submission(name, _answers(parts.pop("answers"), schema), **parts)
     except (TypeError, ValueError) as error:
         if isinstance(error, Refused):
             raise
@@ -298,7 +321,7 @@ def _json(name: str, data: bytes) -> Any:
         raise Refused(name, f"it is no JSON ({str(error)[:120]})") from None
 
 
-def _manifest(manifest: Any, texts: dict[str, bytes]) -> str:
+def _manifest(manifest: Any, texts: dict[str, bytes]) -> tuple[str, int]:
     if not isinstance(manifest, dict):
         raise Refused("manifest.json", f"it holds {type(manifest).__name__}, not an object")
     if manifest.get("format") != FORMAT:
@@ -322,16 +345,16 @@ def _manifest(manifest: Any, texts: dict[str, bytes]) -> str:
             raise Refused(f"sha256.{member}", "it is no SHA-256 in hexadecimal")
         if hashlib.sha256(texts[member]).hexdigest() != value:
             raise Refused(f"sha256.{member}", "the hash differs: the file was changed after it was packed")
-    return name
+    return name, schema
 
 
-def _answers(value: Any) -> tuple[Answer, ...]:
+def _answers(value: Any, schema: int) -> tuple[Answer, ...]:
     if not isinstance(value, list) or len(value) > MOST_ENTRIES:
         raise Refused("answers", f"give a list of at most {MOST_ENTRIES}")
     found = []
     for position, entry in enumerate(value):
-        if not isinstance(entry, dict) or set(entry) != {"exercise", "name", "source"}:
-            raise Refused(f"answers[{position}]", "it does not hold exercise, name and source")
+        if not isinstance(entry, dict) or set(entry) != _ANSWER[schema]:
+            raise Refused(f"answers[{position}]", f"it does not hold {', '.join(sorted(_ANSWER[schema]))}")
         try:
             found.append(Answer(**entry))
         except (TypeError, ValueError) as error:

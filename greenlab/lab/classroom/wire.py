@@ -127,7 +127,7 @@ def decode(data: Any, call: Callable[[int], Any] | None = None, depth: int = 0) 
 def _decode_array(kind: str, name: str, shape: list[int], text: str) -> Any:
     import numpy as np
 
-    if name not in ARRAY_TYPES or len(shape) > 16:
+    if name not in ARRAY_TYPES or len(shape) > 16 or not all(type(size) is int and size >= 0 for size in shape):
         raise WireError("an array of no known form")
     array = np.frombuffer(base64.b64decode(text, validate=True), dtype=name).reshape(shape).copy()
     if kind == "scalar":

@@ -60,7 +60,8 @@ def _time(put: Any, temporal: pd.DataFrame) -> None:
     for row in records(at(day[known], duration_h=24)):
         put(f"{row['zone'].lower()}-{_way(row)}-{row['year']}", row["saved_pct"], note="24-hour job, 24 h of slack")
     for row in records(by_country(temporal, year)):
-        put(f"{row['zone'].lower()}-mean", row["g_per_kwh"], "g/kWh", f"mean of 2019, {row['basis']}", row["basis"])
+        note = f"the jobs of 2019 without shifting, {row['basis']}"
+        put(f"{row['zone'].lower()}-mean", row["g_per_kwh"], "g/kWh", note, row["basis"])
         put(f"{row['zone'].lower()}-grams", row["saved_g_per_kwh"], "g/kWh", "saved with pauses, 24 h of slack")
 
 
