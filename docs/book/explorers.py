@@ -47,17 +47,22 @@ def control(widget: W.ValueWidget) -> Data:
         return found | {"kind": "range", "min": widget.min, "max": widget.max, "step": widget.step}
     if isinstance(widget, W.Checkbox):
         return found | {"kind": "check"}
-    if isinstance(widget, W.FloatText):
-        return found | {"kind": "number"}
+    if isinstance(widget, (W.FloatText, W.IntText)):
+        return found | {"kind": "number", "step": 1 if isinstance(widget, W.IntText) else "any"}
     if isinstance(widget, W.Text):
         return found | {"kind": "text"}
     raise TypeError(f"widget={widget!r:.80} is {type(widget).__name__}: the page has no such control yet")
 
 
-def described(explorer: Explorer) -> Data:
-    """Controls, goal and first chart of a widget."""
+def described(explorer: Explorer, names: list[str] | None = None) -> Data:
+    """Controls, goal and first chart of a widget.
+
+    Args:
+        explorer: the widget.
+        names: of the controls that the page has too; None is all of them.
+    """
     spec = explorer.panel.spec
-    controls = {name: control(one) for name, one in explorer.controls.items()}
+    controls = {name: control(one) for name, one in explorer.controls.items() if names is None or name in names}
     return {"controls": controls, "goal": explorer._goal_text, "spec": spec, "description": spec.get("description", "")}
 
 
@@ -93,7 +98,7 @@ def green_service() -> Data:
     from greenlab.green_service import DEFAULT, EVIDENCE, LEVERS, MODELS, QUANTITIES, challenge, passes
     from greenlab.green_service import quality as kept
     from greenlab.green_service.assumptions import LIMITS, assumptions
-    from greenlab.green_service.design import HEALED_MOST, INDEXES, MOST_STUDIED, SMOLLM2_LAYERS
+    from greenlab.green_service.design import CAPACITIES, HEALED_MOST, INDEXES, MOST_STUDIED, SMOLLM2_LAYERS
     from greenlab.green_service.energy import STORED_BITS, retrieval_cpu_s
     from greenlab.green_service.evaluation import N_DRAWS
     from greenlab.green_service.view import charts, designer
@@ -114,7 +119,7 @@ def green_service() -> Data:
         }
 
     of_device, of_region = (
-        {"serving_factor", "device_price"},
+        {"serving_factor", "device_price", "device_embodied_kg"},
         {"intensity_g_per_kwh", "shift_saving", "water_l_per_kwh"},
     )
     in_energy = {
@@ -140,7 +145,13 @@ def green_service() -> Data:
         }
 
     return {
-        "Designer": described(widget) | {
+        "Designer": described(widget, [name for names in GROUPS.values() for name in names]) | {
+            "work": list(designer.WORK), "capacities": list(CAPACITIES),
+            "depths_kept": kept.quality_kept(dataclasses.replace(DEFAULT, capacity=CAPACITIES[1])),
+            "answers_kept": {
+                "without": kept.HEALED_WITHOUT,
+                "left": kept.answers_from_passages(kept.HEALED_WITHOUT, SMOLLM2_LAYERS).kept,
+            },
             "spec": spec, "groups": {title: list(names) for title, names in GROUPS.items()},
             "baseline": dataclasses.asdict(base), "average_pue": facts.value("pue-average"), "index": INDEXES[1],
             "orders": list(ORDERS), "device_of": DEVICES, "region_of": REGIONS, "measured_on": passes.MEASURED_ON,

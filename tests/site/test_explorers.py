@@ -14,6 +14,7 @@ from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
 from greenlab.green_service import evaluate
 from greenlab.green_service.view import Designer
+from greenlab.green_service.view.designer import OWN
 from greenlab.lab import receipts
 from greenlab.lab.export import VEGA_LITE
 from greenlab.lab.widgets import _choices, _range
@@ -106,7 +107,11 @@ def test_a_design_is_python_s(tmp_path):
         if dice.random() < 0.7:
             case |= {"healed": False, "removed_layers": dice.randrange(5)}
         if "8x7B" in case["model"] or "A3B" in case["model"]:
-            case |= {"healed": False, "removed_layers": dice.choice([0, 0, 0, 3])}
+            case |= {"healed": False, "depths": False, "removed_layers": dice.choice([0, 0, 0, 3])}
+        if dice.random() < 0.3:
+            case |= {"depths": True, "healed": False, "removed_layers": dice.choice([0, 0, 0, 3])}
+        case |= {"input_tokens": dice.choice([1, 50, 500, 4000]), "output_tokens": dice.choice([1, 10, 300, 3000])}
+        case |= {name: "" for name in case if name.startswith(OWN)}  # the page leaves the assumptions as published
         for name in dice.sample(sorted(case), dice.randrange(len(case))):
             case[name] = widget.value[name]
     shown = pages.run(tmp_path, "green_service", [["green_service.Designer", case] for case in cases])

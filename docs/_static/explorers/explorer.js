@@ -122,7 +122,7 @@ greenlab.show = (() => {
       set = (value) => { input.value = value; };
       row.append(label, input);
     } else if (asked.kind === "number") {
-      input = make("input", { id, type: "number", step: "any" });
+      input = make("input", { id, type: "number", step: asked.step });
       read = () => (input.value === "" ? Number.NaN : Number(input.value));
       set = (value) => { input.value = value; };
       row.append(label, input);

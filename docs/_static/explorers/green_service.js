@@ -9,7 +9,13 @@
     "first token": (o) => o.first_token_s, "whole answer": (o) => o.total_s,
   };
 
-  /** What a shape costs, without mixture of depths and without biases (greenlab.core.model.cost). */
+  /** Layers that all tokens enter, and those of a mixture of depths that a share of them enters. */
+  function layersOf(s) {
+    const skipping = s.capacity < 1 ? Math.floor(s.n_layers / s.every) : 0;
+    return { whole: s.n_layers - skipping, skipping };
+  }
+
+  /** Weights by part, of shapes without biases (greenlab.core.model.cost). */
   function counts(s) {
     const attention = 2 * s.d_model * s.head_dim * (s.n_heads + s.n_kv_heads);
     const dense = 3 * s.d_model * s.d_ff;
@@ -18,43 +24,55 @@
     const norms = 2 * s.d_model + (s.qk_norm ? 2 * s.head_dim : 0);
     const feed_forward = s.n_experts ? s.n_experts * expert : dense;
     const used = s.n_experts ? s.top_k * expert : dense;
-    const layers = s.n_layers * (attention + feed_forward + norms + router) + s.d_model;
+    const depth_routers = layersOf(s).skipping * (s.d_model + 1);
+    const layers = s.n_layers * (attention + feed_forward + norms + router) + s.d_model + depth_routers;
     const matrices = s.n_layers * (attention + feed_forward);
     const total = layers + s.vocab_size * s.d_model * (s.tied_embeddings ? 1 : 2);
-    return { attention, expert, router, used, layers, matrices, total };
+    return { attention, expert, dense, norms, router, used, layers, matrices, total };
   }
 
   function weightsRead(s, c, sequences) {
-    if (!s.n_experts) return c.layers;
-    const visited = s.n_experts * (1 - (1 - s.top_k / s.n_experts) ** sequences);
-    return c.layers - s.n_layers * c.expert * (s.n_experts - visited);
+    if (s.n_experts) {
+      const visited = s.n_experts * (1 - (1 - s.top_k / s.n_experts) ** sequences);
+      return c.layers - s.n_layers * c.expert * (s.n_experts - visited);
+    }
+    if (s.capacity === 1) return c.layers;
+    const nobody = (1 - s.capacity) ** sequences; // the chance that no token of the batch enters a layer
+    return c.layers - nobody * layersOf(s).skipping * (c.attention + c.norms + c.dense);
   }
 
-  function cacheBytes(s, context, batch) {
-    return 2 * s.n_layers * s.n_kv_heads * s.head_dim * 2 * (batch * context);
+  /** Bytes of the cache; `share` of the tokens is held by a layer that they may skip. */
+  function cacheBytes(s, context, batch, share = s.capacity) {
+    const { whole, skipping } = layersOf(s);
+    return 2 * (whole + share * skipping) * s.n_kv_heads * s.head_dim * 2 * (batch * context);
   }
 
-  function flops(s, c, tokens, pairs, logits) {
+  function flops(s, c, { tokens, pairs, entered, entered_pairs }) {
+    const { whole, skipping } = layersOf(s);
+    const all = whole * tokens + skipping * entered;
     return (
-      2 * c.attention * s.n_layers * tokens + 4 * s.n_heads * s.head_dim * (s.n_layers * pairs) + 2 * (c.used * s.n_layers * tokens) +
-      2 * s.d_model * s.vocab_size * logits + 2 * (c.router * s.n_layers * tokens)
+      2 * c.attention * all + 4 * s.n_heads * s.head_dim * (whole * pairs + skipping * entered_pairs) + 2 * c.used * all +
+      2 * s.d_model * s.vocab_size + 2 * (c.router * all + skipping * s.d_model * tokens)
     );
   }
 
   function decodePass(s, batch, context, bits) {
     const c = counts(s);
     const layer = 2 * weightsRead(s, c, batch);
-    const cache = cacheBytes(s, context, batch);
-    const read = layer + 2 * s.vocab_size * s.d_model + 2 * s.d_model * batch + cache;
+    const read = layer + 2 * s.vocab_size * s.d_model + 2 * s.d_model * batch + cacheBytes(s, context, batch, s.capacity ** 2);
     const weights = (c.matrices * bits + (c.total - c.matrices) * 16) / 8;
-    return { bytes: read - (1 - bits / 16) * layer, flops: flops(s, c, 1, context, 1) * batch, layers: s.n_layers, resident: weights + cache };
+    const entered_pairs = s.capacity * Math.min(context, Math.max(1, s.capacity * context));
+    const each = flops(s, c, { tokens: 1, pairs: context, entered: s.capacity, entered_pairs });
+    return { bytes: read - (1 - bits / 16) * layer, flops: each * batch, layers: s.n_layers, resident: weights + cacheBytes(s, context, batch) };
   }
 
   function promptPass(s, n, bits) {
     const c = counts(s);
     const layer = 2 * weightsRead(s, c, n);
     const bytes = (bits / 16) * layer + 2 * s.vocab_size * s.d_model + 2 * s.d_model * n + cacheBytes(s, n, 1);
-    return { bytes, flops: flops(s, c, n, (n * (n + 1)) / 2, 1), layers: s.n_layers };
+    const entered = Math.max(1, Math.floor(s.capacity * n + 1e-6));
+    const work = { tokens: n, pairs: (n * (n + 1)) / 2, entered, entered_pairs: (entered * (entered + 1)) / 2 };
+    return { bytes, flops: flops(s, c, work), layers: s.n_layers };
   }
 
   function joules(chip, work, n) {
@@ -71,6 +89,11 @@
     const n_layers = kind.shape.n_layers;
     const removed = service.removed_layers;
     const { most_studied, healed_most, studied_layers } = given.limits;
+    for (const name of ["input_tokens", "output_tokens"]) {
+      if (!(Number.isInteger(service[name]) && service[name] >= 1 && service[name] <= 1e6)) {
+        throw new RangeError(`${name}=${service[name]}: give a whole number at least 1 and at most 1000000`);
+      }
+    }
     const most = Math.floor((n_layers * (service.healed ? healed_most : most_studied)) / studied_layers);
     if (service.pue !== null && !(service.pue >= 1 && service.pue <= 5)) {
       const written = Number.isNaN(service.pue) ? "nan" : service.pue;
@@ -83,9 +106,15 @@
       );
     }
     if (service.healed && !removed) throw new RangeError("healed=True with removed_layers=0: there is nothing to heal; give healed=False");
-    if (kind.kind === "mixture of experts" && removed) {
+    if (kind.kind === "mixture of experts" && (removed || service.capacity < 1)) {
+      const lever = removed ? "removed_layers" : "capacity";
       throw new RangeError(
-        `removed_layers=${removed} with model='${service.model}': the book measured it on dense models only; choose a dense model, or leave it out`,
+        `${lever}=${general(service[lever])} with model='${service.model}': the book measured it on dense models only; choose a dense model, or leave it out`,
+      );
+    }
+    if (service.capacity < 1 && removed) {
+      throw new RangeError(
+        `capacity=${general(service.capacity)} with removed_layers=${removed}: their combination was never trained, so its quality is not known; choose one of them`,
       );
     }
     return service;
@@ -93,7 +122,7 @@
 
   function shapeOf(given, service) {
     const whole = given.models[service.model].shape;
-    return { ...whole, n_layers: whole.n_layers - service.removed_layers };
+    return { ...whole, n_layers: whole.n_layers - service.removed_layers, capacity: service.capacity };
   }
 
   /** What does not depend on the assumptions: counts of the passes turned into joules and seconds. */
@@ -215,16 +244,30 @@
       let i = at.findIndex((x) => x >= of_30);
       count(at[i] === of_30 ? shares[i] : shares[i - 1] + ((shares[i] - shares[i - 1]) / (at[i] - at[i - 1])) * (of_30 - at[i - 1]));
     }
+    if (service.capacity < 1) count(given.depths_kept);
     if (service.bits < 16) count(given.bits_kept[service.bits]);
+    if (service.index !== "none" && service.removed_layers) {
+      const of_30 = (service.removed_layers * given.limits.studied_layers) / given.models[service.model].shape.n_layers;
+      const { without, left: least } = given.answers_kept;
+      count(of_30 >= without ? least : 1 + ((least - 1) / without) * of_30);
+    }
     return left;
+  }
+
+  /** The service before, at the work that the reader chose: two services are compared at the same work. */
+  function before(given, chosen) {
+    const service = { ...given.baseline };
+    for (const name of given.work) service[name] = chosen[name];
+    return checked(given, service);
   }
 
   function design(given, chosen) {
     const names = ["model", "removed_layers", "healed", "bits", "batch", "retrieved_tokens", "flexible", "utilization"];
-    const service = { ...given.baseline };
+    const service = { ...before(given, chosen) };
     for (const name of names) service[name] = chosen[name];
     service.device = given.device_of[chosen.device];
     service.region = given.region_of[chosen.region];
+    service.capacity = given.capacities[chosen.depths ? 1 : 0];
     service.index = chosen.retrieved_tokens ? given.index : "none";
     service.pue = chosen.pue === given.average_pue ? null : chosen.pue;
     return checked(given, service);
@@ -251,8 +294,8 @@
   }
 
   /** The waterfall of one quantity: a row a lever, in order. */
-  function waterfall(given, service, order, name) {
-    const of = OF[name], baseline = given.baseline, start = evaluated(given, baseline), taken = [];
+  function waterfall(given, baseline, service, order, name) {
+    const of = OF[name], start = evaluated(given, baseline), taken = [];
     let here = start;
     return order.map((lever) => {
       let alone = null;
@@ -269,14 +312,14 @@
       }
       const counted = after.quality >= service.quality_gate || after.quality >= here.quality;
       const then = counted ? after : here;
-      const before = of(here.outcome);
+      const was = of(here.outcome);
       const row = {
-        lever, before, after: of(then.outcome), counted, quality: after.quality, evidence: evidence(given, lever, after.service),
-        saved_fraction: (before - of(then.outcome)) / before,
+        lever, before: was, after: of(then.outcome), counted, quality: after.quality, evidence: evidence(given, lever, after.service),
+        saved_fraction: (was - of(then.outcome)) / was,
         alone_fraction: alone ? 1 - of(alone.outcome) / of(start.outcome) : null, share_low: null, share_high: null,
       };
       if (counted) {
-        const share = 1 - of(after.outcome) / before;
+        const share = 1 - of(after.outcome) / was;
         const first = drawsOf(given, here, given.n_draws), second = drawsOf(given, after, given.n_draws);
         const shares = first.map((one, i) => 1 - of(second[i]) / of(one));
         row.share_low = Math.min(quantile(shares, 0.025), share);
@@ -303,9 +346,9 @@
     return quantity(value, given.quantities[name].unit) + (name === "carbon" ? " CO₂e" : "");
   }
 
-  function headline(given, rows, name) {
+  function headline(given, baseline, rows, name) {
     if (rows === null) return CANNOT;
-    if (!rows.length) return `No lever is pulled: ${said(given, evaluated(given, given.baseline).outcome, name)} a request`;
+    if (!rows.length) return `No lever is pulled: ${said(given, evaluated(given, baseline).outcome, name)} a request`;
     const taken = rows.filter((row) => row.counted);
     const together = product(taken.map((row) => row.saved_fraction)), alone = product(taken.map((row) => row.alone_fraction));
     const levers = taken.length === 0 ? "No lever counts, which leaves" : taken.length === 1 ? "One lever leaves" : `${taken.length} levers leave`;
@@ -314,8 +357,8 @@
   }
 
   /** The bars: the service before, one for each lever in order, and the service after. */
-  function bars(given, rows, name) {
-    const from = OF[name](evaluated(given, given.baseline).outcome);
+  function bars(given, baseline, rows, name) {
+    const from = OF[name](evaluated(given, baseline).outcome);
     const none = { low: null, high: null, evidence: null };
     const found = [{ lever: "before", start: 0, end: from, said: "", whole: true, ...none }];
     if (!rows?.length) found.push({ lever: "no lever", start: from, end: from, said: "0 %", whole: false, low: from, high: from, evidence: null });
@@ -357,6 +400,11 @@
 
   function refusals(given, service) {
     const found = [];
+    const written = (x, whole) => (whole || !Number.isInteger(x) ? String(x) : `${x}.0`);
+    for (const name of given.work) {
+      const whole = name.endsWith("_tokens"), was = given.baseline[name], now = service[name];
+      if (was !== now) found.push(`${name}=${written(now, whole)}: the work stays the same, which is ${name}=${written(was, whole)}`);
+    }
     const { best_pue, most_utilization, most_flexible } = given.challenge;
     if (service.pue !== null && service.pue < best_pue) found.push(`pue=${general(service.pue)}: the best fleet that is published has ${general(best_pue)}`);
     if (service.utilization > most_utilization) {
@@ -366,17 +414,18 @@
     return found;
   }
 
-  function score(given, found) {
+  function score(given, baseline, found) {
     const refused = refusals(given, found.service);
+    const goals = given.challenge.goals, kept_enough = goals.every((goal) => goal.quantity !== "quality" || found.quality >= goal.limit);
     let points = 0, most = 0;
-    for (const goal of given.challenge.goals) {
+    for (const goal of goals) {
       most += goal.points;
       let reached;
       if (goal.quantity === "quality") reached = found.quality >= goal.limit;
       else if (goal.quantity === "first token" || goal.quantity === "whole answer") reached = OF[goal.quantity](found.outcome) <= goal.limit;
       else {
-        const of = OF[goal.quantity], before = drawsOf(given, evaluated(given, given.baseline), given.score_draws);
-        reached = quantile(drawsOf(given, found, given.score_draws).map((one, i) => of(one) / of(before[i])), 0.95) <= goal.limit;
+        const of = OF[goal.quantity], before = drawsOf(given, evaluated(given, baseline), given.score_draws);
+        reached = kept_enough && quantile(drawsOf(given, found, given.score_draws).map((one, i) => of(one) / of(before[i])), 0.95) <= goal.limit;
       }
       if (reached && !refused.length) points += goal.points;
     }
@@ -402,16 +451,17 @@
   greenlab.explorers["green_service.Designer"] = {
     at(given, chosen) {
       const name = chosen.quantity;
-      let rows = null, text, reached = false, numbers = null;
+      let rows = null, text, reached = false, numbers = null, baseline = given.baseline;
       try {
-        const service = design(given, chosen);
-        const names = pulled(given, given.baseline, service);
-        rows = waterfall(given, service, chosen.order === given.orders[0] ? names : names.reverse(), name);
-        const found = evaluated(given, service), { points, most, refused } = score(given, found);
+        const service = design(given, chosen), work_before = before(given, chosen);
+        const names = pulled(given, work_before, service);
+        rows = waterfall(given, work_before, service, chosen.order === given.orders[0] ? names : names.reverse(), name);
+        const found = evaluated(given, service), { points, most, refused } = score(given, work_before, found);
+        baseline = work_before;
         numbers = { ...found.outcome, quality: found.quality, n_devices: found.machines.n_devices };
         const figures = ["energy", "carbon", "water"].map((one) => `${one} ${said(given, found.outcome, one)}`);
         text = [
-          `A request: ${figures.join(", ")}, cost ${fixed(1e6 * found.outcome.cost_usd, 0)} $ a million; ` +
+          `A request: ${figures.join(", ")}, cost ${grouped(1e6 * found.outcome.cost_usd, 0)} $ a million; ` +
           `${fixed(found.outcome.total_s, 1)} s for the answer; quality left ${fixed(100 * found.quality, 1)} %. Points: ${points} of ${most}.`,
           ...refused.map((why) => `Not allowed at this level: ${why}.`), ...remarks(found),
         ].join("\n");
@@ -421,8 +471,8 @@
         rows = null;
         text = `${CANNOT}: ${error.message}.`;
       }
-      const title = headline(given, rows, name);
-      return { numbers, rows, title, text, reached, spec: chart(given, bars(given, rows, name), name, title, chosen.log) };
+      const title = headline(given, baseline, rows, name);
+      return { numbers, rows, title, text, reached, spec: chart(given, bars(given, baseline, rows, name), name, title, chosen.log) };
     },
   };
 })();
