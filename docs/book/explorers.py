@@ -17,6 +17,7 @@ from typing import Any
 
 import ipywidgets as W
 import numpy as np
+import pandas as pd
 
 from greenlab.lab.widgets import Explorer
 
@@ -40,8 +41,8 @@ def control(widget: W.ValueWidget) -> Data:
     if isinstance(widget, (W.Dropdown, W.SelectionSlider)):
         kind = "select" if isinstance(widget, W.Dropdown) else "steps"
         options = widget.options.items() if isinstance(widget.options, Mapping) else widget.options
-        pairs = [option if isinstance(option, tuple) else (f"{option:,}" if isinstance(option, int) else str(option), option)
-                 for option in options]  # fmt: skip
+        plain = [option if isinstance(option, tuple) else (option, option) for option in options]
+        pairs = [(f"{words:,}" if isinstance(words, int) else words, value) for words, value in plain]
         return found | {"kind": kind, "options": [[str(words), value] for words, value in pairs]}
     if isinstance(widget, (W.IntSlider, W.FloatSlider)):
         return found | {"kind": "range", "min": widget.min, "max": widget.max, "step": widget.step}
@@ -198,11 +199,66 @@ def _uniform(name: str, n: int) -> Any:
     return found
 
 
-CHAPTERS: dict[str, Callable[[], Data]] = {"footprint": footprint, "green_service": green_service}
-PARTS = {
+def retrieval() -> Data:
+    """Chapter 8: the passages of the book with their pages, and the index of their words."""
+    from docs.book import tables
+    from docs.book.links import FACTS, STUDIES, Places
+    from greenlab.core.machine import ROOT
+    from greenlab.lab.charts import bars_with_range
+    from greenlab.lab.renderer import fit
+    from greenlab.retrieval import BM25Index, Corpus, bm25
+    from greenlab.retrieval.index import LONGEST_QUERY
+    from greenlab.retrieval.view.ask import QUESTION
+
+    corpus = Corpus.from_book()
+    index = BM25Index(corpus).bm25
+    both = [page for name in (FACTS, STUDIES) for page in tables.split(name, (ROOT / name).read_text("utf-8"))]
+    known = Places(tables.anchors(both), tables.Notes(both), ROOT)
+    page, source = "chapters/08_retrieval", "notebooks/08_retrieval.ipynb"
+    words = [""] * len(index.vocab_dict)
+    for word, id in index.vocab_dict.items():
+        words[id] = word
+    chart = bars_with_range(
+        pd.DataFrame({"label": ["a passage"], "score": [1.0]}), "label", "score", title="GREENLAB_TITLE",
+        value_format=".2f", x_title="Score of BM25", description="Scores of the passages that BM25 finds",
+    )  # fmt: skip
+    spec = fit(chart.to_dict())
+    return {
+        "ask_widget": {
+            "controls": {
+                "asked": {"label": "Question", "value": QUESTION, "kind": "text"},
+                "n_passages": {"label": "Passages", "value": 3, "kind": "range", "min": 1, "max": 10, "step": 1},
+            },
+            "goal": "", "spec": spec, "description": spec["description"], "question": QUESTION,
+            "longest_query": LONGEST_QUERY, "stopwords": sorted(bm25.STOPWORDS), "endings": list(bm25._ENDINGS),
+            "shortest_stem": bm25._SHORTEST_STEM, "vocabulary": words,
+            "starts": _packed(index.scores["indptr"], "<u4"), "scores": _packed(index.scores["data"], "<f4"),
+            "holders": _packed(index.scores["indices"], "<u2"),
+            "passages": [[one.title, one.text, known.address(one.link, source, page) or ""] for one in corpus],
+        }
+    }  # fmt: skip
+
+
+def _packed(numbers: Any, kind: str) -> str:
+    """Numbers as a page reads them; an error if the kind cannot hold them."""
+    found = np.asarray(numbers).astype(kind)
+    if not np.array_equal(found, numbers):
+        raise ValueError(
+            f"numbers up to {np.max(numbers)} do not fit into {kind}: take a wider kind here and in the script"
+        )
+    return base64.b64encode(found.tobytes()).decode()
+
+
+CHAPTERS: dict[str, Callable[[], Data]] = {
+    "footprint": footprint,
+    "green_service": green_service,
+    "retrieval": retrieval,
+}
+PARTS = {  # with a page of their own in docs/parts
     "footprint": ("training_widget", "search_widget"),
     "green_service": ("Designer",),
-}  # with a page of their own in docs/parts
+    "retrieval": ("ask_widget",),
+}
 
 
 def script(chapter: str) -> str:

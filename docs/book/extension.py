@@ -22,9 +22,7 @@ SCRIPTS = {  # what a page must have for a script to be loaded; Vega is shared b
     'class="gl-quiz': ("quizzes.js",),
     'class="gl-score-board': ("predictions.js",),
     'class="fact"': ("notes.js",),
-    **{
-        f'data-explorer="{name}.': ("vega.js", "charts.js", *explorers.scripts(name)) for name in explorers.CHAPTERS
-    },
+    **{f'data-explorer="{name}.': ("vega.js", "charts.js", *explorers.scripts(name)) for name in explorers.CHAPTERS},
 }
 ALWAYS = ("page.js",)
 
