@@ -9,6 +9,7 @@ from typing import Any
 
 from docutils import nodes
 
+from docs.book import explorers
 from docs.book.docstrings import process
 from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
@@ -21,6 +22,7 @@ SCRIPTS = {  # what a page must have for a script to be loaded; Vega is shared b
     'class="gl-quiz': ("quizzes.js",),
     'class="gl-score-board': ("predictions.js",),
     'class="fact"': ("notes.js",),
+    **{f'data-explorer="{name}.': ("vega.js", "charts.js", *explorers.scripts(name)) for name in explorers.CHAPTERS},
 }
 ALWAYS = ("page.js",)
 
@@ -91,6 +93,7 @@ def write_files(app: Any, error: Exception | None) -> None:
     (out / "_static" / "vega.js").write_text(f"(() => {{\n{bundle}\n}})();\n", encoding="utf-8")
     for name in ("pictures", "files"):
         shutil.copytree(Path(app.srcdir) / "_static" / name, out / "_static" / name, dirs_exist_ok=True)
+    explorers.write(out / "_static" / explorers.FOLDER)
     (out / "notebooks").mkdir(exist_ok=True)
     for chapter in CHAPTERS:
         shutil.copyfile(ROOT / "notebooks" / chapter.notebook, out / "notebooks" / chapter.notebook)
