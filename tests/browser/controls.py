@@ -122,6 +122,7 @@ def changes(page: Any, control: Control, typed: dict[str, str], words_only: bool
 
     A step that a real model takes may last; each way but the last is given up earlier.
     """
+    settle(page)
     before = look(page, control)
     part = "charts" if before["charts"] and not words_only else "words"
     for way in (ways := moves(page, control, typed)):
@@ -131,16 +132,29 @@ def changes(page: Any, control: Control, typed: dict[str, str], words_only: bool
     return False
 
 
-def changes_elsewhere(page: Any, control: Control, beside: list[Control], typed: dict[str, str]) -> bool:
-    """Whether a control that drew the same where its widget stood moves the chart once the others have moved.
+def set_first(page: Any, control: Control, controls: list[Control], keys: dict[str, list[str]]) -> None:
+    """Bring the other controls of a cell to where this one can be seen to count.
 
-    The rows that a matrix unit multiplies, for example, are seen from the second step on.
+    Args:
+        page: the Playwright page.
+        control: the one that is moved next.
+        controls: all controls of the chapter.
+        keys: what is pressed on each of the others, by its name.
     """
-    for other in beside:
-        changes(page, other, typed, words_only=False)
-        if changes(page, control, typed, words_only=False):
-            return True
-    return False
+    for other in controls:
+        if other.cell == control.cell and other.name in keys:
+            found = locate(page, other)
+            found.focus()
+            for key in keys[other.name]:
+                found.press(key)
+
+
+def settle(page: Any) -> None:
+    """Wait until the kernel has answered and the page has drawn, so that nothing late is taken for an answer."""
+    idle = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+    for _ in range(2):
+        page.wait_for_timeout(60)
+        page.wait_for_function(idle, timeout=60_000)
 
 
 def is_number(words: str) -> bool:
