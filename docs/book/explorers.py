@@ -249,13 +249,38 @@ def _packed(numbers: Any, kind: str) -> str:
     return base64.b64encode(found.tobytes()).decode()
 
 
+def hardware() -> Data:
+    """Chapter 2: chips, models and number formats of the roofline."""
+    from greenlab.hardware import FORMATS, MODELS, devices
+    from greenlab.hardware.view import widgets
+
+    widget = widgets.roofline_widget()
+    chips = {id: devices()[id] for id in widgets.menu().values()}
+    return {
+        "roofline_widget": described(widget) | {
+            "board": widgets.BOARD,
+            "models": {name: dataclasses.asdict(shape) for name, shape in MODELS.items()},
+            "formats": {name: dataclasses.asdict(one) for name, one in FORMATS.items()},
+            "chips": {
+                id: {
+                    "name": one.name, "flops_per_s": dict(one.flops_per_s), "memory_b": one.memory_b,
+                    "bandwidth_b_per_s": one.bandwidth_b_per_s, "power_w": one.power_w,
+                }
+                for id, one in chips.items()
+            },
+        }
+    }  # fmt: skip
+
+
 CHAPTERS: dict[str, Callable[[], Data]] = {
     "footprint": footprint,
+    "hardware": hardware,
     "green_service": green_service,
     "retrieval": retrieval,
 }
 PARTS = {  # with a page of their own in docs/parts
     "footprint": ("training_widget", "search_widget"),
+    "hardware": ("roofline_widget",),
     "green_service": ("Designer",),
     "retrieval": ("ask_widget",),
 }

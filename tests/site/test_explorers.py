@@ -17,6 +17,7 @@ from greenlab.footprint.view import widgets as footprint
 from greenlab.green_service import evaluate
 from greenlab.green_service.view import Designer
 from greenlab.green_service.view.designer import OWN
+from greenlab.hardware.view import widgets as hardware
 from greenlab.lab import receipts
 from greenlab.lab.export import VEGA_LITE
 from greenlab.lab.widgets import _choices, _range
@@ -142,6 +143,23 @@ def test_a_design_is_python_s(tmp_path):
                 "quality": close(outcome.quality), "n_devices": outcome.machines.n_devices,
             }  # fmt: skip
     assert built > CASES / 2
+
+
+def test_a_roofline_is_python_s(tmp_path):
+    widget = hardware.roofline_widget()
+    cases = settings(widget)
+    shown = pages.run(tmp_path, "hardware", [["hardware.roofline_widget", case] for case in cases])
+    names = ("time_s", "compute_s", "memory_s", "batches", "tokens_per_s", "stream_tokens_per_s", "j_per_token")
+    for case, found in zip(cases, shown, strict=True):
+        work, e = hardware._estimate(**case)
+        numbers = {name: getattr(e, name) for name in names}
+        numbers |= {name: getattr(work, name) for name in ("tokens", "flops", "bytes_moved", "resident_b", "cache_b")}
+        expected = {name: None if value is None else close(float(value)) for name, value in numbers.items()}
+        assert found["numbers"] == expected | {"bound": e.bound, "arithmetic": e.arithmetic, "n_devices": e.n_devices}
+        drawn = widget._draw(**case)
+        assert found["params"] == {name: value if name == "words" else close(value) for name, value in drawn.items()}
+        assert found["text"] == widget._say(**case)
+        assert found["reached"] == widget._goal(**case)
 
 
 def queries(corpus, seed=5, n=CASES):
