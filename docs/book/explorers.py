@@ -157,17 +157,23 @@ def green_service() -> Data:
             "baseline": dataclasses.asdict(base), "average_pue": facts.value("pue-average"), "index": INDEXES[1],
             "orders": list(ORDERS), "device_of": DEVICES, "region_of": REGIONS, "measured_on": passes.MEASURED_ON,
             "models": {
-                name: {"kind": one.kind, "measured": one.measured, "score": facts.value(one.score), "shape": dataclasses.asdict(one.shape)}
+                name: {
+                    "kind": one.kind, "measured": one.measured, "score": facts.value(one.score),
+                    "shape": dataclasses.asdict(one.shape),
+                }
                 for name, one in MODELS.items()
             },
             "devices": devices,
             "regions": {code: items(of_region, region=code) for code in REGIONS.values()},
             "constants": items(set(LIMITS) - of_device - of_region),
-            "stored_bits": STORED_BITS, "search_cpu_s": retrieval_cpu_s(DEFAULT.replace(index=INDEXES[1], retrieved_tokens=500)),
+            "stored_bits": STORED_BITS,
+            "search_cpu_s": retrieval_cpu_s(DEFAULT.replace(index=INDEXES[1], retrieved_tokens=500)),
             "layers": {"plain": layers(kept.STUDIED_WITHOUT, False), "healed": layers((0, *kept.STUDIED_HEALED), True)},
             "bits_kept": {bits: kept.quality_kept(dataclasses.replace(DEFAULT, bits=bits)) for bits in (8, 4, 2)},
             "limits": {"most_studied": MOST_STUDIED, "healed_most": HEALED_MOST, "studied_layers": SMOLLM2_LAYERS},
-            "levers": [{"name": one.name, "fields": list(one.fields), "evidence": one.evidence} for one in LEVERS.values()],
+            "levers": [
+                {"name": one.name, "fields": list(one.fields), "evidence": one.evidence} for one in LEVERS.values()
+            ],
             "evidence": [list(pair) for pair in zip(EVIDENCE, charts.SHAPES, strict=True)],
             "quantities": {
                 name: {

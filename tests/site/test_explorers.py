@@ -81,7 +81,8 @@ def test_a_training_run_is_python_s(tmp_path):
     for case, found in zip(cases, shown, strict=True):
         run = footprint.training_run(case["billions"] * 1e9, case["tokens"], case["chip"], case["region"])
         assert found["numbers"] == {
-            "device_hours": close(run.device_hours), "energy_mwh": close(run.energy_mwh), "carbon_t": close(run.carbon_t)
+            "device_hours": close(run.device_hours), "energy_mwh": close(run.energy_mwh),
+            "carbon_t": close(run.carbon_t),
         }  # fmt: skip
         assert found["params"] == {name: close(value) for name, value in widget._draw(**case).items()}
         assert found["text"] == widget._say(**case)
@@ -248,8 +249,9 @@ def page_of(folder, part, vega):
     body = (ROOT / "docs" / "parts" / f"{part}.html").read_text(encoding="utf-8")
     look = "--color-foreground-primary: #000; --color-background-primary: #fff"
     (folder / "page.html").write_text(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>An explorer</title><link rel="stylesheet" href='
-        f'"{(static / "book.css").as_uri()}">{scripts}</head><body data-theme="light" style="{look}"><main><h1>A chapter</h1><h2>A part</h2>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>An explorer</title>'
+        f'<link rel="stylesheet" href="{(static / "book.css").as_uri()}">{scripts}</head>'
+        f'<body data-theme="light" style="{look}"><main><h1>A chapter</h1><h2>A part</h2>'
         f'<div class="gl-part">{body}</div></main></body></html>',
         encoding="utf-8",
     )
@@ -318,7 +320,8 @@ def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_p
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
-        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false, resultTypes: ['violations']}))
+        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false,
+                                       resultTypes: ['violations']}))
             .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
     )
     assert (found, errors, outside) == ([], [], [])
