@@ -127,10 +127,9 @@ def test_a_side_road_with_a_chart_that_moves_stands_open(written):
     assert closed.startswith("{.side-road}\n### ")
 
 
-def test_a_widget_names_the_chart_that_moves_instead(written):
-    live = [
-        part for part in html_of(written["layer_pruning"]).split('<div class="gl-live">')[1:] if "start=2, n=6" in part
-    ]
+def test_a_widget_without_a_part_names_the_chart_that_moves_instead(tmp_path, places):
+    page = html_of(Writer(CHAPTERS[6], places, parts=tmp_path).write(notebook_of(CHAPTERS[6])))
+    live = [part for part in page.split('<div class="gl-live">')[1:] if "start=2, n=6" in part]
     assert len(live) == 1
     assert '<a href="#chart-36">At every length' in live[0]
 
