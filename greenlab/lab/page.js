@@ -6,9 +6,10 @@
 // 3. After a restart of the kernel a widget looks alive and answers to nothing: it says so.
 // 4. A button that its own press switches off loses the focus, and with it the reader's place: the answer gets it.
 // 5. A link to a file of the book opens in Lab when it stands in prose; in the HTML of a widget it would leave Lab.
+// 6. Under each chart a fold holds its data as a table: `foldData` of chart_data.js, which stands before this file.
 
 const SUPPRESS = "data-lm-suppress-shortcuts";
-const INSIDE = ".jp-OutputArea-output .jupyter-widgets, .jp-OutputArea-output .vega-embed";
+const INSIDE = ["jupyter-widgets", "vega-embed", "greenlab-data"].map((name) => `.jp-OutputArea-output .${name}`).join();
 const DISCONNECTED = "jupyter-widgets-disconnected";
 const GONE = "The kernel behind this widget has ended or was restarted, so it no longer answers. Run its cell again.";
 
@@ -106,6 +107,7 @@ function attend(rendermime) {
     nameSliders();
     sayWhoIsGone();
     keepPlace();
+    foldData();
     if (rendermime?.resolver && rendermime.linkHandler) linkFiles(rendermime).catch(console.warn);
   };
   const later = () => {
@@ -113,7 +115,7 @@ function attend(rendermime) {
     waiting = true;
   };
   const options = { subtree: true, childList: true, characterData: true, attributes: true };
-  const attributeFilter = ["aria-valuetext", "class", "disabled"];
+  const attributeFilter = ["aria-valuetext", "aria-label", "class", "disabled"];
   new MutationObserver(later).observe(document.body, { ...options, attributeFilter });
   for (const kind of ["focusin", "pointerdown"]) document.addEventListener(kind, remember, true);
   window.addEventListener("keydown", keepKeys, true); // before Lab, which listens on the document

@@ -297,3 +297,37 @@ def test_the_outside_is_blocked_and_noticed(lab_server, key):
         loaded = lab.page.evaluate("() => fetch('https://cdn.example/vega.js').then(() => true, () => false)")
         assert loaded is False
         assert lab.outside == ["https://cdn.example/vega.js"]
+
+
+TABLE = """cell => { const fold = cell.querySelector('details.greenlab-data'); fold.open = true;
+    return [...fold.querySelectorAll('tr')].map(row => [...row.cells].map(c => c.textContent)); }"""
+
+
+def data_of(lab_page, cell):
+    """The table behind the fold of a cell's chart, opened."""
+    lab_page.chart(cell)
+    lab_page.cell(cell).locator("details.greenlab-data").wait_for(timeout=10_000)
+    lab_page.cell(cell).evaluate(TABLE)
+    lab_page.cell(cell).locator("details.greenlab-data tbody tr").first.wait_for(timeout=10_000)
+    return lab_page.cell(cell).evaluate(TABLE)
+
+
+def test_the_data_of_a_chart_is_a_table_that_follows_every_move(lab_page, lab_server):
+    """The figures of the frame that was drawn, each row once; a kernel's slider and Vega's own change them."""
+    sources = [BUILDERS["bars"], BUILDERS["points"], EXPLORER, TWIN]
+    lab_page.open_notebook(write(lab_server, "data.ipynb", SETUP, *sources))
+    assert lab_page.run_all() == []
+    lows, highs = ("−1", "0", "3", "8"), ("1", "2", "5", "10")
+    bars = [list(row) for row in zip("abcd", "0149", lows, highs, strict=True)]
+    assert data_of(lab_page, 1) == [["n", "Energy [J]", "low", "high"], *bars]
+    assert len(data_of(lab_page, 2)) == 5
+    lines = data_of(lab_page, 3)
+    assert lines == [["x", "y [J]"], ["0", "0"], ["1", "1"], ["2", "4"], ["3", "9"]]
+    lab_page.press_slider(3, "ArrowRight")
+    lab_page.cell(3).locator("details.greenlab-data td").get_by_text("18", exact=True).wait_for(timeout=10_000)
+    assert data_of(lab_page, 3) == [["x", "y [J]"], ["0", "0"], ["1", "2"], ["2", "8"], ["3", "18"]]
+    assert data_of(lab_page, 4)[1:] == [["0", "0"], ["1", "1"], ["2", "4"], ["3", "9"]]
+    lab_page.press_vega_slider(4, "ArrowRight")
+    lab_page.cell(4).locator("details.greenlab-data td").get_by_text("18", exact=True).wait_for(timeout=10_000)
+    assert data_of(lab_page, 4)[-1] == ["3", "18"]
+    assert lab_page.page.locator("details.greenlab-data").count() == 4
