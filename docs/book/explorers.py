@@ -136,7 +136,7 @@ def green_service() -> Data:
         chip = passes.scaled_to(id)
         costs = {name: getattr(chip, name) for name in vars(chip) if name.startswith(("j_per_", "s_per_"))}
         devices[id] = costs | {"memory_b": passes.chip(id)["memory_b"], "assumed": items(of_device, device=id)}
-    names = [[name, N_DRAWS if name in in_energy else designer.N_DRAWS] for name in LIMITS]
+    names: list[tuple[str, int]] = [(name, N_DRAWS if name in in_energy else designer.N_DRAWS) for name in LIMITS]
     uniform = np.concatenate([_uniform(name, n) for name, n in names])
 
     def layers(at: tuple[int, ...], healed: bool) -> Data:
