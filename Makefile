@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_ARGS ?=
 LAB_ARGS ?=
+LOCK_ARGS ?=
 PYTEST_ARGS ?=
 # Where torch's CPU build is, for Linux without an NVIDIA driver; it is asked for torch alone. Empty: PyPI's build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -12,8 +13,10 @@ WORKERS ?= 2
 # pytest ends with 5 if no test was chosen: fine for a choice that a user made, as one of the three runs may have none
 NO_TEST := $(if $(PYTEST_ARGS),5,0)
 PYTEST := $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
+LOCKED := $(PIP) --require-hashes --only-binary :all:
 
-.PHONY: lab html test unit notebooks browser check bench study chapter student student-check slides setup assets clean
+.PHONY: lab html book test unit notebooks browser check bench study chapter student student-check slides setup lock assets clean
 
 # The whole repository is served, so that links from the chapters into data/ open; and .reader has switched off Lab's question about news.
 lab: assets
@@ -23,6 +26,12 @@ lab: assets
 # The chapters as web pages with live charts, for reading without Python: html/*.html
 html: $(VENV)/.dev
 	$(BIN)/python -m greenlab.lab.export html
+
+# The book as a web site, from the notebooks as they are committed, with the model that chapter 6 prunes in the reader's tab
+book: $(VENV)/.dev assets
+	$(BIN)/python -m docs.book build/book
+	$(BIN)/python -m greenlab.tab build/book/html/_static/tab
+	@echo "build/book/html/index.html; with chapter 6's model: $(BIN)/python -m http.server --bind 127.0.0.1 -d build/book/html"
 
 test: unit notebooks browser
 
@@ -37,7 +46,7 @@ notebooks: $(VENV)/.dev assets
 
 # One at a time: what they wait for is slower beside other work
 browser: $(VENV)/.dev assets
-	$(PYTEST) -m browser tests/browser $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
+	$(PYTEST) -m browser tests/browser tests/site $(PYTEST_ARGS) || [ $$? -eq $(NO_TEST) ]
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -85,15 +94,24 @@ $(BIN)/python:
 	@$(PYTHON) -m greenlab.core.torch_wheel --check
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.reader: requirements.txt pyproject.toml | $(BIN)/python
+# Only what locks/ pins, checked by its hash, and only wheels: nothing is run to build a package. greenlab is built by the
+# setuptools of the lock, without its requirements, which are there by then.
+$(VENV)/.reader: locks/torch.txt locks/reader.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m greenlab.core.torch_wheel --install --index "$(TORCH_INDEX)" $(PIP_ARGS)
-	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) --editable .
+	$(LOCKED) -r locks/reader.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >/dev/null 2>&1
 	@touch $@
 
-$(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/.reader
-	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) --editable '.[dev]'
+$(VENV)/.dev: locks/dev.txt | $(VENV)/.reader
+	$(LOCKED) -r locks/reader.txt -r locks/dev.txt
 	@touch $@
+
+# Resolves requirements.txt and the extra "dev" again after a change; LOCK_ARGS=--upgrade takes the newest releases
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --require-hashes --only-binary :all: -r locks/uv.txt
+	build/lock/bin/python locks/refresh.py $(LOCK_ARGS)
 
 clean:
 	rm -rf $(VENV) data/assets build student slides html  # never .greenlab: the reader's predictions and ledger are in there

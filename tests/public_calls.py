@@ -38,6 +38,7 @@ from greenlab.core.grid.traces import Traces
 from greenlab.core.model import gpt, training
 from greenlab.core.model.cost import TransformerShape
 from greenlab.lab import charts, classroom, exercises
+from greenlab.tab.files import KERNEL
 from greenlab.workshop import Option
 from tests.retrieval import tiny
 
@@ -329,6 +330,8 @@ CALLS: dict[str, Callable[[dict[str, Path]], Call]] = {
     "workshop.Option": lambda _: a("six layers", True, "Right."),
     "workshop.Question": lambda _: a("cut", "How many?", answers()),
     "workshop.questions": lambda _: a("layer_pruning"),
+    "tab.assemble": lambda _: a(KERNEL),
+    "tab.build": lambda made: a(made["folder"] / "tab", weights=False),
     "workshop.stripped": lambda _: a(nbformat.v4.new_notebook()),
     "workshop.write_student": lambda made: a(made["folder"] / "student"),
     "lab.classroom.Answer": lambda _: a("a", "x", "x = 4.0"),

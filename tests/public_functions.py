@@ -39,6 +39,7 @@ WITH_LIST = (  # packages that list what is public in __all__
     "green_service",
     "lab.charts",
     "workshop",
+    "tab",
     "lab.classroom",
     "classroom",
 )

@@ -36,7 +36,7 @@ RESULTS = (
     "core.assets.AssetSpec", "core.facts.Claim",
     "core.facts.Fact", "core.grid.Read", "core.model.cost.BytesMoved", "core.model.cost.Flops",
     "core.model.cost.ParameterCount", "core.model.training.TrainingResult", "lab.exercises.Exercise",
-    "retrieval.Answer", "retrieval.Prompt",
+    "retrieval.Answer", "retrieval.Prompt", "tab.Quantized",
     "lab.ledger.Entry", "lab.predictions.Question", "load_shifting.Schedule", "load_shifting.bounds.Bound",
 )  # fmt: skip
 INSIDE = (
@@ -119,6 +119,8 @@ MEANT = {
     "ternary.pack": {"q": {"tensor of bool": "zeros and ones", "tensor of negative": "minus ones"}},
     "core.assets.save_packages": {"folder": {"unknown": "it is made"}},
     "workshop.write_student": {"out": {"unknown": "it is made"}},
+    "tab.build": {"folder": {"unknown": "it is made"}},
+    "tab.fragment": {"base": {"empty": "the page's own folder"}},
     "core.grid.traces.Traces.time": {"step": {"negative": "before the first step"}},
     "core.machine.cpu_quota": {"cgroup": NO_FILE, "membership": NO_FILE},
     "core.machine.available_cores": {"cgroup": NO_FILE, "membership": NO_FILE},

@@ -3,7 +3,7 @@
 ``python -m greenlab.core.torch_wheel --check`` names a platform for which PyPI has no torch, before anything is
 downloaded. ``--install`` takes the CPU build on a Linux machine without an NVIDIA driver, where PyPI's own build would
 bring several GB of CUDA. The CPU build has an index of its own, which is used for torch alone: with a second index for
-every package, whoever fills that index could replace any of them.
+every package, whoever fills that index could replace any of them. Either build is one whose hash is in locks/torch.txt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from pathlib import Path
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TIMEOUT_S = 15  # how long to wait for an index that does not answer
 OLDEST, NEWEST = (3, 11), (3, 14)  # the Pythons that both greenlab and the pinned torch have wheels for
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements.txt"
+TORCH_LOCK = ROOT / "locks" / "torch.txt"  # torch alone, with the hashes of PyPI's wheels and of the CPU build
+CUDA_LOCK = ROOT / "locks" / "cuda.txt"  # what PyPI's torch needs on Linux
 
 
 def pinned() -> str:
@@ -104,12 +107,18 @@ def installed() -> bool:
         return False
 
 
-def install(index: str, pip_args: list[str]) -> None:
-    """Take the CPU build of torch where that is the right one; else, and when its index does not answer, do nothing.
+def install(index: str, pip_args: list[str]) -> int:
+    """Install the locked torch: the CPU build where that is the right one and its index has it, else PyPI's.
+
+    Nothing is done where the pinned torch is there already. Only wheels are taken, so nothing is run to build them, and
+    only those whose hash is in the lock.
 
     Args:
         index: where the CPU build is; empty for PyPI's own build.
         pip_args: further arguments of pip.
+
+    Returns:
+        pip's exit code, 0 where torch is there.
 
     Raises:
         TypeError: if an argument is of another type.
@@ -118,34 +127,40 @@ def install(index: str, pip_args: list[str]) -> None:
         raise TypeError(f"index={index!r} is {type(index).__name__}: give the address of an index, or an empty text")
     if not isinstance(pip_args, list) or not all(isinstance(part, str) for part in pip_args):
         raise TypeError(f"pip_args={pip_args!r}: give a list of texts")
-    if not index or platform.system() != "Linux" or has_nvidia_driver() or installed():
-        return
-    print(f"greenlab: no NVIDIA driver here, so torch is taken as its CPU build from {index}", flush=True)
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", *pip_args]
-    command += ["--index-url", index, "--retries", "0", "--timeout", str(TIMEOUT_S), pinned()]
-    environment = {name: value for name, value in os.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
-    if subprocess.run(command, env=environment, check=False).returncode:
+    if installed():
+        return 0
+    linux = platform.system() == "Linux"
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "--only-binary", ":all:", *pip_args]
+    if index and linux and not has_nvidia_driver():
+        print(f"greenlab: no NVIDIA driver here, so torch is taken as its CPU build from {index}", flush=True)
+        environment = {name: value for name, value in os.environ.items() if name != "PIP_EXTRA_INDEX_URL"}
+        only = ["--index-url", index, "--retries", "0", "--timeout", str(TIMEOUT_S), "-r", str(TORCH_LOCK)]
+        if not subprocess.run([*command, *only], env=environment, check=False).returncode:
+            return 0
         print(
-            f"greenlab: {index} cannot be reached, so torch comes from PyPI with the other packages. On Linux that "
-            "build brings CUDA, several GB; it works without an NVIDIA GPU too",
+            f"greenlab: {index} did not give the locked torch (pip says why above), so it comes from PyPI. On Linux "
+            "that build brings CUDA, several GB; it works without an NVIDIA GPU too",
             flush=True,
         )
+    locks = ["-r", str(TORCH_LOCK), *(["-r", str(CUDA_LOCK)] if linux else [])]
+    return subprocess.run([*command, *locks], check=False).returncode
 
 
 def main() -> int:
-    """Check the platform, and with ``--install`` take the CPU build; the exit code is 1 where torch has no wheel."""
+    """Check the platform, and with ``--install`` install torch; the exit code is not 0 where there is no torch."""
     parser = argparse.ArgumentParser(description="Is there a torch for this machine, and which one?")
     parser.add_argument("--check", action="store_true", help="only say whether there is one")
-    parser.add_argument("--install", action="store_true", help="take the CPU build where it is the right one")
+    parser.add_argument(
+        "--install", action="store_true", help="install it, as the CPU build where that is the right one"
+    )
     parser.add_argument("--index", default=CPU_INDEX, help="where the CPU build is; empty for PyPI's own build")
     arguments, pip_args = parser.parse_known_args()
     why = None if installed() else this_machine()
     if why:
         print(f"greenlab needs {pinned()}, and PyPI has no wheel of it for this machine: {why}", file=sys.stderr)
         return 1
-    if arguments.install:
-        install(arguments.index, pip_args)
-    return 0
+    return install(arguments.index, pip_args) if arguments.install else 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from greenlab.core.names import unknown
 from greenlab.green_service import passes
 from greenlab.green_service.committed import table
 from greenlab.green_service.design import Service
+from greenlab.green_service.models import MODELS
 
 MOVED = "the reader's own number"  # the source of an assumption that was moved
 BASES = ("measured", "modelled", "cited", "given")
@@ -227,6 +228,9 @@ def _serving(service: Service) -> Assumption:
         slow, fast = passes.scaling_band()
         low, high, basis = low * slow, high * fast, "modelled"
         source += ", scaled by rated power, bandwidth and peak rate"
+    elif not MODELS[service.model].measured:
+        basis = "modelled"
+        source += f", other models than {service.model}"
     meaning = "joules and seconds of the serving system over those of the fitted model"
     return Assumption("serving_factor", meaning, 1.0, low, high, "x", basis, source)
 

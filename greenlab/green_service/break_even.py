@@ -12,17 +12,18 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from greenlab.core import checks, facts
 from greenlab.core.model import cost
 from greenlab.core.names import unknown
 from greenlab.green_service import passes
-from greenlab.green_service.assumptions import assumptions
+from greenlab.green_service.assumptions import Assumption, assumptions
 from greenlab.green_service.committed import table
 from greenlab.green_service.design import Service
-from greenlab.green_service.evaluation import evaluate
-from greenlab.green_service.levers import LEVERS
+from greenlab.green_service.evaluation import N_DRAWS, SEED, SHARE, draws, evaluate, outcome_of_draws
+from greenlab.green_service.levers import LEVERS, apply
 from greenlab.green_service.waterfall import waterfall
 
 TRAINING_FLOPS = 6  # for each weight in use and token: arXiv:2001.08361, sec. 2.1
@@ -102,6 +103,11 @@ _INVESTED = {
 }  # fmt: skip
 
 
+def _spent(lever: str, service: Service) -> tuple[float, float, float, str]:
+    """What a lever costs once, its range [J, without the building] and the source."""
+    return _INVESTED[lever](service) if lever in _INVESTED else (0.0, 0.0, 0.0, "costs nothing once")
+
+
 def invested(lever: str, service: Service) -> dict[str, Any]:
     """Energy that a lever costs before the first request [J], building included.
 
@@ -124,9 +130,7 @@ def invested(lever: str, service: Service) -> dict[str, Any]:
     checks.text("lever", lever)
     if lever not in LEVERS:
         raise unknown("lever", lever, LEVERS)
-    value, low, high, source = (
-        _INVESTED[lever](service) if lever in _INVESTED else (0.0, 0.0, 0.0, "costs nothing once")
-    )
+    value, low, high, source = _spent(lever, service)
     pue = assumptions(service)["pue"]
     numbers = (value * pue.value, low * pue.low, high * pue.high)
     return dict(zip(COLUMNS, (lever, *numbers, source, "modelled"), strict=True))
@@ -135,7 +139,8 @@ def invested(lever: str, service: Service) -> dict[str, Any]:
 def break_even(baseline: Service, design: Service, *, order: Iterable[str] | None = None) -> pd.DataFrame:
     """After how many requests each lever of a design has paid back what it cost once.
 
-    The saving is that of the lever at its place in the order, so a lever behind others needs longer.
+    The saving is that of the lever at its place in the order, so a lever behind others needs longer. The range holds
+    what is not known of the saving as well as of the cost, draw by draw; the building is the same for both.
 
     Args:
         baseline: the service before.
@@ -144,7 +149,8 @@ def break_even(baseline: Service, design: Service, *, order: Iterable[str] | Non
 
     Returns:
         One row a lever that counts: lever, invested_j with its range [J], saved_j (of a request), requests, days,
-        low_days, high_days (inf where nothing is saved, nan where the cost is not published), source, basis.
+        low_days, high_days (the ends of 95 % of the draws), source, basis. Requests and days are 0 where nothing was
+        spent, inf where something was and nothing is saved, nan where the cost is not published.
 
     Raises:
         TypeError: if an argument is of another kind.
@@ -152,15 +158,34 @@ def break_even(baseline: Service, design: Service, *, order: Iterable[str] | Non
     """
     steps = waterfall(baseline, design, order=order, n=100)
     steps = steps[(steps["quantity"] == "energy") & steps["counted"].astype(bool)]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    taken: list[str] = []
     for step in steps.to_dict("records"):
-        spent, saved_j = invested(step["lever"], design), float(step["saved"])
-        per_day = design.requests_per_day
-        requests, low, high = (_requests(spent[f"invested{end}_j"], saved_j) for end in ("", "_low", "_high"))
+        lever, per_day = step["lever"], design.requests_per_day
+        spent, saved_j = invested(lever, design), float(step["saved"])
+        here, after = apply(baseline, design, taken), apply(baseline, design, [*taken, lever])
+        taken.append(lever)
+        requests = _requests(spent["invested_j"], saved_j)
+        low, high = _range_of_requests(lever, design, here, after)
         row = spent | {"saved_j": saved_j, "requests": requests, "days": requests / per_day}
-        rows.append(row | {"low_days": low / per_day, "high_days": high / per_day})
+        rows.append(row | {"low_days": min(low, requests) / per_day, "high_days": max(high, requests) / per_day})
     names = [*COLUMNS[:4], "saved_j", "requests", "days", "low_days", "high_days", *COLUMNS[4:]]
     return pd.DataFrame(rows, columns=names)
+
+
+def _range_of_requests(lever: str, design: Service, here: Service, after: Service) -> tuple[float, float]:
+    """The ends that hold 95 % of the draws of the requests after which a lever has paid back."""
+    value, low, high, _ = _spent(lever, design)
+    if math.isnan(value) or value == 0:
+        return (_requests(value, 0.0),) * 2
+    before_j, after_j = (outcome_of_draws(one, assumptions(one), N_DRAWS, SEED).energy.total_j for one in (here, after))
+    cost_of = Assumption("invested_j", "energy before the first request", value, low, high, "J", "modelled", lever)
+    spent_j = draws(cost_of) * draws(assumptions(design)["pue"])
+    saved_j = np.broadcast_to(np.subtract(before_j, after_j), N_DRAWS)
+    drawn = np.full(N_DRAWS, math.inf)
+    np.divide(spent_j, saved_j, out=drawn, where=saved_j > 0)
+    ends = np.quantile(drawn, [(1 - SHARE) / 2, (1 + SHARE) / 2], method="inverted_cdf")  # no mean with an inf
+    return float(ends[0]), float(ends[1])
 
 
 def _requests(invested_j: float, saved_j: float) -> float:

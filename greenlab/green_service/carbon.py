@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenlab.green_service.design import Service
-from greenlab.green_service.energy import S_PER_DAY, Fleet, RequestEnergy
+from greenlab.green_service.energy import Fleet, RequestEnergy, on_s
 
 Number = Any
 DAYS_PER_YEAR = 365
@@ -53,6 +53,6 @@ def request_carbon(
         machines: from `greenlab.green_service.energy.fleet`.
         energy: from `greenlab.green_service.energy.request_energy`.
     """
-    hours = machines.n_devices * S_PER_DAY / service.requests_per_day / 3600
+    hours = on_s(service, assumed, machines) / 3600
     operational = energy.total_kwh * grid_after_shift(service, assumed)
     return RequestCarbon(operational, hours * embodied_per_hour_g(assumed))

@@ -391,7 +391,11 @@ def _compare(where: str, found: Any, computed: Any) -> None:
         for position, value in enumerate(computed):
             _compare(f"{where}[{position}]", found[position], value)
     elif isinstance(computed, float) and isinstance(found, (int, float)) and not isinstance(found, bool):
-        if not math.isclose(found, computed, rel_tol=TOLERANCE, abs_tol=1e-15):
+        try:
+            near = math.isclose(found, computed, rel_tol=TOLERANCE, abs_tol=1e-15)
+        except OverflowError:  # an integer of hundreds of digits is no float
+            raise ValueError(f"{where} has more digits than any figure: {computed:g} follows from the design") from None
+        if not near:
             raise ValueError(f"{where}={found:g}: {computed:g} follows from the design and its assumptions")
     elif found != computed or type(found) is not type(computed):
         raise ValueError(f"{where}={found!r:.80}: {computed!r:.80} follows from the design and its assumptions")

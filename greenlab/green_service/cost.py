@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenlab.green_service.design import Service
-from greenlab.green_service.energy import S_PER_DAY, Fleet, RequestEnergy
+from greenlab.green_service.energy import Fleet, RequestEnergy, on_s
 
 Number = Any
 
@@ -34,5 +34,5 @@ def request_cost(
         machines: from `greenlab.green_service.energy.fleet`.
         energy: from `greenlab.green_service.energy.request_energy`.
     """
-    hours = machines.n_devices * S_PER_DAY / service.requests_per_day / 3600
+    hours = on_s(service, assumed, machines) / 3600
     return RequestCost(hours * assumed["device_price"], energy.total_kwh * assumed["electricity_price"])

@@ -172,6 +172,22 @@ def fleet(service: Service, assumed: Mapping[str, Number]) -> Fleet:
     return Fleet(service.n_devices, each, replicas, needed, per_second * busy / replicas)
 
 
+def on_s(service: Service, assumed: Mapping[str, Number], machines: Fleet) -> Number:
+    """Accelerator seconds that are switched on for each request [s].
+
+    The fleet is planned with central numbers. In a draw in which requests would keep it busy for more time than there
+    is, further accelerators are switched on: as many as then work without a pause.
+
+    Args:
+        service: the design.
+        assumed: numbers by name, or draws.
+        machines: from `fleet`.
+    """
+    planned = machines.n_devices * S_PER_DAY / service.requests_per_day
+    each = machines.devices_per_replica
+    return np.maximum(planned, each * busy_s(service, assumed, each))
+
+
 def retrieval_cpu_s(service: Service) -> float:
     """CPU seconds of searching the index once, as chapter 8 measured it [s]; 0 without an index."""
     if service.index == "none":
@@ -189,15 +205,14 @@ def request_energy(service: Service, assumed: Mapping[str, Number], machines: Fl
         assumed: numbers by name, or draws.
         machines: from `fleet`.
     """
-    per_second = service.requests_per_day / S_PER_DAY
     each = machines.devices_per_replica
     reading, token, _, _ = _ends(service, each)
-    on_s = machines.n_devices / per_second  # accelerator seconds that are switched on for each request
-    waiting_s = np.maximum(0.0, on_s - each * busy_s(service, assumed, each))
+    switched_on_s = on_s(service, assumed, machines)
+    waiting_s = np.maximum(0.0, switched_on_s - each * busy_s(service, assumed, each))
     reading_j = _mixed(reading, assumed)
     writing_j = service.output_tokens * _mixed(token, assumed)
     retrieval_j = retrieval_cpu_s(service) * assumed["cpu_power_w"]
     waiting_j = waiting_s * assumed["idle_power_w"]
-    host_j = on_s * assumed["host_power_w"]
+    host_j = switched_on_s * assumed["host_power_w"]
     machines_j = reading_j + writing_j + retrieval_j + waiting_j + host_j
     return RequestEnergy(reading_j, writing_j, retrieval_j, waiting_j, host_j, (assumed["pue"] - 1) * machines_j)

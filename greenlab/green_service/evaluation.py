@@ -196,7 +196,7 @@ def draws(item: Assumption, n: int = N_DRAWS, seed: int = SEED) -> NDArray[np.fl
 
 
 def outcome_of_draws(service: Service, assumed: Assumptions, n: int, seed: int) -> Outcome:
-    """The outcome with arrays of draws in the place of numbers; the fleet is that of the central ones."""
+    """The outcome with arrays of draws in the place of numbers; the fleet is planned with the central ones (`on_s`)."""
     numbers: dict[str, Number] = {item.name: draws(item, n, seed) for item in assumed.items}
     return _outcome(service, assumed, numbers, fleet(service, assumed.values()))
 
@@ -277,8 +277,12 @@ def parts(service: Service, assumed: Assumptions | None = None, *, n: int = N_DR
 
 def _evidence(part: str, service: Service) -> str:
     found = PART_EVIDENCE[part]
-    elsewhere = found == "measured on an accelerator" and service.device != passes.MEASURED_ON
-    return "modelled" if elsewhere else found
+    if part == "accelerators that wait":  # an accelerator waits the same, whatever model is loaded
+        elsewhere = service.device != passes.MEASURED_ON
+    else:
+        changed = bool(service.removed_layers) or service.capacity < 1
+        elsewhere = not passes.in_study(service.model, service.device, batch=service.batch, changed=changed)
+    return "modelled" if found == "measured on an accelerator" and elsewhere else found
 
 
 def sensitivity(service: Service, quantity: str = "carbon", assumed: Assumptions | None = None) -> pd.DataFrame:

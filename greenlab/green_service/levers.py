@@ -71,7 +71,8 @@ LEVERS = {
 def evidence(lever: str, service: Service) -> str:
     """How the effect of a lever on energy is known in a design: one of `EVIDENCE`.
 
-    Another model counts as measured only if it was, and what was measured on the H100 is modelled on another chip.
+    Measured is what the accelerator's study holds (`passes.in_study`): another model, another chip, a larger batch than
+    any that was run, or fewer layers of a model of which only the whole was run, are modelled by the fit.
 
     Args:
         lever: a name of `LEVERS`.
@@ -92,9 +93,14 @@ def evidence(lever: str, service: Service) -> str:
     found = LEVERS[lever].evidence
     if lever == "other model" and MODELS[service.model].measured:
         found = "measured on an accelerator"
-    if found == "measured on an accelerator" and service.device != passes.MEASURED_ON:
+    if found == "measured on an accelerator" and not _in_study(service):
         return "modelled"
     return found
+
+
+def _in_study(service: Service) -> bool:
+    changed = bool(service.removed_layers) or service.capacity < 1
+    return passes.in_study(service.model, service.device, batch=service.batch, changed=changed)
 
 
 def pulled(baseline: Service, design: Service) -> tuple[str, ...]:

@@ -201,6 +201,44 @@ def _measured_passes() -> list[tuple[dict[str, Any], Pass]]:
     return found
 
 
+def in_study(model: str, device: str, *, batch: int, changed: bool = False) -> bool:
+    """Whether the accelerator's study ran a model on a chip at such a batch; otherwise its passes are modelled.
+
+    Args:
+        model: a name of `MODELS`.
+        device: a name of `chips`.
+        batch: sequences that are written at the same time, 1 or more.
+        changed: whether the model runs with fewer layers or in a mixture of depths.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the model or the chip is unknown, or ``batch`` is below 1.
+
+    >>> in_study("Llama-3.1-8B", MEASURED_ON, batch=256), in_study("Llama-3.1-8B", MEASURED_ON, batch=257)
+    (True, False)
+    """
+    checks.text("model", model)
+    if model not in MODELS:
+        raise unknown("model", model, MODELS)
+    chip(device)
+    batch, changed = checks.integer("batch", batch, low=1), checks.flag("changed", changed)
+    whole, other = _studied_batches()
+    ran = other if changed else whole
+    return device == MEASURED_ON and model in ran and batch <= whole.get(model, 0)
+
+
+@lru_cache
+def _studied_batches() -> tuple[dict[str, int], dict[str, int]]:
+    """The largest batch that was written with each model: as a whole, and with fewer layers or a mixture of depths."""
+    whole: dict[str, int] = {}
+    changed: dict[str, int] = {}
+    for row, _ in _measured_passes():
+        name, *variant = str(row["what"]).split(", ")
+        into = changed if variant or row["layers"] == row["layers"] else whole
+        into[name] = max(into.get(name, 0), int(row["batch"]))
+    return whole, changed
+
+
 def _fit(counts: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients of at least 0 with the least sum of squared relative errors."""
     relative = counts / measured[:, None]

@@ -1,5 +1,6 @@
 """Twenty submissions, eight of them broken or hostile, get the marks that they should; and each attack fails."""
 
+import csv
 import json
 import platform
 import subprocess
@@ -214,3 +215,52 @@ def test_both_commands_from_end_to_end(tmp_path, monkeypatch, capsys, empty_stat
     assert "ada.zip,Ada,value,correct," in table.read_text()
     assert command.main(["grade", str(tmp_path / "nowhere")]) == 2
     assert "holds no submission" in capsys.readouterr().out
+
+
+def test_a_name_is_one_cell_of_the_table_in_every_spreadsheet(tmp_path, monkeypatch, capsys):
+    """Where a comma is the decimal sign, spreadsheets part the cells at semicolons."""
+    for number, name in enumerate(("Ada;=1+1", " =1+1", "\uff1d1+1")):
+        made = Submission(name, (), machine=MACHINE)
+        (tmp_path / f"{number}.zip").write_bytes(to_bytes(made))
+    monkeypatch.setattr(grading, "register_exercises", lambda: TASKS)
+    table = tmp_path / "grades.csv"
+    assert command.main(["grade", str(tmp_path), "--out", str(table)]) == 0
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter=";") if row[0].startswith("0.zip") and ",value," in row[1]]
+    cells = {row[1] for row in rows}
+    assert cells == {"'=1+1,value,not tried,,"}
+    text = table.read_text(encoding="utf-8")
+    assert ",Ada;'=1+1," in text
+    assert ", '=1+1," in text
+    assert ",'\uff1d1+1," in text
+
+
+def test_what_is_no_submission_is_said_and_not_silently_left_out(tmp_path, monkeypatch, capsys):
+    """A browser has unpacked Ben's file; Cem gave his notebook; the system's own files are not of interest."""
+    (tmp_path / "ada.zip").write_bytes(to_bytes(Submission("Ada", (), machine=MACHINE)))
+    (tmp_path / "Ben").mkdir()
+    (tmp_path / "Ben" / "answers.json").write_text("[]")
+    (tmp_path / "cem.ipynb").write_text("{}")
+    (tmp_path / ".DS_Store").write_text("")
+    monkeypatch.setattr(grading, "register_exercises", lambda: TASKS)
+    assert command.main(["grade", str(tmp_path), "--out", str(tmp_path / "grades.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "Passed over, as their names do not end in .zip: Ben, cem.ipynb\n" in said
+    out = str(tmp_path / "nowhere" / "x.zip")
+    assert command.main(["submit", "--name", "Ada", "--out", out, "--notebooks", str(tmp_path)]) == 2
+    assert "there is no folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["Ada"], ["Ada", "Ben"], [f"L{number}" for number in range(40)]])
+def test_the_class_notebook_runs_for_readers_who_have_done_nothing_yet(names, tmp_path, monkeypatch):
+    for name in names:
+        (tmp_path / f"{name}.zip").write_bytes(to_bytes(Submission(name, (), machine=MACHINE)))
+    monkeypatch.setattr(grading, "register_exercises", lambda: TASKS)
+    notebook = json.loads((grading.ROOT / "notebooks" / "instructor" / "class.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    space = {"display": lambda _: None}
+    for cell in cells:
+        source = cell.replace("FOLDER = None", f"FOLDER = {str(tmp_path)!r}").replace("\nsetup()", "")
+        exec(compile(source, "class.ipynb", "exec"), space)
+    assert len(space["whole"]) == len(names)
+    assert space["apart"].empty

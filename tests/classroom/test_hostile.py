@@ -114,6 +114,33 @@ def test_an_attack_gets_its_mark_and_the_next_answer_is_right(judge, attack, out
     assert judge("return values.sum()") == ("correct", "")
 
 
+@LINUX
+@pytest.mark.parametrize("command", ["F_SETOWN", "F_SETSIG"])
+def test_a_pipe_cannot_be_made_to_send_a_signal_to_another_process(command):
+    """By the filter alone, as compiled code meets it: F_SETOWN with O_ASYNC would end the grader."""
+    number = {"F_SETOWN": 8, "F_SETSIG": 10}[command]
+    script = (
+        "import fcntl, importlib.util, os\n"
+        f"spec = importlib.util.spec_from_file_location('confine', {confine.__file__!r})\n"
+        "confine = importlib.util.module_from_spec(spec); spec.loader.exec_module(confine)\n"
+        "end, _ = os.pipe()\n"
+        "assert confine._filter()\n"
+        "print(fcntl.fcntl(end, fcntl.F_GETFL) >= 0)\n"
+        f"try: print(fcntl.fcntl(end, {number}, {{'F_SETOWN': os.getppid(), 'F_SETSIG': 9}}[{command!r}]))\n"
+        "except PermissionError: print('refused')\n"
+    )
+    run = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["True", "refused"], run.stderr
+
+
+def test_the_hook_does_not_let_the_process_s_own_folder_lead_elsewhere():
+    """Also without Landlock: /proc/self/root is the whole disk."""
+    hook = confine._make_hook(confine.readable(str(grading.ROOT)))
+    for path in ("/proc/self/root/etc/passwd", "/proc/self/cwd/secret", f"/proc/{os.getpid()}/root/etc/passwd"):
+        with pytest.raises(PermissionError, match="no other file"):
+            hook("open", (path, "r", 0))
+
+
 def test_a_signal_cannot_be_ignored_away_and_a_thread_does_not_survive(judge):
     before = (
         "import signal, threading\n"

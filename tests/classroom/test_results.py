@@ -56,14 +56,15 @@ def test_the_joules_of_receipts_differ_between_machines_with_their_ranges():
     apart = classroom.spreads(found)
     assert apart.iloc[0].to_dict() == {
         "run": "ternary: one token",
-        "machines": 2,
+        "readers": 2,
+        "machines": 1,
         "least_j": 2.0,
         "most_j": 6.0,
         "factor": 3.0,
         "bases": "measured and modelled",
     }
     chart = classroom.energy_chart(found, "ternary: one token")
-    assert title(chart) == "ternary: one token: the most is 3 times the least, over 2 machines"
+    assert title(chart) == "ternary: one token: 2 readers, 1 kind of machine; the most is 3 times the least"
     assert '"low_j"' in chart.to_json()
 
 
@@ -83,7 +84,7 @@ def test_a_made_up_receipt_is_left_out_and_the_others_stay(made_up):
 def test_two_readers_of_one_name_stay_two():
     found = classroom.energies([of("Zoe\u0308 L.", bill(2.0)), of("zo\u00eb  l.", bill(6.0)), of("Ada", bill(1.0))])
     assert found["learner"].tolist() == ["Zoe\u0308 L.", "zo\u00eb  l. (2)", "Ada"]
-    assert title(classroom.energy_chart(found, "ternary: one token")).endswith("over 3 machines")
+    assert ": 3 readers, 1 kind of machine;" in title(classroom.energy_chart(found, "ternary: one token"))
 
 
 def test_energies_name_the_machine_and_a_damaged_entry_is_left_out():
@@ -91,7 +92,7 @@ def test_energies_name_the_machine_and_a_damaged_entry_is_left_out():
     assert found["energy_j"].tolist() == [20.0, 50.0]
     assert found["machine"].tolist() == ["a chip, 2 cores", "a chip, 8 cores"]
     text = title(classroom.energy_chart(found, "ternary: baseline"))
-    assert text == "ternary: baseline: the most is 2.5 times the least, over 2 machines"
+    assert text == "ternary: baseline: 2 readers, 2 kinds of machine; the most is 2.5 times the least"
     with pytest.raises(ValueError, match="run"):
         classroom.energy_chart(found, "no such run")
 
@@ -107,3 +108,43 @@ def test_the_hardest_exercise_comes_first_and_the_untried_do_not_count():
         "share_pct": [50.0, 100.0],
     }
     assert title(classroom.answers_chart(found)) == "The hardest is a: 1 of 2 have it right"
+
+
+@pytest.mark.parametrize(("readers", "words"), [(1, "1 reader, 1"), (2, "2 readers, 1"), (40, "40 readers, 1")])
+def test_readers_on_one_server_are_not_as_many_machines(readers, words):
+    found = classroom.energies([of(f"L{n}", bill(2.0)) for n in range(readers)])
+    assert classroom.spreads(found)[["readers", "machines"]].values.tolist() == [[readers, 1]]
+    text = title(classroom.energy_chart(found, "ternary: one token"))
+    assert text.startswith(f"ternary: one token: {words}")
+    assert ("times the least" in text) == (readers > 1)
+
+
+def test_one_reader_with_several_energies_of_one_name_is_one_reader_and_is_drawn():
+    entries = {
+        f"k{n}": {"quantity": "energy", "chapter": "retrieval", "basis": "measured", "baseline": 5.0 + n}
+        for n in range(3)
+    }
+    found = classroom.energies([Submission("Ada", ledger=entries, machine=MACHINE)])
+    assert classroom.spreads(found)[["readers", "machines", "factor"]].values.tolist() == [[1, 1, 1.4]]
+    chart = classroom.energy_chart(found, "retrieval: baseline")
+    assert title(chart) == "retrieval: baseline: 1 reader, 1 kind of machine; the most is 1.4 times the least"
+    assert "no. 3" in chart.to_json()
+
+
+@pytest.mark.parametrize("made_up", [5e-324, 1e308])
+def test_an_energy_that_no_run_can_have_does_not_make_the_others_vanish(made_up):
+    lot = [of("Ada", bill(2.0)), of("Eve", bill(2.0, energy_j=made_up, low_j=0.0, high_j=1.7e308))]
+    assert classroom.energies(lot)["learner"].tolist() == ["Ada"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (["correct", "correct"], "All who tried an exercise have it right"),
+        (["wrong", "wrong"], "The 2 hardest exercises: 0 % have each of them right"),
+        (["correct", "wrong"], "The hardest is b: 0 of 1 have it right"),
+    ],
+)
+def test_the_title_names_one_exercise_as_the_hardest_only_if_it_is_alone(outcomes, words):
+    table = pd.DataFrame({"exercise": ["a", "b"], "outcome": outcomes})
+    assert title(classroom.answers_chart(classroom.shares_right(table))) == words

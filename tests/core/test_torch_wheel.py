@@ -67,30 +67,46 @@ def test_the_index_of_the_cpu_build_is_asked_for_torch_alone(bare_linux):
     (command,) = asked
     assert command[command.index("--index-url") + 1] == "https://download.pytorch.org/whl/cpu"
     assert "--no-deps" in command
-    assert [part for part in command if "==" in part] == [torch_wheel.pinned()]
+    assert [part for part in command if part.endswith(".txt")] == [str(torch_wheel.TORCH_LOCK)]
+    assert "--require-hashes" in command
     assert "--extra-index-url" not in command
     assert command[command.index("--proxy") :][:2] == ["--proxy", "http://proxy:3128"]
 
 
-def test_an_index_that_does_not_answer_is_said_and_is_no_error(bare_linux, capsys):
-    _, answer = bare_linux
+def test_an_index_that_does_not_answer_is_said_and_pypis_build_comes_with_its_cuda(bare_linux, capsys):
+    asked, answer = bare_linux
     answer.returncode = 1
-    torch_wheel.install(torch_wheel.CPU_INDEX, [])
-    assert "cannot be reached, so torch comes from PyPI" in capsys.readouterr().out
+    assert torch_wheel.install(torch_wheel.CPU_INDEX, []) == 1
+    assert "did not give the locked torch" in capsys.readouterr().out
+    assert "--index-url" not in asked[1]
+    assert "--require-hashes" in asked[1]
+    assert asked[1][-4:] == ["-r", str(torch_wheel.TORCH_LOCK), "-r", str(torch_wheel.CUDA_LOCK)]
 
 
-@pytest.mark.parametrize("there", ["has_nvidia_driver", "installed"])
-def test_nothing_is_done_with_a_driver_or_a_torch(bare_linux, monkeypatch, there):
-    monkeypatch.setattr(torch_wheel, there, lambda: True)
-    torch_wheel.install(torch_wheel.CPU_INDEX, [])
+def test_nothing_is_done_with_a_torch(bare_linux, monkeypatch):
+    monkeypatch.setattr(torch_wheel, "installed", lambda: True)
+    assert torch_wheel.install(torch_wheel.CPU_INDEX, []) == 0
     assert bare_linux[0] == []
 
 
-@pytest.mark.parametrize(("system", "index"), [("Darwin", torch_wheel.CPU_INDEX), ("Linux", "")])
-def test_pypi_is_taken_on_other_systems_and_on_demand(bare_linux, monkeypatch, system, index):
+@pytest.mark.parametrize(
+    ("system", "index", "driver", "locks"),
+    [
+        ("Darwin", torch_wheel.CPU_INDEX, False, [torch_wheel.TORCH_LOCK]),
+        ("Windows", torch_wheel.CPU_INDEX, True, [torch_wheel.TORCH_LOCK]),
+        ("Linux", "", False, [torch_wheel.TORCH_LOCK, torch_wheel.CUDA_LOCK]),
+        ("Linux", torch_wheel.CPU_INDEX, True, [torch_wheel.TORCH_LOCK, torch_wheel.CUDA_LOCK]),
+    ],
+)
+def test_pypi_is_taken_on_other_systems_with_a_driver_and_on_demand(
+    bare_linux, monkeypatch, system, index, driver, locks
+):
     monkeypatch.setattr(torch_wheel.platform, "system", lambda: system)
-    torch_wheel.install(index, [])
-    assert bare_linux[0] == []
+    monkeypatch.setattr(torch_wheel, "has_nvidia_driver", lambda: driver)
+    assert torch_wheel.install(index, []) == 0
+    (command,) = bare_linux[0]
+    assert "--index-url" not in command
+    assert [part for part in command if part.endswith(".txt")] == [str(path) for path in locks]
 
 
 def test_it_needs_nothing_but_the_standard_library():

@@ -302,3 +302,12 @@ def test_lever_by_lever_ends_where_the_other_card_stands(mine, theirs):
 def test_bytes_that_are_no_card_are_refused(raw, kind, message):
     with pytest.raises(kind, match=message):
         decode_card(raw)
+
+
+@pytest.mark.parametrize("field", ["figures", "sci", "quality"])
+def test_a_figure_of_hundreds_of_digits_is_refused_with_its_field(field):
+    found = json.loads(make_card(DEFAULT).to_json())
+    inside = found["figures"][0] if field == "figures" else found[field]
+    inside["kept" if field == "quality" else "value"] = 10**400
+    with pytest.raises(ValueError, match=rf"card\.{field}.*more digits"):
+        decode_card(json.dumps(found).encode())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from greenlab.core import facts, studies
 from greenlab.green_service import DEFAULT, Assumption, assumptions, bands, draws, evaluate, parts, regions, sensitivity
+from greenlab.green_service.evaluation import outcome_of_draws
 
 
 def item(value, low, high):
@@ -140,3 +141,25 @@ def test_a_batch_that_the_traffic_cannot_fill_is_said():
     few = evaluate(DEFAULT.replace(requests_per_day=1000, batch=64))
     assert len(few.remarks) == 1
     assert "fills a batch of 1" in few.remarks[0]
+
+
+def test_a_fleet_that_cannot_keep_up_in_a_draw_is_larger_there():
+    """Without a spare second, more seconds a request are more accelerators: hosts, manufacture and price grow along."""
+    full = DEFAULT.replace(utilization=1.0)
+    found = outcome_of_draws(full, assumptions(full), 2000, 0)
+    slow = draws(assumptions(full)["serving_factor"], 2000)
+    worst = int(slow.argmax())
+    assert slow[worst] > 1.5
+    price, host = (draws(assumptions(full)[name], 2000)[worst] for name in ("device_price", "host_power_w"))
+    planned_s = evaluate(full).machines.n_devices * 86_400 / full.requests_per_day
+    hours = found.cost.total_usd[worst] / price
+    assert 3600 * hours == pytest.approx(slow[worst] * planned_s, rel=0.05)
+    assert found.energy.host_j[worst] == pytest.approx(3600 * hours * host)
+    assert found.energy.waiting_j[worst] == 0
+
+
+def test_a_fleet_with_time_to_spare_keeps_its_size_in_every_draw():
+    found = outcome_of_draws(DEFAULT, assumptions(DEFAULT), 2000, 0)
+    price = draws(assumptions(DEFAULT)["device_price"], 2000)
+    hours = found.cost.total_usd / price
+    assert hours == pytest.approx(np.full(2000, evaluate(DEFAULT).machines.n_devices * 24 / DEFAULT.requests_per_day))

@@ -15,10 +15,12 @@ from greenlab.green_service import (
     LEVERS,
     Service,
     apply,
+    assumptions,
     claimed,
     evaluate,
     evidence,
     overlaps,
+    parts,
     pulled,
     waterfall,
 )
@@ -131,6 +133,28 @@ def test_evidence_says_how_an_effect_is_known():
     assert evidence("larger batch", DEFAULT.replace(device="b200")) == "modelled"
     assert evidence("other model", DEFAULT.replace(model="Mixtral-8x7B")) == "modelled"
     assert evidence("fewer bits", DEFAULT.replace(bits=8)) == "cited"
+
+
+@pytest.mark.parametrize("model", ["Llama-3.1-70B", "Llama-3.1-Minitron-4B", "Mixtral-8x7B", "Qwen3-30B-A3B"])
+def test_a_lever_on_a_model_that_nobody_ran_is_modelled(model):
+    design = DEFAULT.replace(model=model, batch=128)
+    assert evidence("larger batch", design) == evidence("fewer tokens", design) == "modelled"
+    known = parts(design, n=100).query("quantity == 'energy'").set_index("part")["evidence"]
+    assert known[["reading", "writing"]].tolist() == ["modelled", "modelled"]
+    assert assumptions(design)["serving_factor"].basis == "modelled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "lever", "known"),
+    [
+        ({"batch": 256}, "larger batch", "measured on an accelerator"),
+        ({"batch": 512}, "larger batch", "modelled"),
+        ({"removed_layers": 2}, "fewer layers", "measured on an accelerator"),
+        ({"model": "Llama-3.2-1B", "removed_layers": 2}, "fewer layers", "modelled"),
+    ],
+)
+def test_measured_is_what_the_accelerators_study_ran(changes, lever, known):
+    assert evidence(lever, DEFAULT.replace(**changes)) == known
 
 
 def test_a_lever_that_cannot_be_pulled_alone_says_so():

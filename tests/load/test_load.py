@@ -137,7 +137,7 @@ def test_an_impossible_class_is_refused_by_name(name, value):
 
 @linux
 def test_kernels_side_by_side_are_looked_at_until_the_last_has_finished():
-    cells = ["held = b'x' * 60_000_000", "del held", "import time; time.sleep(1)"]
+    cells = ["import time; held = b'x' * 60_000_000; time.sleep(1.5)", "del held; time.sleep(0.5)"]
     found = run_class(2, cells, samples_per_s=20)
     empty = run_class(1, ["pass"])["learners"][0].kernel["own_b"]
     assert len(found["learners"]) == 2

@@ -6,6 +6,7 @@ import json
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 
 from greenlab.core.chapters import CHAPTERS
@@ -114,3 +115,23 @@ def test_every_chapter_has_a_misconception_and_an_open_question(chapter):
     (part,) = re.findall(rf"^## {chapter.number} {chapter.title}$(.*?)(?=^## |\Z)", RUBRICS, re.M | re.S)
     for word in ("**Question.**", "- **Not yet:**", "- **Good:**", "- **Excellent:**", "**Sample answer.**"):
         assert word in part, f"chapter {chapter.number} lacks {word}"
+
+
+def test_the_page_sends_nobody_to_results_that_are_not_there():
+    """The class's notebooks store none, and slides hold no tables: a table is shown from the whole notebook."""
+    (part,) = re.findall(r"^### Minutes 37 to 42:.*?(?=^### )", PAGE, re.M | re.S)
+    (named,) = re.findall(r"`(notebooks/\S+\.ipynb)`", part)
+    cells = nbformat.read(ROOT / named, as_version=4).cells
+    (gate,) = [cell for cell in cells if cell.cell_type == "code" and "study_tables.quality_gate(" in cell.source]
+    assert "Most layers before the first clear fall" in json.dumps(gate.outputs)
+
+
+def test_the_chapters_that_binder_is_small_for_are_those_that_took_more_than_a_gigabyte():
+    measured = pd.read_csv(ROOT / "data" / "studies" / "start_here" / "notebooks.csv")
+    large = [int(name[:2]) for name in measured.loc[measured["peak_mb"] > 1000, "notebook"]]
+    (said,) = re.findall(r"its memory is small for chapters ([\d, and]+), and", PAGE)
+    assert [int(number) for number in re.findall(r"\d+", said)] == large
+
+
+def test_the_page_says_where_a_class_can_see_the_solutions():
+    assert "whole notebooks with their solutions" in PAGE

@@ -70,6 +70,8 @@ def _submit(chosen: argparse.Namespace) -> int:
     # letters of all alphabets: where they were left out, two names of another alphabet gave one file
     plain = "".join(letter if letter.isalnum() else "-" for letter in unicodedata.normalize("NFC", name))[:40]
     path = Path(chosen.out or f"submission-{plain}.zip")
+    if not path.parent.is_dir():
+        raise ValueError(f"out={chosen.out!r}: there is no folder {path.parent}; make it first")
     _replace(path, submission.to_bytes(given))
     for line in passed:
         print(line)
@@ -89,6 +91,10 @@ def _grade(chosen: argparse.Namespace) -> int:
     print("What holds an answer here:")
     for line in grading.containment():
         print(f"- {line}")
+    if others := folder.passed_over(chosen.folder):
+        shown = ", ".join(printable.one_line(name)[:80] for name in others[:10])
+        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+        print(f"Passed over, as their names do not end in .zip: {shown}{more}")
     table = grading.grade_folder(chosen.folder, limits, say=print)
     _replace(out, printable.safe_cells(table).to_csv(index=False).encode("utf-8", "replace"))
     print(f"{out}: {len(table)} rows for {table['file'].nunique()} files")

@@ -65,6 +65,8 @@ _DENIED = {  # number on x86-64, number on ARM64; None where there is no such ca
 }  # fmt: skip
 _OPENS = (((2, None), 1), ((257, 56), 2))  # open and openat, and which argument holds the flags
 _CLONE = (56, 220)
+_FCNTL = (72, 25)
+_SIGNALS_BY_FILE = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: a pipe that sends any signal to any process
 _WRITES = 0o3 | 0o100 | 0o1000 | 0o2000  # write only, read and write, create, truncate, append
 _CLONE_THREAD = 0x00010000
 _LOAD, _EQUAL, _SET, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
@@ -85,9 +87,11 @@ _REFUSED = (
 )  # fmt: skip
 
 
+# not all of /proc/self: it holds root and cwd, which lead to every file
+_OWN = tuple(f"/proc/self/{name}" for name in ("cgroup", "maps", "mountinfo", "stat", "statm", "status"))
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/System", "/Library", "/opt/homebrew", "/etc/ld.so.cache", "/etc/localtime", "/dev/null",
-    "/dev/urandom", "/dev/random", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices",
+    "/dev/urandom", "/dev/random", *_OWN, "/proc/cpuinfo", "/proc/meminfo", "/sys/devices",
 )  # fmt: skip
 
 
@@ -117,6 +121,11 @@ def program(machine: str) -> bytes:
             steps += [_step(_EQUAL, int(numbers[column] or 0), 0, 4), flags, _step(_SET, _WRITES, 0, 1), refuse]
             steps.append(_step(_RETURN, _ALLOW))
     steps += [_step(_EQUAL, _CLONE[column], 0, 3), _step(_LOAD, 16), _step(_SET, _CLONE_THREAD, 1, 0), refuse]
+    wanted = [
+        _step(_EQUAL, value, len(_SIGNALS_BY_FILE) - 1 - place, 0 if place + 1 < len(_SIGNALS_BY_FILE) else 1)
+        for place, value in enumerate(_SIGNALS_BY_FILE)
+    ]
+    steps += [_step(_EQUAL, _FCNTL[column], 0, len(wanted) + 2), _step(_LOAD, 24), *wanted, refuse]
     return b"".join([*steps, _step(_RETURN, _ALLOW)])
 
 

@@ -35,6 +35,29 @@ def paths_of(folder: Path | str) -> list[Path]:
     return found
 
 
+def passed_over(folder: Path | str) -> list[str]:
+    """What stands beside the submissions and is none: a notebook, another archive, a folder without a ``.zip`` file.
+
+    Some browsers unpack a file that they fetch, so a reader may hand in a folder of JSON files. No one should find out
+    at the end of a course that it was never read.
+
+    Args:
+        folder: as for ``paths_of``.
+
+    Returns:
+        Paths below the folder, sorted; hidden files are left out.
+
+    Raises:
+        TypeError: if the folder is no path.
+        ValueError: if there is no such folder, or it holds no ``.zip`` file.
+    """
+    found = set(paths_of(folder))
+    used = found | {path.parent for path in found}
+    places = _shown(Path(folder))
+    below = [path for place in places if place in used and place not in found for path in _shown(place)]
+    return sorted(path.relative_to(folder).as_posix() for path in [*places, *below] if path not in used)
+
+
 def _shown(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -9,10 +10,13 @@ import pandas as pd
 from greenlab.core import checks
 
 LONGEST = 300
+_SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"  # four of them also in full width
+# at the start of a text, or behind a semicolon: spreadsheets part cells there where a comma is the decimal sign
+_FORMULA = re.compile(rf'(^ *|;[\s"]*)(?=[{_SIGNS}])')
 
 
 def safe_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for a spreadsheet: a text that it would take for a formula begins with an apostrophe.
+    """The table for a spreadsheet: a text that it would take for a formula gets an apostrophe before it.
 
     Args:
         table: any table.
@@ -26,7 +30,7 @@ def safe_cells(table: pd.DataFrame) -> pd.DataFrame:
     checks.instance("table", table, pd.DataFrame)
 
     def safe(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+        return _FORMULA.sub(lambda found: f"{found[0]}'", value) if isinstance(value, str) else value
 
     return table.map(safe)
 

@@ -17,7 +17,8 @@ from greenlab.lab.classroom.submission import Submission, same_name
 
 CALIBRATION = ["learner", "id", "unit", "prediction", "truth", "ratio", "good_call"]
 ENERGIES = ["learner", "machine", "chapter", "run", "energy_j", "low_j", "high_j", "basis"]
-SPREADS = ["run", "machines", "least_j", "most_j", "factor", "bases"]
+SPREADS = ["run", "readers", "machines", "least_j", "most_j", "factor", "bases"]
+LEAST_J, MOST_J = 1e-12, 1e15  # no run of the book is beyond; a made-up one would make every other bar vanish
 LONGEST_RUN = 100  # letters: what a submission names a run is drawn beside its bar
 
 
@@ -98,8 +99,8 @@ def energies(submissions: Iterable[Submission]) -> pd.DataFrame:
 
     Returns:
         One row per learner and run, with the columns learner, machine, chapter, run, energy_j [J], low_j and high_j
-        [J] (missing in the ledger, which keeps no range) and basis. Entries without a finite energy above 0, or with
-        one outside its own range, are left out.
+        [J] (missing in the ledger, which keeps no range) and basis. Entries without an energy from 1e-12 J to
+        1e15 J, or with one outside its own range, are left out.
 
     Raises:
         TypeError: if one of them is no submission.
@@ -126,7 +127,7 @@ def _energy_row(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all(isinstance(text, str) and text.isprintable() and len(text) <= LONGEST_RUN for text in (chapter, run)):
         return None
     try:
-        energy_j = checks.number("energy_j", entry.get("energy_j"), above=0)
+        energy_j = checks.number("energy_j", entry.get("energy_j"), low=LEAST_J, high=MOST_J)
         ends = (entry.get("low_j"), entry.get("high_j"))
         low_j, high_j = (math.nan, math.nan) if ends == (None, None) else map(_joules, ends)
         basis = checks.one_of("basis", entry.get("basis"), ENERGY_BASES)
@@ -149,29 +150,37 @@ def spreads(found: pd.DataFrame) -> pd.DataFrame:
         found: as ``energies`` gives it.
 
     Returns:
-        One row per run, those of most machines first, with the columns run, machines (how many reported it), least_j
-        and most_j [J], factor (most over least) and bases (measured, modelled, or both).
+        One row per run, those of most readers first, with the columns run, readers (how many reported it), machines
+        (how many different descriptions they give: a class on one server has one), least_j and most_j [J], factor
+        (most over least) and bases (measured, modelled, or both).
 
     Raises:
         TypeError: if it is no table.
         ValueError: if a column is missing.
     """
     checks.instance("found", found, pd.DataFrame)
-    if missing := [name for name in ("run", "energy_j", "basis") if name not in found.columns]:
+    needed = ("learner", "machine", "run", "energy_j", "basis")
+    if missing := [name for name in needed if name not in found.columns]:
         raise ValueError(f"found has no column {missing[0]}: give what energies(...) returns")
     rows = [
         {
             "run": run,
-            "machines": len(one),
+            "readers": one["learner"].nunique(),
+            "machines": one["machine"].nunique(),
             "least_j": one["energy_j"].min(),
             "most_j": one["energy_j"].max(),
-            "factor": one["energy_j"].max() / one["energy_j"].min(),
+            "factor": _factor(one["energy_j"]),
             "bases": " and ".join(sorted(set(one["basis"]))),
         }
         for run, one in found.groupby("run")
     ]
     table = pd.DataFrame(rows, columns=SPREADS)
-    return table.sort_values(["machines", "run"], ascending=[False, True], ignore_index=True)
+    return table.sort_values(["readers", "run"], ascending=[False, True], ignore_index=True)
+
+
+def _factor(values: pd.Series) -> float:
+    """The most over the least."""
+    return float(values.max() / values.min())
 
 
 def answers_chart(shares: pd.DataFrame) -> alt.LayerChart:
@@ -185,10 +194,17 @@ def answers_chart(shares: pd.DataFrame) -> alt.LayerChart:
         ValueError: if it is empty or a column is missing.
     """
     _rows("shares", shares, "exercise", "share_pct", "tried", "correct")
-    hardest = shares.sort_values("share_pct").iloc[0]
+    hardest = shares[shares["share_pct"] == shares["share_pct"].min()]
+    first = hardest.iloc[0]
+    if (shares["share_pct"] == 100).all():
+        title = "All who tried an exercise have it right"
+    elif len(hardest) == 1:
+        title = f"The hardest is {first['exercise']}: {first['correct']} of {first['tried']} have it right"
+    else:
+        title = f"The {len(hardest)} hardest exercises: {first['share_pct']:.0f} % have each of them right"
     return charts.bars_with_range(
         shares, "exercise", "share_pct",
-        title=f"The hardest is {hardest['exercise']}: {hardest['correct']} of {hardest['tried']} have it right",
+        title=title,
         description="Bars: for each exercise, the share of those who tried it that have it right.",
         x_title="Right, of those who tried [%]", value_format=".0f",
     )  # fmt: skip
@@ -238,10 +254,15 @@ def energy_chart(found: pd.DataFrame, run: str) -> alt.LayerChart:
     shown = found[found["run"] == run].sort_values("energy_j", ignore_index=True)
     shown = shown.assign(who=shown["learner"] + " (" + shown["machine"] + ")")
     ranged = {"low_j", "high_j"} <= set(shown.columns) and bool(shown[["low_j", "high_j"]].notna().all(axis=None))
-    factor = shown["energy_j"].max() / shown["energy_j"].min()
+    again = shown.groupby("who").cumcount() + 1  # one reader may have several energies under one name
+    shown = shown.assign(who=shown["who"].where(again == 1, shown["who"] + ", no. " + again.astype(str)))
+    readers, machines = shown["learner"].nunique(), shown["machine"].nunique()
+    title = f"{run}: {readers} reader{'s' * (readers > 1)}, {machines} kind{'s' * (machines > 1)} of machine"
+    if len(shown) > 1:
+        title += f"; the most is {_factor(shown['energy_j']):.3g} times the least"
     return charts.bars_with_range(
         shown, "who", "energy_j", basis="basis", band=("low_j", "high_j") if ranged else None,
-        title=f"{run}: the most is {factor:.3g} times the least, over {len(shown)} machines",
+        title=title,
         subtitle=["Pale bars are modelled: they show the model of a machine, and no counter of it."]
         + ["Lines are the range of each receipt."] * ranged,
         description="Bars: the energy of the same run on each machine of the class, from least to most.",

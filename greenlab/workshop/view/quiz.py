@@ -17,7 +17,7 @@ from greenlab.lab import page
 from greenlab.workshop.questions import Option, Question, questions
 
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]*)\)")
-SALT = "171"  # chosen so that the right answers stand in each place equally often; a test holds it
+SALT = "79"  # chosen so that the right answers stand in each place equally often; a test holds it
 FEEDBACK = '<div role="status" aria-live="polite" style="line-height:1.5;max-width:44em">{}</div>'
 
 
