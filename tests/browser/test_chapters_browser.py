@@ -24,6 +24,8 @@ OWN_TESTS = {  # how the name of a control begins -> the test that moves it and 
 }
 THREE_UP = ["Home", "ArrowRight", "ArrowRight", "ArrowRight"]
 SET_FIRST = {  # where a control counts, when it does not where the widget begins: keys on the others of its cell
+    # a word is looked for in what the menus chose: all of it
+    ("00_start_here", "Words"): {name: ["Home"] for name in ("From", "Section", "Verdict")},
     # in the first cycle one cell works, however many rows wait
     ("02_hardware", "Rows at once (batch)"): {"Cycle": THREE_UP},
     # other lengths were measured with eight requests of the first model only
@@ -31,7 +33,7 @@ SET_FIRST = {  # where a control counts, when it does not where the widget begin
 }
 WORDS_ONLY: dict[str, str] = {}  # name of a control -> why it changes what is said and not the chart
 # What is typed into a field of text, by its name; other fields get a word more, or half the number
-TYPED = {"Another ending": "ZZZZZZZZZ"}
+TYPED = {"Another ending": "ZZZZZZZZZ", "Words": "Ireland"}
 
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
