@@ -33,7 +33,7 @@ SET_FIRST = {  # where a control counts, when it does not where the widget begin
 }
 WORDS_ONLY: dict[str, str] = {}  # name of a control -> why it changes what is said and not the chart
 # What is typed into a field of text, by its name; other fields get a word more, or half the number
-TYPED = {"Another ending": "ZZZZZZZZZ", "Words": "Ireland"}
+TYPED = {"Another ending": "QQQQQQQQQ", "Words": "Ireland"}
 
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
