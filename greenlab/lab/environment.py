@@ -11,7 +11,8 @@ import numpy as np
 from greenlab.core.machine import available_cores
 from greenlab.lab import page, renderer, theme
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+NUMBA_VARIABLE = "NUMBA_NUM_THREADS"
 # Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no
 # advice.
 QUIET = {
@@ -51,6 +52,8 @@ def setup(seed: int = 0) -> None:
     threads = thread_count()
     os.environ.update(QUIET)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    if "numba" not in sys.modules:  # once its threads have started, numba refuses to compile under another number
+        os.environ[NUMBA_VARIABLE] = str(threads)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  the global generator is the one a reader's own cell would use
     _tell_imported(seed, threads)

@@ -24,7 +24,7 @@ FRAME = pd.DataFrame({"x": [1.23456789, 2.0], "n": [123456789, 1], "name": ["a",
 @pytest.fixture
 def restored(monkeypatch):
     """setup() changes the process: put everything back."""
-    for name in [*environment.QUIET, *environment.THREAD_VARIABLES]:
+    for name in [*environment.QUIET, *environment.THREAD_VARIABLES, environment.NUMBA_VARIABLE]:
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     themes, renderers = alt.theme.active, alt.renderers.active
@@ -34,7 +34,7 @@ def restored(monkeypatch):
 
 
 def in_a_fresh_process(code: str, **env: str) -> dict:
-    names = [*environment.QUIET, *environment.THREAD_VARIABLES]
+    names = [*environment.QUIET, *environment.THREAD_VARIABLES, environment.NUMBA_VARIABLE]
     clean = {name: value for name, value in os.environ.items() if name not in names} | env
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
     assert run.stderr == ""
@@ -51,6 +51,18 @@ def test_libraries_imported_after_setup_obey_it():
         " logging.is_progress_bar_enabled()]))"
     )
     assert seen == [available_cores(), True, 40, False]  # 40 is logging.ERROR
+
+
+@pytest.mark.parametrize("first", ["import numba; from greenlab.lab import setup; setup()",
+                                   "from greenlab.lab import setup; setup(); import numba; setup()"])  # fmt: skip
+def test_numba_compiles_after_setup_whatever_was_first_and_uses_no_more_threads_than_asked(first):
+    """numba reads the environment again when it compiles, and refuses a number other than that of its threads."""
+    seen = in_a_fresh_process(
+        f"{first}\nimport json\n@numba.njit\ndef after(x):\n    return x + 1\n"
+        "print(json.dumps([after(1), numba.get_num_threads()]))",
+        OMP_NUM_THREADS="1",
+    )
+    assert seen == [2, 1]
 
 
 def test_libraries_imported_before_setup_obey_it_too():

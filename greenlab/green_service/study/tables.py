@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import pandas as pd
 
 from greenlab.core import checks
-from greenlab.green_service import DEFAULT, QUANTITIES, Service, apply, evaluate, overlaps, waterfall
+from greenlab.green_service import DEFAULT, QUANTITIES, Service, evaluate, overlaps, shares, waterfall
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 OUTPUTS = (100, 300, 500, 700)
@@ -64,18 +63,7 @@ def steps(baseline: Service, design: Service, order: Iterable[str] | None = None
         TypeError: if an argument is of another kind.
         ValueError: as for `waterfall`.
     """
-    table = waterfall(baseline, design, order=order, n=n)
-    taken: list[str] = []
-    found: dict[str, pd.DataFrame] = {}
-    for lever, counted in table.drop_duplicates("lever")[["lever", "counted"]].itertuples(index=False):
-        if counted:
-            here, after = apply(baseline, design, taken), apply(baseline, design, [*taken, lever])
-            found[lever] = waterfall(here, after, n=n).set_index("quantity")
-            taken.append(lever)
-    for column, name in (("share_low", "alone_low"), ("share_high", "alone_high")):
-        pairs = zip(table["lever"], table["quantity"], strict=True)
-        table[column] = [found[one].loc[quantity, name] if one in found else math.nan for one, quantity in pairs]
-    return table
+    return shares(baseline, design, order=order, n=n)
 
 
 def alone_and_in_order(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
