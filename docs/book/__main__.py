@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from docs.book.sources import write
+from greenlab import tab
 from greenlab.core.machine import ROOT
 
 
 def build(out: Path, *, root: Path = ROOT, strict: bool = True) -> int:
-    """Write the sources and let Sphinx make the pages; gives Sphinx's exit status.
+    """Write the sources, let Sphinx make the pages, add the scripts of chapter 6; gives Sphinx's exit status.
 
     Args:
         out: the folder of the build; ``out/source`` and ``out/html`` are made.
@@ -25,7 +26,9 @@ def build(out: Path, *, root: Path = ROOT, strict: bool = True) -> int:
     write(source, root)
     options = ["-b", "html", "-c", str(root / "docs"), "-d", str(out / "doctrees"), "-q"]
     options += ["-W", "--keep-going"] if strict else []
-    return build_main([*options, str(source), str(out / "html")])
+    status = build_main([*options, str(source), str(out / "html")])
+    tab.build(out / "html" / "_static" / "tab", weights=False)  # python -m greenlab.tab adds its 100 MB
+    return status
 
 
 def main(arguments: list[str]) -> int:

@@ -145,6 +145,7 @@ def green_service() -> Data:
             "shares": [kept.without_layers(n, SMOLLM2_LAYERS, healed=healed and n > 0).kept for n in at],
         }
 
+    whole, changed = passes.studied_batches()
     return {
         "Designer": described(widget, [name for names in GROUPS.values() for name in names]) | {
             "work": list(designer.WORK), "capacities": list(CAPACITIES),
@@ -160,6 +161,7 @@ def green_service() -> Data:
                 name: {
                     "kind": one.kind, "measured": one.measured, "score": facts.value(one.score),
                     "shape": dataclasses.asdict(one.shape),
+                    "studied_batches": {"whole": whole.get(name, 0), "changed": changed.get(name, 0)},
                 }
                 for name, one in MODELS.items()
             },

@@ -12,8 +12,10 @@ over peak rate. That is a model, which a test compares with published speeds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -222,21 +224,25 @@ def in_study(model: str, device: str, *, batch: int, changed: bool = False) -> b
         raise unknown("model", model, MODELS)
     chip(device)
     batch, changed = checks.integer("batch", batch, low=1), checks.flag("changed", changed)
-    whole, other = _studied_batches()
+    whole, other = studied_batches()
     ran = other if changed else whole
     return device == MEASURED_ON and model in ran and batch <= whole.get(model, 0)
 
 
 @lru_cache
-def _studied_batches() -> tuple[dict[str, int], dict[str, int]]:
-    """The largest batch that was written with each model: as a whole, and with fewer layers or a mixture of depths."""
+def studied_batches() -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """The largest batch that the accelerator's study wrote with each model, which a reader may not change.
+
+    Returns:
+        By name of the model: as a whole, and with fewer layers or in a mixture of depths. Other models are left out.
+    """
     whole: dict[str, int] = {}
     changed: dict[str, int] = {}
     for row, _ in _measured_passes():
         name, *variant = str(row["what"]).split(", ")
         into = changed if variant or row["layers"] == row["layers"] else whole
         into[name] = max(into.get(name, 0), int(row["batch"]))
-    return whole, changed
+    return MappingProxyType(whole), MappingProxyType(changed)
 
 
 def _fit(counts: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -159,14 +159,14 @@
 
   /** Figures of a request with one number for every assumption. */
   function outcome(service, done, machines, a) {
-    const per_second = service.requests_per_day / S_PER_DAY;
-    const on_s = machines.n_devices / per_second;
-    const waiting_s = Math.max(0, on_s - done.each * busySeconds(service, done, a));
+    const busy_s = done.each * busySeconds(service, done, a);
+    const on_s = Math.max((machines.n_devices * S_PER_DAY) / service.requests_per_day, busy_s); // a draw may need more of them
+    const waiting_s = Math.max(0, on_s - busy_s);
     const reading_j = mixed(done.ends[0], a), writing_j = service.output_tokens * mixed(done.ends[1], a);
     const machines_j = reading_j + writing_j + done.cpu_s * a.cpu_power_w + waiting_s * a.idle_power_w + on_s * a.host_power_w;
     const energy_j = machines_j + (a.pue - 1) * machines_j;
     const kwh = energy_j / J_PER_KWH;
-    const hours = ((machines.n_devices * S_PER_DAY) / service.requests_per_day) / 3600;
+    const hours = on_s / 3600;
     const embodied = (1e3 * (a.device_embodied_kg + a.server_embodied_kg / a.devices_per_server)) / (a.lifetime_years * 365 * 24);
     const grid = a.intensity_g_per_kwh * (1 - service.flexible * a.shift_saving);
     const reading_s = mixed(done.ends[2], a), step_s = mixed(done.ends[3], a);
@@ -283,10 +283,17 @@
     return checked(given, found);
   }
 
+  /** Whether the accelerator's study ran this model, as it is, on this chip and at such a batch. */
+  function inStudy(given, service) {
+    const { whole, changed } = given.models[service.model].studied_batches;
+    const ran = service.removed_layers || service.capacity < 1 ? changed : whole;
+    return service.device === given.measured_on && ran > 0 && service.batch <= whole;
+  }
+
   function evidence(given, name, service) {
     let found = given.levers.find((lever) => lever.name === name).evidence;
     if (name === "other model" && given.models[service.model].measured) found = "measured on an accelerator";
-    return found === "measured on an accelerator" && service.device !== given.measured_on ? "modelled" : found;
+    return found === "measured on an accelerator" && !inStudy(given, service) ? "modelled" : found;
   }
 
   function list(names) {
