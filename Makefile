@@ -11,6 +11,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Test processes at once. A container sees the cores of its host, so they are not counted here.
 WORKERS ?= 2
 # pytest ends with 5 if no test was chosen: fine for a choice that a user made, as one of the three runs may have none
+# Waiting threads sleep, as in the notebooks (greenlab.lab.environment): two test processes share the cores
+export OMP_WAIT_POLICY ?= PASSIVE
 NO_TEST := $(if $(PYTEST_ARGS),5,0)
 PYTEST := $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)

@@ -24,7 +24,12 @@ FRAME = pd.DataFrame({"x": [1.23456789, 2.0], "n": [123456789, 1], "name": ["a",
 @pytest.fixture
 def restored(monkeypatch):
     """setup() changes the process: put everything back."""
-    for name in [*environment.QUIET, *environment.THREAD_VARIABLES, environment.NUMBA_VARIABLE]:
+    for name in [
+        *environment.QUIET,
+        *environment.THREAD_VARIABLES,
+        environment.NUMBA_VARIABLE,
+        environment.WAIT_VARIABLE,
+    ]:
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     themes, renderers = alt.theme.active, alt.renderers.active
@@ -34,7 +39,7 @@ def restored(monkeypatch):
 
 
 def in_a_fresh_process(code: str, **env: str) -> dict:
-    names = [*environment.QUIET, *environment.THREAD_VARIABLES, environment.NUMBA_VARIABLE]
+    names = [*environment.QUIET, *environment.THREAD_VARIABLES, environment.NUMBA_VARIABLE, environment.WAIT_VARIABLE]
     clean = {name: value for name, value in os.environ.items() if name not in names} | env
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
     assert run.stderr == ""
@@ -51,6 +56,17 @@ def test_libraries_imported_after_setup_obey_it():
         " logging.is_progress_bar_enabled()]))"
     )
     assert seen == [available_cores(), True, 40, False]  # 40 is logging.ERROR
+
+
+@pytest.mark.parametrize("wish", [None, "ACTIVE"])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_reader_wishes_otherwise(wish):
+    """OpenMP itself tells what it read, when torch loads it."""
+    code = "from greenlab.lab import setup; setup()\nimport torch"
+    names = [*environment.THREAD_VARIABLES, environment.WAIT_VARIABLE]
+    clean = {name: value for name, value in os.environ.items() if name not in names} | {"OMP_DISPLAY_ENV": "true"}
+    env = clean | ({environment.WAIT_VARIABLE: wish} if wish else {})
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert re.search(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", run.stderr)[1] == (wish or "PASSIVE")
 
 
 @pytest.mark.parametrize("first", ["import numba; from greenlab.lab import setup; setup()",
