@@ -280,17 +280,65 @@ def hardware() -> Data:
     }  # fmt: skip
 
 
+def load_shifting() -> Data:
+    """Chapter 9: the zones with their neighbours, and the errors of the forecasts; the hours come in `LATER`."""
+    from greenlab.core import grid
+    from greenlab.core.names import MODELLED
+    from greenlab.load_shifting import AR1
+    from greenlab.load_shifting.view import widget as w
+
+    hours, names = w.hours_of_the_year(), grid.zones().set_index("zone")["name"]
+    forecasts = {
+        words: {"rho": one.rho, "sigma": one.sigma} if isinstance(one, AR1) else one
+        for words, one in w.FORECASTS.items()
+    }
+    (seed,) = {one.seed for one in w.FORECASTS.values() if isinstance(one, AR1)}  # all of them draw the same numbers
+    noise = np.random.default_rng(seed).standard_normal((len(hours.zones), w.SHOWN_H))  # some zones: the first rows
+    europe = [zone for zone, basis in zip(hours.zones, hours.basis, strict=True) if basis != MODELLED]
+    return {
+        "shift_explorer": described(w.shift_explorer()) | {
+            "runs": w.RUNS, "run_kw": w.RUN_KW, "day_h": w.DAY_H, "week_h": w.WEEK_H, "shown_h": w.SHOWN_H,
+            "stay": w.STAY, "allowed": {w.STAY: [], w.EUROPE: europe, w.WORLD: list(hours.zones)},
+            "zones": {
+                zone: {
+                    "name": names[zone], "label": w.label(zone), "modelled": basis == MODELLED,
+                    "neighbours": list(w.neighbours(zone)),
+                }
+                for zone, basis in zip(hours.zones, hours.basis, strict=True)
+            },
+            "modelled": MODELLED.upper(), "forecasts": forecasts, "noise": _packed(noise, "<f8"), "goal_pct": 20,
+            "waiting": "Hours of the year are on their way from the book's site.",
+        }
+    }  # fmt: skip
+
+
+def hours_of_zones() -> dict[str, Data]:
+    """Chapter 9: the hours of each zone, in tenths of a gram where Python has them so."""
+    from greenlab.load_shifting.view.widget import hours_of_the_year
+
+    traces = hours_of_the_year()
+    found = {}
+    for zone, values in zip(traces.zones, traces.intensity_g_per_kwh, strict=True):
+        tenths = np.rint(values * 10)
+        whole = bool((tenths < 2**16).all()) and np.array_equal(tenths / 10, values)
+        found[zone] = {"tenths": _packed(tenths, "<u2")} if whole else {"exact": _packed(values, "<f8")}
+    return found
+
+
 CHAPTERS: dict[str, Callable[[], Data]] = {
     "footprint": footprint,
     "hardware": hardware,
     "green_service": green_service,
     "retrieval": retrieval,
+    "load_shifting": load_shifting,
 }
+LATER: dict[str, tuple[str, Callable[[], dict[str, Data]]]] = {"load_shifting": ("hours", hours_of_zones)}
 PARTS = {  # with a page of their own in docs/parts
     "footprint": ("training_widget", "search_widget"),
     "hardware": ("roofline_widget",),
     "green_service": ("Designer",),
     "retrieval": ("ask_widget",),
+    "load_shifting": ("shift_explorer",),
 }
 
 
@@ -300,8 +348,29 @@ def script(chapter: str) -> str:
     Args:
         chapter: a name of `CHAPTERS`.
     """
-    text = json.dumps(CHAPTERS[chapter](), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {text};\n"
+    text = f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {_text(CHAPTERS[chapter]())};\n"
+    if chapter in LATER:  # a script that is running knows its address; scripts that come later stand beside it
+        text += f"(greenlab.beside ??= {{}}).{chapter} = globalThis.document?.currentScript?.src;\n"
+    return text
+
+
+def later(chapter: str) -> dict[str, str]:
+    """The scripts that a page asks for when a control needs them, by the name of the file.
+
+    Args:
+        chapter: a name of `CHAPTERS`.
+    """
+    if chapter not in LATER:
+        return {}
+    name, pieces = LATER[chapter]
+    return {
+        f"{chapter}.{key}.js": f"(greenlab.{name} ??= {{}})[{_text(key)}] = {_text(piece)};\n"
+        for key, piece in pieces().items()
+    }
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def scripts(chapter: str) -> list[str]:
@@ -328,7 +397,8 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for chapter in CHAPTERS:
-        path = folder / f"{chapter}.data.js"
-        path.write_text(script(chapter), encoding="utf-8")
-        found.append(path)
+        for name, text in {f"{chapter}.data.js": script(chapter), **later(chapter)}.items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            found.append(path)
     return found

@@ -3,14 +3,17 @@
 import os
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 import axe_playwright_python
+import numpy as np
 import pytest
 import vl_convert
 
 from docs.book import explorers
 from greenlab import retrieval
+from greenlab.core.grid.traces import Traces
 from greenlab.core.machine import ROOT
 from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
@@ -21,6 +24,7 @@ from greenlab.hardware.view import widgets as hardware
 from greenlab.lab import receipts
 from greenlab.lab.export import VEGA_LITE
 from greenlab.lab.widgets import _choices, _range
+from greenlab.load_shifting.view import widget as shifting
 from tests.browser.driver import FLAGS, find_chromium
 from tests.site import pages
 
@@ -165,6 +169,46 @@ def test_a_roofline_is_python_s(tmp_path):
         assert found["params"] == {name: value if name == "words" else close(value) for name, value in drawn.items()}
         assert found["text"] == widget._say(**case)
         assert found["reached"] == widget._goal(**case)
+
+
+HOURS = shifting.hours_of_the_year
+OTHER_HOURS = {
+    "as they were": None,
+    "many equal hours": lambda grams: np.rint(grams / 50) * 50,
+    "all hours equal": lambda grams: np.full_like(grams, 300.0),
+    "no carbon": np.zeros_like,
+}
+
+
+def changed(how, year=shifting.YEAR):
+    full = HOURS(year)
+    return Traces(full.zones, full.start, full.step_h, how(full.intensity_g_per_kwh), full.basis)
+
+
+@pytest.mark.parametrize("hours", OTHER_HOURS)
+def test_shifted_runs_are_python_s(tmp_path, monkeypatch, hours):
+    """Schedules hour by hour, savings, title and words: with ties, few machines, and runs that find none."""
+    if how := OTHER_HOURS[hours]:
+        monkeypatch.setattr(shifting, "hours_of_the_year", partial(changed, how))
+    widget = shifting.shift_explorer()
+    cases = settings(widget, n=max(1, CASES // 4) if how else CASES)
+    dice = random.Random(9)
+    for case in cases[1:]:
+        case["machines"] = dice.choice([case["machines"], dice.randrange(1, 8)])
+        case["slack_h"] = dice.choice([case["slack_h"], *range(0, 48, 6)])
+    shown = pages.run(tmp_path, "load_shifting", [["load_shifting.shift_explorer", case] for case in cases])
+    missed, paused, moved = 0, 0, 0
+    for case, found in zip(cases, shown, strict=True):
+        outcome = shifting.shift(**case)
+        m = outcome.metrics
+        assert found["numbers"] == {name: close(m[name]) for name in found["numbers"]}, case
+        assert found["where"] == outcome.where
+        assert found["params"] == widget._draw(**case), case
+        assert found["text"] == widget._say(**case)
+        assert found["reached"] == widget._goal(**case)
+        missed, paused, moved = missed + (m["missed"] > 0), paused + (m["pauses"] > 0), moved + (m["moved_pct"] > 0)
+    if hours in ("as they were", "many equal hours"):
+        assert min(missed, paused, moved) > len(cases) / 20
 
 
 def queries(corpus, seed=5, n=CASES):
