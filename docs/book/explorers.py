@@ -348,7 +348,8 @@ def script(chapter: str) -> str:
     Args:
         chapter: a name of `CHAPTERS`.
     """
-    text = f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {_text(CHAPTERS[chapter]())};\n"
+    data = _text(CHAPTERS[chapter]())
+    text = f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {data};\n"
     if chapter in LATER:  # a script that is running knows its address; scripts that come later stand beside it
         text += f"(greenlab.beside ??= {{}}).{chapter} = globalThis.document?.currentScript?.src;\n"
     return text

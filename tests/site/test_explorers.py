@@ -1,5 +1,7 @@
 """The explorers of the pages give Python's numbers and words, on random settings."""
 
+import base64
+import json
 import os
 import random
 import re
@@ -18,6 +20,7 @@ from greenlab.core.machine import ROOT
 from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
 from greenlab.green_service import evaluate
+from greenlab.green_service.assumptions import LIMITS
 from greenlab.green_service.view import Designer, designer
 from greenlab.green_service.view.designer import OWN
 from greenlab.hardware.view import widgets as hardware
@@ -288,7 +291,8 @@ def vega():
 def page_of(folder, part, vega):
     """A page with nothing but an explorer, with the scripts that the site gives it."""
     chapter, static = part.partition(".")[0], ROOT / "docs" / "_static"
-    (folder / "data.js").write_text(explorers.script(chapter), encoding="utf-8")
+    for name, text in {"data.js": explorers.script(chapter), **explorers.later(chapter)}.items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "vega.js").write_text(vega, encoding="utf-8")
     files = [folder / "vega.js", static / "charts.js", static / "explorers" / "explorer.js", folder / "data.js"]
     scripts = "".join(
@@ -321,6 +325,15 @@ BACK = """e => {
     e.dispatchEvent(new Event('input', {bubbles: true}));
 }"""
 DRAWN = "n => Number(document.querySelector('[data-explorer]').dataset.drawn ?? 0) > n"
+AXE = """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false,
+                                   resultTypes: ['violations']}))
+    .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
+TABLE_MOVES = {
+    "footprint.training_widget",
+    "hardware.roofline_widget",
+    "retrieval.ask_widget",
+    "load_shifting.shift_explorer",
+}
 ALWAYS_SEEN = {
     "footprint.training_widget",
     "footprint.search_widget",
@@ -361,16 +374,68 @@ def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_p
         if part in ALWAYS_SEEN:
             assert before[0] != after[0], control.get_attribute("id")
     assert sum(moved) >= len(moved) - 1  # the order moves nothing while no lever is pulled
+    first, fold = controls.first, host.locator(".gl-data")
+    assert fold.locator("table").count() == 0
+    fold.locator("summary").press("Enter")
+    fold.locator("table").first.wait_for()
+    before = fold.locator("table").all_text_contents()
+    n = int(host.get_attribute("data-drawn"))
+    first.evaluate(MOVE)
+    page.wait_for_function(DRAWN, arg=n, timeout=20_000)
+    assert fold.locator("table").count() >= 1
+    if part in TABLE_MOVES:
+        assert fold.locator("table").all_text_contents() != before
     page.evaluate("() => document.body.setAttribute('data-theme', 'dark')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'dark'")
     page.evaluate("() => document.body.setAttribute('data-theme', 'light')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'light'")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate(
-        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false,
-                                       resultTypes: ['violations']}))
-            .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
-    )
-    assert (found, errors, outside) == ([], [], [])
+    assert (page.evaluate(AXE), errors, outside) == ([], [], [])
     context.close()
+
+
+def test_the_hours_of_a_zone_come_when_they_are_needed(chromium, tmp_path, vega):
+    """At first those of home alone; a zone that cannot be read is said, and asked for again at the next move."""
+    page = chromium.new_page()
+    asked = []
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    address = page_of(tmp_path, "load_shifting.shift_explorer", vega)
+    france = tmp_path / "load_shifting.FR.js"
+    kept = france.read_text(encoding="utf-8")
+    france.unlink()
+    page.goto(address)
+    page.wait_for_function(DRAWN, arg=0, timeout=60_000)
+    assert [name for name in asked if name.startswith("load_shifting.") and name != "load_shifting.js"] == [
+        "load_shifting.DE.js"
+    ]
+    home, said = page.get_by_label("Home", exact=True), page.locator(".gl-said")
+    home.select_option(label="France")
+    page.wait_for_function("() => document.querySelector('.gl-said').textContent.includes('could not be read')")
+    assert "the hours of FR could not be read" in said.text_content()
+    france.write_text(kept, encoding="utf-8")
+    slack = page.get_by_label("Slack [h]", exact=True)
+    slack.focus()
+    slack.press("ArrowRight")  # one stop of six hours, by the keyboard
+    page.wait_for_function("() => document.querySelector('.gl-said').textContent.includes('The runs work in France')")
+    widget = shifting.shift_explorer()
+    widget.set(home="FR", slack_h=30)
+    assert said.text_content() == widget.text.replace("\n", "")
+    page.close()
+
+
+def test_the_designer_says_what_the_page_leaves_out():
+    part = (ROOT / "docs" / "parts" / "green_service.Designer.html").read_text(encoding="utf-8")
+    assert f"The {len(LIMITS)} assumptions that the notebook's designer lets you change" in part
+
+
+def test_the_hours_of_the_page_are_those_that_python_reads():
+    files, traces = explorers.later("load_shifting"), shifting.hours_of_the_year()
+    assert len(files) == len(traces.zones) == 36
+    assert max(map(len, files.values())) <= 300_000
+    for zone, values in zip(traces.zones, traces.intensity_g_per_kwh, strict=True):
+        piece = json.loads(files[f"load_shifting.{zone}.js"].partition("] = ")[2].removesuffix(";\n"))
+        ((kind, packed),) = piece.items()
+        read = np.frombuffer(base64.b64decode(packed), "<u2" if kind == "tenths" else "<f8")
+        assert np.array_equal(read / 10 if kind == "tenths" else read, values)
+        assert len(values) == 8760

@@ -172,7 +172,9 @@ greenlab.show = (() => {
     }
     const figure = make("figure", { class: "gl-explorer-chart", role: "group", "aria-label": given.description ?? "Chart" });
     const box = make("div", { class: "gl-explorer-draw" });
-    figure.append(box);
+    const data = make("details", { class: "gl-data" });
+    data.append(make("summary", {}, "The data of this chart"), make("div"));
+    figure.append(box, data);
     const message = make("p", { class: "gl-said", role: "status", "aria-live": "polite" });
     host.append(figure, message);
     if (explorer.extra) host.append(explorer.extra.node = make("div", { class: "gl-extra" }));
@@ -183,6 +185,14 @@ greenlab.show = (() => {
 
     function paper() {
       return isDark() ? "dark" : "light";
+    }
+
+    /** What the chart shows now, as tables: rows that an explorer gives, or its numbers and the rows of its spec. */
+    function writeRows() {
+      if (!data.open || !shown) return;
+      const { found, spec } = shown, numbers = Object.entries(found.params ?? {}).filter(([, value]) => typeof value !== "object");
+      const sets = found.table ? [found.table] : [...(numbers.length ? [[Object.fromEntries(numbers)]] : []), ...dataSets(spec)];
+      writeTables(data.lastElementChild, sets, figure.getAttribute("aria-label"), host.id);
     }
 
     async function draw(found) {
@@ -198,6 +208,8 @@ greenlab.show = (() => {
         for (const [signal, value] of Object.entries(found.params)) shown.view.signal(signal, value);
         await shown.view.runAsync();
       }
+      Object.assign(shown, { found, spec: whole });
+      writeRows();
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;
     }
@@ -205,6 +217,7 @@ greenlab.show = (() => {
     function update() {
       const now = values();
       drawing = drawing.then(async () => {
+        const late = given.waiting && setTimeout(() => { message.textContent = given.waiting; }, 300);
         try {
           const found = await explorer.at(given, now);
           await draw(found);
@@ -217,9 +230,12 @@ greenlab.show = (() => {
           explorer.after?.(host, found, given);
         } catch (error) {
           message.textContent = `This setting failed: ${error.message}. The chart still shows the setting before.`;
+        } finally {
+          clearTimeout(late);
         }
       });
     }
+    data.addEventListener("toggle", writeRows);
     update();
     new MutationObserver(update).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);

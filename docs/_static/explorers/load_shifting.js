@@ -446,11 +446,11 @@
       const m = metrics(given, truth, runs), used = busiest(zones, runs);
       const drawn = timeline(given, { zones, truth, runs, m, used }, slack_h);
       const reached = where === given.stay && forecast !== "perfect" && m.saved_pct >= given.goal_pct && !m.missed;
-      const rows = drawn.grid.map((grams, t) => ({
+      const table = drawn.grid.map((grams, t) => ({
         hour: t - day, g_per_kwh_at_home: grams, runs_at_home: drawn.here[t], runs_elsewhere: drawn.away[t] - drawn.here[t],
         g_per_kwh_elsewhere: drawn.there[t],
       }));
-      return { numbers: m, where: used, params: { plan: drawn }, text: say(given, m, used), reached, rows };
+      return { numbers: m, where: used, params: { plan: drawn }, text: say(given, m, used), reached, table };
     },
   };
 })();
