@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from greenlab.lab.theme import NAME as THEME
+from greenlab.lab.theme import WIDTH
 from greenlab.lab.widgets import Explorer
 
 Data = dict[str, Any]
@@ -294,9 +297,11 @@ def load_shifting() -> Data:
     }
     (seed,) = {one.seed for one in w.FORECASTS.values() if isinstance(one, AR1)}  # all of them draw the same numbers
     noise = np.random.default_rng(seed).standard_normal((len(hours.zones), w.SHOWN_H))  # some zones: the first rows
+    explorer = described(w.shift_explorer())
+    _follow_the_page(explorer["spec"])
     europe = [zone for zone, basis in zip(hours.zones, hours.basis, strict=True) if basis != MODELLED]
     return {
-        "shift_explorer": described(w.shift_explorer()) | {
+        "shift_explorer": explorer | {
             "runs": w.RUNS, "run_kw": w.RUN_KW, "day_h": w.DAY_H, "week_h": w.WEEK_H, "shown_h": w.SHOWN_H,
             "stay": w.STAY, "allowed": {w.STAY: [], w.EUROPE: europe, w.WORLD: list(hours.zones)},
             "zones": {
@@ -310,6 +315,24 @@ def load_shifting() -> Data:
             "waiting": "Hours of the year are on their way from the book's site.",
         }
     }  # fmt: skip
+
+
+def _follow_the_page(spec: Data) -> None:
+    """Make chapter 9's charts fit a phone: words stand above them in the page, and ``room`` is the width of the plots.
+
+    Raises:
+        ValueError: if the chart is not made as it was.
+    """
+    words, *spec["vconcat"] = spec["vconcat"]
+    title = json.dumps(spec["title"])
+    if "plan.key" not in json.dumps(words) or f"floor({WIDTH} /" not in title:
+        raise ValueError("the chart of chapter 9's explorer has changed: look at what its page takes from it")
+    spec["title"] = json.loads(title.replace(f"floor({WIDTH} /", "floor(room /"))
+    spec["params"].append({"name": "room", "value": WIDTH})
+    for layer in spec["vconcat"][-1]["layer"]:
+        if days := layer["encoding"]["x"].get("title"):
+            first, _, rest = days.partition(" (")
+            layer["encoding"]["x"]["title"] = [first, f"({rest}"]  # two lines
 
 
 def hours_of_zones() -> dict[str, Data]:
@@ -348,7 +371,8 @@ def script(chapter: str) -> str:
     Args:
         chapter: a name of `CHAPTERS`.
     """
-    data = _text(CHAPTERS[chapter]())
+    with alt.theme.enable(THEME):  # as the notebook's first cell does; the page turns its colours for dark paper
+        data = _text(CHAPTERS[chapter]())
     text = f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {data};\n"
     if chapter in LATER:  # a script that is running knows its address; scripts that come later stand beside it
         text += f"(greenlab.beside ??= {{}}).{chapter} = globalThis.document?.currentScript?.src;\n"

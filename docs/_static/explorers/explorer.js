@@ -145,6 +145,8 @@ greenlab.show = (() => {
     return { row, read, set, input };
   }
 
+  const LEAST_PX = 200, AXIS_PX = 84; // of a plot; beside it the axis with its title, and the padding
+
   /** Put an explorer into its place in the page. */
   function start(host) {
     const name = host.dataset.explorer;
@@ -174,7 +176,8 @@ greenlab.show = (() => {
     const box = make("div", { class: "gl-explorer-draw" });
     const data = make("details", { class: "gl-data" });
     data.append(make("summary", {}, "The data of this chart"), make("div"));
-    figure.append(box, data);
+    const notes = make("div", { class: "gl-notes" }); // words above the chart, which wrap where it cannot
+    figure.append(notes, box, data);
     const message = make("p", { class: "gl-said", role: "status", "aria-live": "polite" });
     host.append(figure, message);
     if (explorer.extra) host.append(explorer.extra.node = make("div", { class: "gl-extra" }));
@@ -185,6 +188,22 @@ greenlab.show = (() => {
 
     function paper() {
       return isDark() ? "dark" : "light";
+    }
+
+    /** Charts below one another do not follow the width of the page by themselves, as Vega's fit is for one plot. */
+    function follow(spec) {
+      if (!spec.vconcat) return;
+      const room = Math.max(LEAST_PX, Math.min(spec.vconcat[0].width, box.clientWidth - AXIS_PX));
+      for (const one of [...spec.vconcat, ...spec.params]) {
+        if (one.name === "room") one.value = room;
+        else if (!one.name) one.width = room;
+      }
+    }
+
+    function resized() {
+      if (!shown?.spec?.vconcat || shown.width === box.clientWidth) return;
+      shown.paper = null; // so that it is drawn anew
+      update();
     }
 
     /** What the chart shows now, as tables: rows that an explorer gives, or its numbers and the rows of its spec. */
@@ -201,14 +220,16 @@ greenlab.show = (() => {
         const spec = JSON.parse(JSON.stringify(whole));
         for (const param of spec.params ?? []) if (found.params && param.name in found.params) param.value = found.params[param.name];
         shown?.view.finalize();
+        follow(spec);
         const now = paper();
-        shown = { view: (await greenlabEmbed(box, now === "dark" ? darker(spec) : spec)).view, paper: now };
+        shown = { view: (await greenlabEmbed(box, now === "dark" ? darker(spec) : spec)).view, paper: now, width: box.clientWidth };
         box.querySelector("svg")?.setAttribute("aria-label", spec.description ?? given.description ?? "");
       } else {
         for (const [signal, value] of Object.entries(found.params)) shown.view.signal(signal, value);
         await shown.view.runAsync();
       }
       Object.assign(shown, { found, spec: whole });
+      notes.replaceChildren(...(found.notes ?? []).filter(Boolean).map((line) => make("p", {}, line)));
       writeRows();
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;
@@ -236,6 +257,7 @@ greenlab.show = (() => {
       });
     }
     data.addEventListener("toggle", writeRows);
+    window.addEventListener("resize", resized);
     update();
     new MutationObserver(update).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);

@@ -450,7 +450,8 @@
         hour: t - day, g_per_kwh_at_home: grams, runs_at_home: drawn.here[t], runs_elsewhere: drawn.away[t] - drawn.here[t],
         g_per_kwh_elsewhere: drawn.there[t],
       }));
-      return { numbers: m, where: used, params: { plan: drawn }, text: say(given, m, used), reached, table };
+      const notes = [drawn.key, drawn.places, drawn.warning];
+      return { numbers: m, where: used, params: { plan: drawn }, notes, text: say(given, m, used), reached, table };
     },
   };
 })();
