@@ -230,6 +230,7 @@ greenlab.show = (() => {
       }
       Object.assign(shown, { found, spec: whole });
       notes.replaceChildren(...(found.notes ?? []).filter(Boolean).map((line) => make("p", {}, line)));
+      if (found.warning) notes.append(make("p", { class: "gl-warning" }, found.warning));
       writeRows();
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;

@@ -32,17 +32,25 @@
     return asked[zone];
   }
 
-  /** Intensity of a zone in each hour of the year [g/kWh]: computed hours come in tenths of a gram. */
-  function hoursOf(zone) {
+  /** Intensity of a zone in each hour of the year [g/kWh]; computed hours come as steps of tenths of a gram. */
+  async function hoursOf(zone) {
+    await read(zone);
     const found = greenlab.hours[zone];
-    if (found.tenths) {
-      found.values = Float64Array.from(new Uint16Array(bytes(found.tenths)), (tenths) => tenths / 10);
-      delete found.tenths;
-    } else if (found.exact) {
-      found.values = new Float64Array(bytes(found.exact));
-      delete found.exact;
-    }
+    found.values ??= found.steps
+      ? running(new Int16Array(await unpacked(found.steps, 2))) : new Float64Array(await unpacked(found.exact, 8));
     return found.values;
+  }
+
+  /** What zlib has packed: first the first bytes of all numbers, then the second ones, and so on. */
+  async function unpacked(text, width) {
+    const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer()), n = planes.length / width;
+    return planes.map((_, i) => planes[(i % width) * n + Math.floor(i / width)]).buffer;
+  }
+
+  function running(steps) {
+    let tenths = 0;
+    return Float64Array.from(steps, (step) => (tenths += step) / 10);
   }
 
   // what the planner believes
@@ -434,9 +442,8 @@
     async at(given, chosen) {
       const { home, week, slack_h, regions: where, forecast, machines, pause } = chosen;
       const zones = [...new Set([home, ...(given.allowed[where] ?? given.zones[home].neighbours)])];
-      await Promise.all(zones.map(read));
       const day = given.day_h, begin = (week - 1) * given.week_h - day; // a day before, for one who looks at yesterday
-      const truth = zones.map((zone) => hoursOf(zone).slice(begin, begin + given.shown_h));
+      const hours = await Promise.all(zones.map(hoursOf)), truth = hours.map((all) => all.slice(begin, begin + given.shown_h));
       const believes = given.forecasts[forecast], width = day + slack_h;
       const window = (rows) => rows.map((row) => row.slice(day, day + width));
       const believed = believes === "persistence"
@@ -450,8 +457,8 @@
         hour: t - day, g_per_kwh_at_home: grams, runs_at_home: drawn.here[t], runs_elsewhere: drawn.away[t] - drawn.here[t],
         g_per_kwh_elsewhere: drawn.there[t],
       }));
-      const notes = [drawn.key, drawn.places, drawn.warning];
-      return { numbers: m, where: used, params: { plan: drawn }, notes, text: say(given, m, used), reached, table };
+      const words = { notes: [drawn.key, drawn.places], warning: drawn.warning, text: say(given, m, used) };
+      return { numbers: m, where: used, params: { plan: drawn }, ...words, reached, table };
     },
   };
 })();
