@@ -104,11 +104,11 @@ function tableOf(rows, name) {
   return table;
 }
 
-function writeData(figure) {
-  const place = figure.querySelector(".gl-data > div");
-  if (place.childElementCount) return;
-  const name = figure.getAttribute("aria-label");
-  for (const [number, rows] of dataSets(specOf(figure)).entries()) {
+/** Data sets as tables, each with a link to all of its rows; what stood in the place goes. */
+function writeTables(place, sets, name, file) {
+  for (const link of place.querySelectorAll("a")) URL.revokeObjectURL(link.href);
+  place.replaceChildren();
+  for (const [number, rows] of sets.entries()) {
     const region = document.createElement("div");
     region.className = "gl-table";
     region.tabIndex = 0;
@@ -118,12 +118,18 @@ function writeData(figure) {
     region.append(tableOf(rows, said + (rows.length > ROWS ? `, the first ${ROWS} of them` : "")));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([csv(rows)], { type: "text/csv" }));
-    link.download = `${document.location.pathname.split("/").pop().replace(".html", "")}-${figure.id}-${number + 1}.csv`;
+    link.download = `${document.location.pathname.split("/").pop().replace(".html", "")}-${file}-${number + 1}.csv`;
     link.textContent = "All rows as a file (CSV)";
     const line = document.createElement("p");
     line.append(link);
     place.append(region, line);
   }
+}
+
+function writeData(figure) {
+  const place = figure.querySelector(".gl-data > div");
+  if (place.childElementCount) return;
+  writeTables(place, dataSets(specOf(figure)), figure.getAttribute("aria-label"), figure.id);
   if (!place.childElementCount) place.textContent = "The chart computes what it draws from the controls; no rows are stored.";
 }
 

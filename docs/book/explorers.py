@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from greenlab.lab.theme import NAME as THEME
+from greenlab.lab.theme import WIDTH
 from greenlab.lab.widgets import Explorer
 
 Data = dict[str, Any]
@@ -280,17 +283,93 @@ def hardware() -> Data:
     }  # fmt: skip
 
 
+def load_shifting() -> Data:
+    """Chapter 9: the zones with their neighbours, and the errors of the forecasts; the hours come in `LATER`."""
+    from greenlab.core import grid
+    from greenlab.core.names import MODELLED
+    from greenlab.load_shifting import AR1
+    from greenlab.load_shifting.view import widget as w
+
+    hours, names = w.hours_of_the_year(), grid.zones().set_index("zone")["name"]
+    forecasts = {
+        words: {"rho": one.rho, "sigma": one.sigma} if isinstance(one, AR1) else one
+        for words, one in w.FORECASTS.items()
+    }
+    (seed,) = {one.seed for one in w.FORECASTS.values() if isinstance(one, AR1)}  # all of them draw the same numbers
+    noise = np.random.default_rng(seed).standard_normal((len(hours.zones), w.SHOWN_H))  # some zones: the first rows
+    explorer = described(w.shift_explorer())
+    _follow_the_page(explorer["spec"])
+    europe = [zone for zone, basis in zip(hours.zones, hours.basis, strict=True) if basis != MODELLED]
+    return {
+        "shift_explorer": explorer | {
+            "runs": w.RUNS, "run_kw": w.RUN_KW, "day_h": w.DAY_H, "week_h": w.WEEK_H, "shown_h": w.SHOWN_H,
+            "stay": w.STAY, "allowed": {w.STAY: [], w.EUROPE: europe, w.WORLD: list(hours.zones)},
+            "zones": {
+                zone: {
+                    "name": names[zone], "label": w.label(zone), "modelled": basis == MODELLED,
+                    "neighbours": list(w.neighbours(zone)),
+                }
+                for zone, basis in zip(hours.zones, hours.basis, strict=True)
+            },
+            "modelled": MODELLED.upper(), "forecasts": forecasts, "noise": _packed(noise, "<f8"), "goal_pct": 20,
+            "waiting": "Hours of the year are on their way from the book's site.",
+        }
+    }  # fmt: skip
+
+
+def _follow_the_page(spec: Data) -> None:
+    """Make chapter 9's charts fit a phone: words stand above them in the page, and ``room`` is the width of the plots.
+
+    Raises:
+        ValueError: if the chart is not made as it was.
+    """
+    words, *spec["vconcat"] = spec["vconcat"]
+    title = json.dumps(spec["title"])
+    if "plan.key" not in json.dumps(words) or f"floor({WIDTH} /" not in title:
+        raise ValueError("the chart of chapter 9's explorer has changed: look at what its page takes from it")
+    spec["title"] = json.loads(title.replace(f"floor({WIDTH} /", "floor(room /"))
+    spec["params"].append({"name": "room", "value": WIDTH})
+    for layer in spec["vconcat"][-1]["layer"]:
+        if days := layer["encoding"]["x"].get("title"):
+            first, _, rest = days.partition(" (")
+            layer["encoding"]["x"]["title"] = [first, f"({rest}"]  # two lines
+
+
+def hours_of_zones() -> dict[str, Data]:
+    """Chapter 9: the hours of each zone, as steps in tenths of a gram where Python has whole tenths."""
+    from greenlab.load_shifting.view.widget import hours_of_the_year
+
+    traces = hours_of_the_year()
+    found = {}
+    for zone, values in zip(traces.zones, traces.intensity_g_per_kwh, strict=True):
+        tenths = np.rint(values * 10)
+        steps = np.diff(tenths, prepend=0)
+        whole = bool((np.abs(steps) < 2**15).all()) and np.array_equal(tenths / 10, values)
+        found[zone] = {"steps": _deflated(steps, "<i2")} if whole else {"exact": _deflated(values, "<f8")}
+    return found
+
+
+def _deflated(numbers: Any, kind: str) -> str:
+    """Numbers without loss in few bytes: the first bytes of all of them, then the second ones, and so on, packed."""
+    found = np.asarray(numbers).astype(kind)
+    planes = np.frombuffer(found.tobytes(), np.uint8).reshape(len(found), -1).T
+    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode()
+
+
 CHAPTERS: dict[str, Callable[[], Data]] = {
     "footprint": footprint,
     "hardware": hardware,
     "green_service": green_service,
     "retrieval": retrieval,
+    "load_shifting": load_shifting,
 }
+LATER: dict[str, tuple[str, Callable[[], dict[str, Data]]]] = {"load_shifting": ("hours", hours_of_zones)}
 PARTS = {  # with a page of their own in docs/parts
     "footprint": ("training_widget", "search_widget"),
     "hardware": ("roofline_widget",),
     "green_service": ("Designer",),
     "retrieval": ("ask_widget",),
+    "load_shifting": ("shift_explorer",),
 }
 
 
@@ -300,8 +379,31 @@ def script(chapter: str) -> str:
     Args:
         chapter: a name of `CHAPTERS`.
     """
-    text = json.dumps(CHAPTERS[chapter](), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {text};\n"
+    with alt.theme.enable(THEME):  # as the notebook's first cell does; the page turns its colours for dark paper
+        data = _text(CHAPTERS[chapter]())
+    text = f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {data};\n"
+    if chapter in LATER:  # a script that is running knows its address; scripts that come later stand beside it
+        text += f"(greenlab.beside ??= {{}}).{chapter} = globalThis.document?.currentScript?.src;\n"
+    return text
+
+
+def later(chapter: str) -> dict[str, str]:
+    """The scripts that a page asks for when a control needs them, by the name of the file.
+
+    Args:
+        chapter: a name of `CHAPTERS`.
+    """
+    if chapter not in LATER:
+        return {}
+    name, pieces = LATER[chapter]
+    return {
+        f"{chapter}.{key}.js": f"(greenlab.{name} ??= {{}})[{_text(key)}] = {_text(piece)};\n"
+        for key, piece in pieces().items()
+    }
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def scripts(chapter: str) -> list[str]:
@@ -328,7 +430,8 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for chapter in CHAPTERS:
-        path = folder / f"{chapter}.data.js"
-        path.write_text(script(chapter), encoding="utf-8")
-        found.append(path)
+        for name, text in {f"{chapter}.data.js": script(chapter), **later(chapter)}.items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            found.append(path)
     return found

@@ -34,6 +34,9 @@ def run(folder: Path, chapter: str, cases: list) -> list:
     (folder / "data.js").write_text(explorers.script(chapter), encoding="utf-8")
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     files = [SCRIPTS / "explorer.js", folder / "data.js", SCRIPTS / f"{chapter}.js"]
+    for name, text in explorers.later(chapter).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        files.append(folder / name)
     done = subprocess.run(
         [NODE, folder / "run.cjs", folder / "cases.json", *files],
         capture_output=True,

@@ -1,26 +1,34 @@
 """The explorers of the pages give Python's numbers and words, on random settings."""
 
+import base64
+import json
 import os
 import random
 import re
+import zlib
+from functools import partial
 from pathlib import Path
 
 import axe_playwright_python
+import numpy as np
 import pytest
 import vl_convert
 
 from docs.book import explorers
 from greenlab import retrieval
+from greenlab.core.grid.traces import Traces
 from greenlab.core.machine import ROOT
 from greenlab.footprint import tables
 from greenlab.footprint.view import widgets as footprint
 from greenlab.green_service import evaluate
+from greenlab.green_service.assumptions import LIMITS
 from greenlab.green_service.view import Designer, designer
 from greenlab.green_service.view.designer import OWN
 from greenlab.hardware.view import widgets as hardware
 from greenlab.lab import receipts
 from greenlab.lab.export import VEGA_LITE
 from greenlab.lab.widgets import _choices, _range
+from greenlab.load_shifting.view import widget as shifting
 from tests.browser.driver import FLAGS, find_chromium
 from tests.site import pages
 
@@ -167,6 +175,46 @@ def test_a_roofline_is_python_s(tmp_path):
         assert found["reached"] == widget._goal(**case)
 
 
+HOURS = shifting.hours_of_the_year
+OTHER_HOURS = {
+    "as they were": None,
+    "many equal hours": lambda grams: np.rint(grams / 50) * 50,
+    "all hours equal": lambda grams: np.full_like(grams, 300.0),
+    "no carbon": np.zeros_like,
+}
+
+
+def changed(how, year=shifting.YEAR):
+    full = HOURS(year)
+    return Traces(full.zones, full.start, full.step_h, how(full.intensity_g_per_kwh), full.basis)
+
+
+@pytest.mark.parametrize("hours", OTHER_HOURS)
+def test_shifted_runs_are_python_s(tmp_path, monkeypatch, hours):
+    """Schedules hour by hour, savings, title and words: with ties, few machines, and runs that find none."""
+    if how := OTHER_HOURS[hours]:
+        monkeypatch.setattr(shifting, "hours_of_the_year", partial(changed, how))
+    widget = shifting.shift_explorer()
+    cases = settings(widget, n=max(1, CASES // 4) if how else CASES)
+    dice = random.Random(9)
+    for case in cases[1:]:
+        case["machines"] = dice.choice([case["machines"], dice.randrange(1, 8)])
+        case["slack_h"] = dice.choice([case["slack_h"], *range(0, 48, 6)])
+    shown = pages.run(tmp_path, "load_shifting", [["load_shifting.shift_explorer", case] for case in cases])
+    missed, paused, moved = 0, 0, 0
+    for case, found in zip(cases, shown, strict=True):
+        outcome = shifting.shift(**case)
+        m = outcome.metrics
+        assert found["numbers"] == {name: close(m[name]) for name in found["numbers"]}, case
+        assert found["where"] == outcome.where
+        assert found["params"] == widget._draw(**case), case
+        assert found["text"] == widget._say(**case)
+        assert found["reached"] == widget._goal(**case)
+        missed, paused, moved = missed + (m["missed"] > 0), paused + (m["pauses"] > 0), moved + (m["moved_pct"] > 0)
+    if hours in ("as they were", "many equal hours"):
+        assert min(missed, paused, moved) > len(cases) / 20
+
+
 def queries(corpus, seed=5, n=CASES):
     """Questions of chance: words of the book, cut, joined and misspelt, numbers, other scripts, signs."""
     dice = random.Random(seed)
@@ -244,7 +292,8 @@ def vega():
 def page_of(folder, part, vega):
     """A page with nothing but an explorer, with the scripts that the site gives it."""
     chapter, static = part.partition(".")[0], ROOT / "docs" / "_static"
-    (folder / "data.js").write_text(explorers.script(chapter), encoding="utf-8")
+    for name, text in {"data.js": explorers.script(chapter), **explorers.later(chapter)}.items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "vega.js").write_text(vega, encoding="utf-8")
     files = [folder / "vega.js", static / "charts.js", static / "explorers" / "explorer.js", folder / "data.js"]
     scripts = "".join(
@@ -277,6 +326,15 @@ BACK = """e => {
     e.dispatchEvent(new Event('input', {bubbles: true}));
 }"""
 DRAWN = "n => Number(document.querySelector('[data-explorer]').dataset.drawn ?? 0) > n"
+AXE = """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false,
+                                   resultTypes: ['violations']}))
+    .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
+TABLE_MOVES = {
+    "footprint.training_widget",
+    "hardware.roofline_widget",
+    "retrieval.ask_widget",
+    "load_shifting.shift_explorer",
+}
 ALWAYS_SEEN = {
     "footprint.training_widget",
     "footprint.search_widget",
@@ -317,16 +375,74 @@ def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_p
         if part in ALWAYS_SEEN:
             assert before[0] != after[0], control.get_attribute("id")
     assert sum(moved) >= len(moved) - 1  # the order moves nothing while no lever is pulled
+    first, fold = controls.first, host.locator(".gl-data")
+    assert fold.locator("table").count() == 0
+    fold.locator("summary").press("Enter")
+    fold.locator("table").first.wait_for()
+    before = fold.locator("table").all_text_contents()
+    n = int(host.get_attribute("data-drawn"))
+    first.evaluate(MOVE)
+    page.wait_for_function(DRAWN, arg=n, timeout=20_000)
+    assert fold.locator("table").count() >= 1
+    if part in TABLE_MOVES:
+        assert fold.locator("table").all_text_contents() != before
     page.evaluate("() => document.body.setAttribute('data-theme', 'dark')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'dark'")
+    assert host.locator("svg.marks").first.evaluate("e => e.style.backgroundColor") == "rgb(19, 20, 22)"
     page.evaluate("() => document.body.setAttribute('data-theme', 'light')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'light'")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    plot, frame = (host.locator(one).first.bounding_box()["width"] for one in ("svg.marks", ".gl-explorer-chart"))
+    assert plot <= frame
     page.evaluate(Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate(
-        """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], preload: false,
-                                       resultTypes: ['violations']}))
-            .violations.map(v => [v.id, v.nodes.slice(0, 2).map(n => n.html.slice(0, 160))])"""
-    )
-    assert (found, errors, outside) == ([], [], [])
+    assert (page.evaluate(AXE), errors, outside) == ([], [], [])
     context.close()
+
+
+def test_the_hours_of_a_zone_come_when_they_are_needed(chromium, tmp_path, vega):
+    """At first those of home alone; a zone that cannot be read is said, and asked for again at the next move."""
+    page = chromium.new_page()
+    asked = []
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    address = page_of(tmp_path, "load_shifting.shift_explorer", vega)
+    france = tmp_path / "load_shifting.FR.js"
+    kept = france.read_text(encoding="utf-8")
+    france.unlink()
+    page.goto(address)
+    page.wait_for_function(DRAWN, arg=0, timeout=60_000)
+    assert [name for name in asked if name.startswith("load_shifting.") and name != "load_shifting.js"] == [
+        "load_shifting.DE.js"
+    ]
+    home, said = page.get_by_label("Home", exact=True), page.locator(".gl-said")
+    home.select_option(label="France")
+    page.wait_for_function("() => document.querySelector('.gl-said').textContent.includes('could not be read')")
+    assert "the hours of FR could not be read" in said.text_content()
+    france.write_text(kept, encoding="utf-8")
+    slack = page.get_by_label("Slack [h]", exact=True)
+    slack.focus()
+    slack.press("ArrowRight")  # one stop of six hours, by the keyboard
+    page.wait_for_function("() => document.querySelector('.gl-said').textContent.includes('The runs work in France')")
+    widget = shifting.shift_explorer()
+    widget.set(home="FR", slack_h=30)
+    assert said.text_content().replace("○ ", "") == widget.text.replace("\n", "")
+    page.close()
+
+
+def test_the_designer_says_what_the_page_leaves_out():
+    part = (ROOT / "docs" / "parts" / "green_service.Designer.html").read_text(encoding="utf-8")
+    assert f"The {len(LIMITS)} assumptions that the notebook's designer lets you change" in part
+
+
+def test_the_hours_of_the_page_are_those_that_python_reads():
+    """To the last bit, in files that a phone fetches at once."""
+    files, traces = explorers.later("load_shifting"), shifting.hours_of_the_year()
+    assert len(files) == len(traces.zones) == 36
+    assert max(map(len, files.values())) <= 300_000
+    for zone, values in zip(traces.zones, traces.intensity_g_per_kwh, strict=True):
+        piece = json.loads(files[f"load_shifting.{zone}.js"].partition("] = ")[2].removesuffix(";\n"))
+        ((kind, packed),) = piece.items()
+        width = {"steps": 2, "exact": 8}[kind]
+        planes = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8).reshape(width, -1)
+        found = np.frombuffer(planes.T.tobytes(), "<i2" if kind == "steps" else "<f8")
+        assert np.array_equal(np.cumsum(found, dtype=int) / 10 if kind == "steps" else found, values)
+        assert len(values) == 8760

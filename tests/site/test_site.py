@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import axe_playwright_python
 import pytest
 
+from docs.book import explorers
 from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
 from greenlab.lab import predictions as lab
@@ -119,9 +120,12 @@ def test_nothing_is_loaded_from_outside(site):
 
 @pytest.mark.parametrize("name", ["index", *NAMES])
 def test_a_chapter_is_light(site, name):
-    """With its scripts, styles and pictures; what several pages share is counted for each."""
+    """With its scripts, styles and pictures, and all that its controls may load; shared files are counted for each."""
     page = site / f"{name}.html"
     loaded = {inside(page, target)[0] for target in read(page).loads}
+    chapter = name.partition("_")[2]
+    if f'data-explorer="{chapter}.' in page.read_text(encoding="utf-8"):
+        loaded |= {site / "_static" / explorers.FOLDER / piece for piece in explorers.later(chapter)}
     assert page.stat().st_size + sum(file.stat().st_size for file in loaded) <= MOST_BYTES
 
 

@@ -145,6 +145,8 @@ greenlab.show = (() => {
     return { row, read, set, input };
   }
 
+  const LEAST_PX = 200, AXIS_PX = 84; // of a plot; beside it the axis with its title, and the padding
+
   /** Put an explorer into its place in the page. */
   function start(host) {
     const name = host.dataset.explorer;
@@ -172,7 +174,10 @@ greenlab.show = (() => {
     }
     const figure = make("figure", { class: "gl-explorer-chart", role: "group", "aria-label": given.description ?? "Chart" });
     const box = make("div", { class: "gl-explorer-draw" });
-    figure.append(box);
+    const data = make("details", { class: "gl-data" });
+    data.append(make("summary", {}, "The data of this chart"), make("div"));
+    const notes = make("div", { class: "gl-notes" }); // words above the chart, which wrap where it cannot
+    figure.append(notes, box, data);
     const message = make("p", { class: "gl-said", role: "status", "aria-live": "polite" });
     host.append(figure, message);
     if (explorer.extra) host.append(explorer.extra.node = make("div", { class: "gl-extra" }));
@@ -185,19 +190,48 @@ greenlab.show = (() => {
       return isDark() ? "dark" : "light";
     }
 
+    /** Charts below one another do not follow the width of the page by themselves, as Vega's fit is for one plot. */
+    function follow(spec) {
+      if (!spec.vconcat) return;
+      const room = Math.max(LEAST_PX, Math.min(spec.vconcat[0].width, box.clientWidth - AXIS_PX));
+      for (const one of [...spec.vconcat, ...spec.params]) {
+        if (one.name === "room") one.value = room;
+        else if (!one.name) one.width = room;
+      }
+    }
+
+    function resized() {
+      if (!shown?.spec?.vconcat || shown.width === box.clientWidth) return;
+      shown.paper = null; // so that it is drawn anew
+      update();
+    }
+
+    /** What the chart shows now, as tables: rows that an explorer gives, or its numbers and the rows of its spec. */
+    function writeRows() {
+      if (!data.open || !shown) return;
+      const { found, spec } = shown, numbers = Object.entries(found.params ?? {}).filter(([, value]) => typeof value !== "object");
+      const sets = found.table ? [found.table] : [...(numbers.length ? [[Object.fromEntries(numbers)]] : []), ...dataSets(spec)];
+      writeTables(data.lastElementChild, sets, figure.getAttribute("aria-label"), host.id);
+    }
+
     async function draw(found) {
       const whole = found.spec ?? given.spec;
       if (found.spec || !shown || shown.paper !== paper()) {
         const spec = JSON.parse(JSON.stringify(whole));
         for (const param of spec.params ?? []) if (found.params && param.name in found.params) param.value = found.params[param.name];
         shown?.view.finalize();
+        follow(spec);
         const now = paper();
-        shown = { view: (await greenlabEmbed(box, now === "dark" ? darker(spec) : spec)).view, paper: now };
+        shown = { view: (await greenlabEmbed(box, now === "dark" ? darker(spec) : spec)).view, paper: now, width: box.clientWidth };
         box.querySelector("svg")?.setAttribute("aria-label", spec.description ?? given.description ?? "");
       } else {
         for (const [signal, value] of Object.entries(found.params)) shown.view.signal(signal, value);
         await shown.view.runAsync();
       }
+      Object.assign(shown, { found, spec: whole });
+      notes.replaceChildren(...(found.notes ?? []).filter(Boolean).map((line) => make("p", {}, line)));
+      if (found.warning) notes.append(make("p", { class: "gl-warning" }, found.warning));
+      writeRows();
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;
     }
@@ -205,6 +239,7 @@ greenlab.show = (() => {
     function update() {
       const now = values();
       drawing = drawing.then(async () => {
+        const late = given.waiting && setTimeout(() => { message.textContent = given.waiting; }, 300);
         try {
           const found = await explorer.at(given, now);
           await draw(found);
@@ -217,9 +252,13 @@ greenlab.show = (() => {
           explorer.after?.(host, found, given);
         } catch (error) {
           message.textContent = `This setting failed: ${error.message}. The chart still shows the setting before.`;
+        } finally {
+          clearTimeout(late);
         }
       });
     }
+    data.addEventListener("toggle", writeRows);
+    window.addEventListener("resize", resized);
     update();
     new MutationObserver(update).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
