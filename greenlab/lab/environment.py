@@ -14,7 +14,7 @@ from greenlab.lab import page, renderer, theme
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 NUMBA_VARIABLE = "NUMBA_NUM_THREADS"
 # Threads of torch that wait for each other sleep. By default they spin, and beside another busy program each holds the
-# core that the other needs: SmolLM2 then writes 4 tokens a second and not 23. Alone, sleeping costs about 6 %.
+# core that the other needs: SmolLM2 then writes 4 tokens a second and not 23. Alone, sleeping costs 5 to 10 %.
 WAIT_VARIABLE, WAIT_POLICY = "OMP_WAIT_POLICY", "PASSIVE"
 # Read by huggingface_hub and transformers when they are imported. A notebook stores no stderr, hence no bars, no
 # advice.
