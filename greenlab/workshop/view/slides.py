@@ -47,7 +47,8 @@ LEAST_LABEL_PX = 13  # letters beside an axis that are smaller in the notebook c
 BIG, LONG = 330, 900  # characters of a slide without a chart: up to BIG its letters are larger, above LONG smaller
 STYLE = """
 html{font-size:22px}body{margin:0;font:1rem/1.45 system-ui,sans-serif;color:#111;background:#fff}
-section{box-sizing:border-box;max-width:1240px;margin:0 auto;padding:1.3rem 1.8rem 1rem}.notes section{padding-bottom:3rem}
+section{box-sizing:border-box;max-width:1240px;margin:0 auto;padding:1.3rem 1.8rem 1rem}
+.notes section{padding-bottom:3rem}
 h1{font-size:2.2rem;line-height:1.2}h2{font-size:1.5rem;line-height:1.25;margin:0 0 .7rem}
 h1:focus,h2:focus{outline:0}p,li{max-width:52em}
 .big>p,.big>div{font-size:1.65rem;line-height:1.4;max-width:34em}.words>p,.words>div{font-size:1.3rem;max-width:43em}
