@@ -119,9 +119,9 @@ def test_a_class_walks_the_route_from_its_page_alone(learner):
                 place = learner.run_to(words)
                 if "predict(" in learner.cells[place]["source"]:
                     learner.commit(place)
-                said[words] = learner.says(place)
                 if "view." in words or "see." in words:
-                    learner.lab.chart(place)
+                    learner.lab.chart(place)  # waits until it is drawn
+                said[words] = learner.says(place)
     assert learner.predicted == 2
     assert "hold as they stand" in said["see.verdict_chart("]
     for reveal in ("speed.run_decode(model, ids, 16)", "forgets = next("):
