@@ -13,12 +13,16 @@ const INSIDE = ["jupyter-widgets", "vega-embed", "greenlab-data"].map((name) => 
 const DISCONNECTED = "jupyter-widgets-disconnected";
 const GONE = "The kernel behind this widget has ended or was restarted, so it no longer answers. Run its cell again.";
 
-/** Keep the keys of a focused control from Lab. Ctrl+S still saves, and Escape leads back to the cell. */
+/**
+ * Keep the keys of a focused control from Lab. Ctrl+S still saves, Escape leads back to the cell, and Shift+Enter goes on
+ * to the next cell: a reader who runs cell after cell presses it right after Commit.
+ */
 function keepKeys(event) {
   const target = event.target;
   if (!(target instanceof Element) || !target.closest(INSIDE)) return;
   const saves = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s";
-  if (saves) target.removeAttribute(SUPPRESS);
+  const goesOn = event.shiftKey && event.key === "Enter" && !target.matches("textarea");
+  if (saves || goesOn) target.removeAttribute(SUPPRESS);
   else target.setAttribute(SUPPRESS, "true");
   if (event.key === "Escape") target.closest(".jp-Cell")?.focus();
 }

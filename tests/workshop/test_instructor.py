@@ -39,17 +39,53 @@ def test_a_number_without_a_source_is_found():
 
 def test_the_route_names_cells_that_exist_in_the_order_of_the_chapter():
     steps = re.findall(r"^- \*\*Run\*\* (?:chapter (\d+)|nothing)(.*)$", PAGE, re.M)
-    steps += re.findall(r"\*\*Show\*\* `(h100\.loc\[)`", PAGE) and [("0", "`h100.loc[`")]
     assert len(steps) >= 8
+    reached = {}
     for number, words in steps:
         if not number:
             continue
-        cells, at = code_cells(int(number)), -1
+        words = re.sub(r"`student/[\w.]+\.ipynb`", "", words)  # which notebook to open
+        cells, at = code_cells(int(number)), reached.get(number, -1)
         for snippet in re.findall(r"`([^`]+)`", words):
             places = [place for place, source in enumerate(cells) if snippet in source]
             assert places, f"chapter {number} has no cell with {snippet!r}"
             assert max(places) >= at, f"chapter {number}: {snippet!r} stands before the cell that is to be run first"
             at = min(place for place in places if place >= at)
+        reached[number] = at
+
+
+def test_a_class_is_asked_before_it_is_shown():
+    """In each part the question stands before the cell that answers it, and no text gives the first answer away."""
+    for question, cell in (
+        ("What share of them holds as it stands?", "see.verdict_chart("),
+        ("How long does a ten-watt lamp burn", "speed.run_decode(model, ids, 16)"),
+        ("How far is the third from the first?", "x = torch.tensor([[1.0, 0.0]"),
+        ("How many can go before it forgets", "forgets = next("),
+    ):
+        assert PAGE.index(question) < PAGE.index(cell)
+    cells = nbformat.read(ROOT / "notebooks" / CHAPTERS[0].notebook, as_version=4).cells
+    chart = next(place for place, cell in enumerate(cells) if "see.verdict_chart(" in cell.source)
+    assert "What share of them holds as it stands?" in cells[0].source
+    near = " ".join(cell.source for cell in cells[: chart + 2])  # what stands on the screen before anything has run
+    assert not re.search(r"\b(half|fewer|most of (them|the statements)|a third|\d+ %)\b", near.lower())
+
+
+SPEAKING = 130  # words a minute
+
+
+def test_each_part_of_the_route_fits_its_minutes():
+    """What is said, each commit, a look at each named cell: with half a minute for the room to answer each question."""
+    parts = re.findall(r"^### Minutes (\d+) to (\d+):(.*?)(?=^##)", PAGE, re.M | re.S)
+    assert len(parts) == 8
+    for begin, end, text in parts:
+        said = re.findall(r"^- \*\*(?:Ask|Show|They ask)\*\* (.*)$", text, re.M)
+        words = sum(len(re.findall(r"\w+", re.sub(r"\]\([^)]*\)", "]", one))) for one in said)
+        named = [
+            s for one in re.findall(r"^- \*\*Run\*\* chapter (.*)$", text, re.M) for s in re.findall(r"`[^`]+`", one)
+        ]
+        commits = len(re.findall(r"presses Commit|Everybody commits", text))
+        minutes = words / SPEAKING + 0.25 * len(named) + commits + 0.5 * text.count("- **Ask**")
+        assert minutes <= int(end) - int(begin), f"minutes {begin} to {end} take {minutes:.1f}"
 
 
 def test_the_minutes_of_the_route_follow_one_another_and_end_at_45():
@@ -115,6 +151,9 @@ def test_every_chapter_has_a_misconception_and_an_open_question(chapter):
     (part,) = re.findall(rf"^## {chapter.number} {chapter.title}$(.*?)(?=^## |\Z)", RUBRICS, re.M | re.S)
     for word in ("**Question.**", "- **Not yet:**", "- **Good:**", "- **Excellent:**", "**Sample answer.**"):
         assert word in part, f"chapter {chapter.number} lacks {word}"
+    for level in ("Good", "Excellent"):  # two of them make the level, so there must be two to count
+        (line,) = re.findall(rf"^- \*\*{level}:\*\* (.+)$", part, re.M)
+        assert len([reason for reason in line.split(";") if len(reason.split()) >= 2]) >= 2
 
 
 def test_the_page_sends_nobody_to_results_that_are_not_there():

@@ -43,17 +43,19 @@ _PREDICT = re.compile(r"\bpredict\(\s*\"[^\"]+\",\s*f?\"([^\"]+)\"")
 _ABLE = re.compile(r"^\*\*You will be able to\*\*.*?(?=\n\s*\n|\Z)", re.M | re.S)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^)\s]*\)")
 _ANCHOR = re.compile(r"<a [^>]*>(.*?)</a>", re.S)
+LEAST_LABEL_PX = 13  # letters beside an axis that are smaller in the notebook cannot be read from the third row
 BIG, LONG = 330, 900  # characters of a slide without a chart: up to BIG its letters are larger, above LONG smaller
 STYLE = """
 html{font-size:22px}body{margin:0;font:1rem/1.45 system-ui,sans-serif;color:#111;background:#fff}
-section{box-sizing:border-box;max-width:1240px;margin:0 auto;padding:1.3rem 1.8rem 3rem}
+section{box-sizing:border-box;max-width:1240px;margin:0 auto;padding:1.3rem 1.8rem 1rem}
+.notes section{padding-bottom:3rem}
 h1{font-size:2.2rem;line-height:1.2}h2{font-size:1.5rem;line-height:1.25;margin:0 0 .7rem}
 h1:focus,h2:focus{outline:0}p,li{max-width:52em}
 .big>p,.big>div{font-size:1.65rem;line-height:1.4;max-width:34em}.words>p,.words>div{font-size:1.3rem;max-width:43em}
 .long>p,.long>ul{font-size:1rem}
 .big h2{color:#0072B2}.quiz>p{font-size:1.5rem;font-weight:600;max-width:34em}
 .quiz summary{font-size:1.3rem;padding:.25rem 0}
-.greenlab-chart>div{max-width:720px}.greenlab-chart svg.marks{max-width:none!important}
+.greenlab-chart>div{max-width:720px}.greenlab-chart svg.marks{max-width:none!important;display:block}
 .vega-bind{font-size:1rem;white-space:nowrap}.vega-bind input,.vega-bind select{font:inherit;min-width:12rem}
 aside{border-left:4px solid #0072B2;margin:1.2rem 0 0;padding:.2rem 1rem;font-size:.85rem;color:#222}
 summary{cursor:pointer}details p{margin:.2rem 0 .6rem 1.2rem}
@@ -176,9 +178,21 @@ def _chart_title(spec: dict[str, Any]) -> str:
     return " ".join(text) if isinstance(text, list) else str(text)
 
 
+def _legible(spec: Any) -> Any:
+    """A copy of a chart in which no axis asks for letters that are too small for a projector."""
+    if isinstance(spec, list):
+        return [_legible(part) for part in spec]
+    if not isinstance(spec, dict):
+        return copy.deepcopy(spec)
+    return {
+        key: max(part, LEAST_LABEL_PX) if key == "labelFontSize" and isinstance(part, int | float) else _legible(part)
+        for key, part in spec.items()
+    }
+
+
 def _chart(spec: dict[str, Any]) -> str:
     """The chart without its title, which is the slide's; what stands below the title stays, and the description."""
-    shown = copy.deepcopy(spec)
+    shown = _legible(spec)
     title = shown.pop("title", None)
     if isinstance(title, dict) and title.get("subtitle"):
         shown["title"] = {
