@@ -302,8 +302,11 @@ def test_readme_and_citation_name_the_address_of_the_settings():
 
 @pytest.mark.parametrize(
     "bad",
-    ["github.com/a/b", "http://github.com/a/b", "https://github.com/a", "https://example.org/a/b", 3, None, True, [""]]
-    + ["https://github.com/a/b/tree/main", "https://codeberg.org/a/b/src", "https://gitlab.com/a/b/-/tree/main"],
+    [
+        *("github.com/a/b", "http://github.com/a/b", "https://github.com/a", "https://example.org/a/b"),
+        *("https://github.com/a/b/tree/main", "https://codeberg.org/a/b/src", "https://gitlab.com/a/b/-/tree/main"),
+        *(3, None, True, [""]),
+    ],
 )
 def test_what_is_no_address_is_refused(bad, tmp_path):
     with pytest.raises(ValueError, match=re.escape("give https://github.com/OWNER/NAME")):
