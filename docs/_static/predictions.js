@@ -6,7 +6,7 @@ const KEY = "greenlab.predictions";
 const FACTOR = 2; // on a log scale, and at most this far off on any scale
 const SHARE = 0.1; // of the truth: within a tenth counts as a good call
 
-const unkept = {}; // what a browser without storage would lose: it counts as long as the page is open
+const unkept = {}; // for which the storage has no room: it counts as long as the page is open
 
 function kept() {
   try {
@@ -20,7 +20,7 @@ function kept() {
 function keep(id, entry) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...kept(), [id]: entry }));
-    return true;
+    return !localStorage.forgets; // where storage is refused, page.html puts one that forgets in its place
   } catch {
     unkept[id] = entry;
     return false;

@@ -57,8 +57,8 @@ class Writer:
         for number, cell in enumerate(notebook.cells):
             if cell.cell_type == "code" and cell.source.strip() and cell.get("execution_count") is None:
                 raise ValueError(
-                    f"notebooks/{self.chapter.notebook}: cell {number} was not executed, so its page would lack what it "
-                    "shows: Restart Kernel and Run All Cells, then save"
+                    f"notebooks/{self.chapter.notebook}: cell {number} was not executed, so its page would lack what "
+                    "it shows: Restart Kernel and Run All Cells, then save"
                 )
         notebook = nbformat.from_dict(notebook)
         twins = self._twins(notebook)

@@ -352,7 +352,8 @@ def test_somebody_elses_text_in_the_storage_does_no_harm(open_page, kept):
 def test_a_browser_that_keeps_nothing_still_answers(open_page):
     page = open_page("index")
     page.add_init_script(
-        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+        "Object.defineProperty(window, 'localStorage', "
+        "{ get() { throw new DOMException('no', 'SecurityError'); }, configurable: true })"
     )
     page.goto(page.url.replace("index", "chapters/06_layer_pruning"))
     page.locator("#predict-layer-pruning button").click()
@@ -363,6 +364,18 @@ def test_a_browser_that_keeps_nothing_still_answers(open_page):
     quiz = page.locator(".gl-quiz fieldset").first
     quiz.locator("input").first.check()
     assert quiz.locator("[role=status]").text_content()[0] in "✓✗"
+    before = page.evaluate("document.body.dataset.theme")
+    page.locator(".theme-toggle-content .theme-toggle").click()
+    assert page.evaluate("document.body.dataset.theme") != before
+
+
+def test_a_browser_whose_storage_is_full_still_answers(open_page):
+    page = open_page("chapters/06_layer_pruning")
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }")
+    page.locator("#predict-layer-pruning button").click()
+    said = page.locator("#predict-layer-pruning [role=status]").text_content()
+    assert said == "3 layers; this browser keeps nothing, so it counts only until you leave this page."
+    assert page.locator("#reveal-layer-pruning [role=status]").text_content().startswith("Your prediction: 3 layers.")
 
 
 def test_a_prediction_in_one_tab_counts_in_the_other(open_page, served):
@@ -370,13 +383,14 @@ def test_a_prediction_in_one_tab_counts_in_the_other(open_page, served):
     first = open_page("index")
     second = first.context.new_page()
     for page in (first, second):
-        page.goto(f"{served}/chapters/06_layer_pruning.html")
-    first.locator("#predict-layer-pruning input").press("ArrowRight")
-    first.locator("#predict-layer-pruning button").click()
-    second.wait_for_function("document.querySelector('#predict-layer-pruning button').disabled")
-    said = second.locator("#predict-layer-pruning [role=status]").text_content()
-    assert said == "You said 4 layers earlier. The first prediction counts."
-    assert second.locator("#reveal-layer-pruning [role=status]").text_content().startswith("Your prediction: 4 layers.")
+        page.goto(f"{served}/chapters/04_distillation.html")
+    first.locator(".gl-predict input").press("ArrowRight")
+    first.locator(".gl-predict button").click()
+    shown = first.locator(".gl-predict output").text_content()
+    second.wait_for_function("document.querySelector('.gl-predict button').disabled")
+    said = second.locator(".gl-predict [role=status]").text_content()
+    assert said == f"You said {shown} earlier. The first prediction counts."
+    assert second.locator(".gl-reveal [role=status]").text_content().startswith(f"Your prediction: {shown}. ")
 
 
 @pytest.mark.parametrize("prediction", [-5, 0, 1e308])
