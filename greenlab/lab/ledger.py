@@ -119,7 +119,10 @@ class Entry:
         saving = f"{100 * self.claimed_fraction:.0f} % of {amount} ({kind})"
         if self.reason:
             return f"{self.technique}: {saving} does not count, because {self.reason}."
-        return f"{self.technique}: saves {saving}, quality {self.quality_before:.4g} -> {self.quality_after:.4g}."
+        if self.claimed_fraction < 0:
+            saving = f"{-100 * self.claimed_fraction:.0f} % more than {amount} ({kind})"
+        verb = "takes" if self.claimed_fraction < 0 else "saves"
+        return f"{self.technique}: {verb} {saving}, quality {self.quality_before:.4g} -> {self.quality_after:.4g}."
 
 
 def record(

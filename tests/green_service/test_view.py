@@ -259,32 +259,56 @@ def test_the_detector_counts_claims_that_were_judged_rightly():
 def test_the_ledgers_defaults_are_entries_that_stack(tmp_path, monkeypatch):
     monkeypatch.setenv("GREENLAB_STATE", str(tmp_path))
     found = ledger.table(see.defaults())
-    assert found["quantity"].unique().tolist() == ["energy", "carbon"]
+    assert found["quantity"].unique().tolist() == ["energy", "carbon", "memory"]
     assert set(found["origin"]) == {"committed study"}
-    refused = found[found["reason"] != ""].set_index("chapter")
-    assert refused.index.tolist() == ["layer_pruning", "ternary"]
+    refused = found[found["reason"] != ""]
+    assert refused["chapter"].tolist() == ["layer_pruning", "ternary", "layer_pruning"]
+    assert refused["quantity"].tolist() == ["energy", "energy", "memory"]
     assert (refused["saved_fraction"] == 0).all()
     assert (refused["claimed_fraction"] > 0).all()
-    saved = found.set_index("chapter")["saved_fraction"]
+    memory = found.query("quantity == 'memory'").set_index("chapter")
+    assert memory["saved_fraction"].to_dict() == pytest.approx(
+        {"mixture_of_experts": 1 - 1300928 / 188864, "layer_pruning": 0, "ternary": 1 - 185088 / 256384}
+    )
+    assert memory["claimed_fraction"]["layer_pruning"] == pytest.approx(3540096 / 134515008, rel=1e-3)
+    saved = found.query("quantity != 'memory'").set_index("chapter")["saved_fraction"]
     assert saved["footprint"] == pytest.approx(1 - 1.09 / 1.54)
     assert saved["hardware"] == pytest.approx(1 - 0.0551 / 0.430683, rel=1e-4)  # rows of the accelerator's study
     assert saved["mixture_of_experts"] == saved["distillation"] == 0
 
 
+def test_the_default_of_chapter_6_is_the_cut_that_its_notebook_books():
+    """The gate chooses how many layers may go; the entry of a reader who has not run it must be of the same cut."""
+    cells = json.loads((ROOT / "notebooks" / "06_layer_pruning.ipynb").read_text(encoding="utf-8"))["cells"]
+    printed = "".join(
+        "".join(output.get("text", []))
+        for cell in cells
+        if "ledger.record(" in "".join(cell["source"])
+        for output in cell["outputs"]
+    )
+    energy, memory = (entry for entry in see.defaults() if entry.chapter == "layer_pruning")
+    assert f"Claimed: {100 * energy.claimed_fraction:.0f} % of a token's energy. Booked: 0 %," in printed
+    assert f"because {energy.reason}." in printed
+    assert f"{memory.technique}: {100 * memory.claimed_fraction:.0f} % of 269 MB (memory, modelled)" in printed
+
+
 def test_every_chapter_that_books_in_its_notebook_has_a_default_and_no_other():
     """Chapters 1 to 9, each under the technique's and quantity's name that its last cells write."""
-    booked = {}
+    booked = set()
     for path in sorted((ROOT / "notebooks").glob("[01]*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         for call in re.findall(r"ledger\.record\((.*?)\n\)", source, re.DOTALL):
             chapter, quantity = re.search(r'"(\w+)"', call)[1], re.search(r"baseline_([jgb])=", call)[1]
-            booked[chapter] = {"j": "energy", "g": "carbon", "b": "memory"}[quantity]
-    del booked["green_service"]  # the chapter that reads the ledger writes its own row behind the others
-    assert len(booked) == 9
+            booked.add((chapter, {"j": "energy", "g": "carbon", "b": "memory"}[quantity]))
+    booked.remove(("green_service", "energy"))  # the chapter that reads the ledger writes its own row behind the others
+    assert len(booked) == 12
+    assert len({chapter for chapter, _ in booked}) == 9
     defaults = see.defaults()
-    assert {entry.chapter: entry.quantity for entry in defaults} == booked
-    assert [entry.chapter for entry in defaults] == [name for name in ledger.CHAPTERS if name in booked]
+    assert {(entry.chapter, entry.quantity) for entry in defaults} == booked
+    assert len(defaults) == len(booked)
+    chapters = list(dict.fromkeys(entry.chapter for entry in defaults))
+    assert chapters == [name for name in ledger.CHAPTERS if name != "green_service"]
 
 
 @pytest.mark.parametrize(

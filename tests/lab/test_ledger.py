@@ -58,6 +58,8 @@ def test_an_entry_says_itself_in_a_sentence():
         "Packed weights: 25 % of 20 J (measured) does not count, because quality fell by 50.0 % and 2.0 % is allowed."
     )
     assert str(bad) == expected
+    dear = ledger.record("ternary", "More experts", **SAVING | {"saved_fraction": -0.5})
+    assert str(dear) == "More experts: takes 50 % more than 20 J (measured), quality 0.8 -> 0.8."
 
 
 def test_the_table_is_in_book_order_and_stacks():

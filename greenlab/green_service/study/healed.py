@@ -202,14 +202,10 @@ def merge(model: Any, path: Path) -> Any:
     if start + n > n_layers:
         raise ValueError(f"model has {n_layers} layers, and path cuts {n} from layer {start} on; {remedy}")
     healed = layer_pruning.drop_layers(model, start, n)
-    changes: dict[str, Tensor] = {}
-    for name in found:
-        key, _, part = name.rpartition(".")
-        if part == CHANGE:
-            changes[key] = changes.get(key, 0) + found[name].float()
-        elif part == UP and f"{key}.{DOWN}" in found:
-            changes[key] = changes.get(key, 0) + found[name].float() @ found[f"{key}.{DOWN}"].float()
-    for key, change in changes.items():
+    for key in dict.fromkeys(name.rpartition(".")[0] for name in found):
+        change = _change(found, key)  # one at a time: all of them would take as much memory as the healed layers
+        if change is None:
+            continue
         try:
             matrix: Any = healed.base_model.get_submodule(key)
         except AttributeError:
@@ -218,6 +214,15 @@ def merge(model: Any, path: Path) -> Any:
             raise ValueError(f"model has no matrix {key} of the shape {tuple(change.shape)}, which path corrects")
         matrix.weight = nn.Parameter(matrix.weight + change.to(matrix.weight.dtype), requires_grad=False)
     return healed.eval()
+
+
+def _change(found: Corrections, key: str) -> Tensor | None:
+    """What a file of corrections adds to one matrix, in float32."""
+    change = found[f"{key}.{CHANGE}"].float() if f"{key}.{CHANGE}" in found else None
+    if f"{key}.{UP}" in found and f"{key}.{DOWN}" in found:
+        product = found[f"{key}.{UP}"].float() @ found[f"{key}.{DOWN}"].float()
+        change = product if change is None else change + product
+    return change
 
 
 def load_healed(model: Any) -> Any:

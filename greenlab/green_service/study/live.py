@@ -6,11 +6,11 @@ is put into the prompt, which costs time and buys right answers. Matrices of a t
 their time alone, as nobody trained SmolLM2 so.
 
 The instructions of the prompt were read before (chapter 8). An answer reads the rest and writes a fixed number of
-tokens, so that all settings do equal work. Models of floats and of fewer bits take turns apart from each other, each
-time beside the unchanged one, so that not all of them are in memory at once. With one thread the seconds are CPU
-seconds, which other programs do not lengthen. Time and joules are those of one run here; the loss is computed in it,
-too, on a page that no lever was made with; the share of right answers is the committed study's (`python -m
-greenlab.green_service.study`), as fifty-three questions take minutes.
+tokens, so that all settings do equal work. Models of floats, healed models of fewer bits and whole ones of fewer bits
+take turns apart from each other, each time beside the unchanged one, so that not all of them are in memory at once.
+With one thread the seconds are CPU seconds, which other programs do not lengthen. Time and joules are those of one run
+here; the loss is computed in it, too, on a page that no lever was made with; the share of right answers is the
+committed study's (`python -m greenlab.green_service.study`), as fifty-three questions take minutes.
 """
 
 from __future__ import annotations
@@ -198,27 +198,26 @@ def measure_together(rounds: int = 3, n_tokens: int = 12, *, given: Material | N
     shape = TransformerShape.from_config(whole.config)
     before = Variant(len(decoder_layers(whole)), own.tokens(False), n_tokens)
     after = Variant(len(decoder_layers(own.floats[True])), own.tokens(True), n_tokens, layer_bits=8)
-    models = {(fewer, 32): model for fewer, model in own.floats.items()}
-    first = _turns(own, models, rounds, n_tokens)
-    packed: dict[tuple[bool, int], Any] = {(False, 32): whole}
-    healed = own.floats[True]
-    packed |= {(True, 8): matrices.eight_bits(healed), (True, 2): matrices.ternary_shaped(healed)}
-    del models, healed
+    turns = [_turns(own, {(fewer, 32): model for fewer, model in own.floats.items()}, rounds, n_tokens)]
+    packed = _packed(own.floats[True])
     own = dataclasses.replace(own, floats={False: whole})  # the healed floats are done with: their memory is used again
     release_memory()
-    packed |= {(False, 8): matrices.eight_bits(whole), (False, 2): matrices.ternary_shaped(whole)}
+    turns.append(_turns(own, {(True, bits): made for bits, made in packed.items()}, rounds, n_tokens))
+    packed.clear()
+    release_memory()
+    packed = _packed(whole)
     release_memory()  # what packing left
-    second = _turns(own, packed, rounds, n_tokens)
+    turns.append(_turns(own, {(False, bits): made for bits, made in packed.items()}, rounds, n_tokens))
     prefix = retrieval.Prefix(whole, own.heads[False])
     watched = parts.profile(whole, prefix, rounds)
-    kernels = {bits: parts.kernel_alone(whole, packed[False, bits], rounds) for bits in (8, 2)}
+    kernels = {bits: parts.kernel_alone(whole, packed[bits], rounds) for bits in (8, 2)}
     reading_s = _reading_s(prefix, own, rounds)
     del own, packed, prefix, whole
     release_memory()
-    table = _table(first, second)
-    times = [_seconds(receipt) for receipt in first.receipts[NONE]]
+    table = _table(turns)
+    times = [_seconds(receipt) for receipt in turns[0].receipts[NONE]]
     said = _predictions(shape, before, after, watched, kernels[8], reading_s, min(times))
-    best = [min(turns.receipts[name], key=_seconds) for turns, name in ((first, NONE), (second, ALL))]
+    best = [min(one.receipts[name], key=_seconds) for one, name in ((turns[0], NONE), (turns[1], ALL))]
     return Combined(
         table, _beside(table, said), watched, kernels, best[0], best[1], max(times) / min(times), (before, after)
     )
@@ -233,8 +232,9 @@ class _Turns:
 
 
 def _turns(own: Material, models: Mapping[tuple[bool, int], Any], rounds: int, n_tokens: int) -> _Turns:
-    """Let every setting that the models can take answer in turn, the unchanged model among them."""
-    settings = [one for one in SETTINGS if (one.healed, one.bits) in models]
+    """Let every setting that the models can take answer in turn, and beside them the unchanged model."""
+    settings = [one for one in SETTINGS if one.name == NONE or (one.healed, one.bits) in models]
+    models = {(False, 32): own.floats[False], **models}
     prefixes = {
         (key, found): retrieval.Prefix(model, own.heads[found])
         for key, model in models.items()
@@ -259,6 +259,11 @@ def _turns(own: Material, models: Mapping[tuple[bool, int], Any], rounds: int, n
     return _Turns(receipts, losses)
 
 
+def _packed(model: Any) -> dict[int, Any]:
+    """The model with matrices of fewer bits, by the bits."""
+    return {8: matrices.eight_bits(model), 2: matrices.ternary_shaped(model)}
+
+
 def _seconds(receipt: Receipt) -> float:
     """Time of a receipt [s], by the clock that `parts.clock` says."""
     return max(receipt.cpu_s if torch.get_num_threads() == 1 else receipt.time_s, 1e-9)
@@ -274,18 +279,18 @@ def _reading_s(prefix: retrieval.Prefix, own: Material, rounds: int) -> float:
     return min(_seconds(receipt) for receipt in times)
 
 
-def _table(first: _Turns, second: _Turns) -> pd.DataFrame:
+def _table(turns: list[_Turns]) -> pd.DataFrame:
     """One row a setting; its time is compared with the unchanged model's of the same turns."""
     rows: list[dict[str, Any]] = []
     for one in SETTINGS:
-        turns = first if one.name in first.receipts else second
-        found = turns.receipts[one.name]
-        time_s, whole_s = (min(_seconds(receipt) for receipt in turns.receipts[name]) for name in (one.name, NONE))
+        own = next(each for each in turns if one.name in each.receipts)
+        found = own.receipts[one.name]
+        time_s, whole_s = (min(_seconds(receipt) for receipt in own.receipts[name]) for name in (one.name, NONE))
         row: dict[str, Any] = {"what": one.name, "healed": one.healed, "bits": one.bits, "retrieval": one.found}
         row |= {"time_s": time_s, "left_pct": 100 * time_s / whole_s}
         row |= {name: sum(getattr(r, name) for r in found) / len(found) for name in ("energy_j", "low_j", "high_j")}
         row["basis"] = "measured" if all(r.basis == "measured" for r in found) else "modelled"
-        rows.append(row | {"loss": turns.losses[one.healed, one.bits]})
+        rows.append(row | {"loss": own.losses[one.healed, one.bits]})
     return pd.DataFrame(rows)
 
 

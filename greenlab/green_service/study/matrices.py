@@ -49,7 +49,7 @@ class Int8Linear(nn.Module):
             raise ValueError("linear has in_features=1: torch's integer product is wrong there (2.13); give 2 or more")
         scale = weight.abs().amax(dim=1).clamp_min(EPS) / LARGEST  # (N,)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))  # (N, K)
+        self.register_buffer("weight", (weight / scale[:, None]).round_().to(torch.int8))  # (N, K)
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 

@@ -66,7 +66,8 @@ def saving_rows(booked: pd.DataFrame) -> pd.DataFrame:
 def _saving(row: dict[Any, Any]) -> str:
     if row["reason"]:
         return f"0: {row['reason']}"
-    return f"{100 * row['saved_fraction']:.0f} % of {quantity(row['baseline'], row['unit'])}"
+    saved, baseline = 100 * row["saved_fraction"], quantity(row["baseline"], row["unit"])
+    return f"{saved:.0f} % of {baseline}" if saved >= 0 else f"takes {-saved:.0f} % more than {baseline}"
 
 
 class Progress:
