@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from greenlab.lab import theme
 from greenlab.lab.widgets import Explorer
 
 Data = dict[str, Any]
@@ -300,7 +302,9 @@ def script(chapter: str) -> str:
     Args:
         chapter: a name of `CHAPTERS`.
     """
-    text = json.dumps(CHAPTERS[chapter](), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    with alt.theme.enable(theme.NAME):  # else the page gets Vega's own look: white on dark paper, legends at the side
+        given = CHAPTERS[chapter]()
+    text = json.dumps(given, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f"globalThis.greenlab ??= {{}};\ngreenlab.data ??= {{}};\ngreenlab.data.{chapter} = {text};\n"
 
 

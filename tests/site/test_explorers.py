@@ -319,6 +319,9 @@ def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_p
     assert sum(moved) >= len(moved) - 1  # the order moves nothing while no lever is pulled
     page.evaluate("() => document.body.setAttribute('data-theme', 'dark')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'dark'")
+    assert host.locator("svg.marks").evaluate("e => e.style.backgroundColor") == "rgb(19, 20, 22)"
+    plot = host.locator("svg.marks .role-frame path.background").first
+    assert plot.evaluate("e => e.getBoundingClientRect().width") >= 100  # of the 330 or so that a phone has
     page.evaluate("() => document.body.setAttribute('data-theme', 'light')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'light'")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
