@@ -23,7 +23,7 @@ function reveal() {
 }
 
 function reach() {
-  for (const box of document.querySelectorAll(".table-wrapper, div.highlight pre, .cell_output pre, .gl-table, .gl-draw")) {
+  for (const box of document.querySelectorAll(".table-wrapper, div.highlight pre, .cell_output pre, .gl-table, .gl-draw, .gl-scroll")) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");

@@ -244,6 +244,26 @@ def test_a_chapter_draws_every_chart_and_every_twin_moves(open_page, name):
         )
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_plot_is_squeezed_on_a_phone(open_page, name):
+    """Names and legends would take all of a phone's width: such a chart is wider, and its box scrolls."""
+    page = open_page(name, 390)
+    drawn(page, stored_charts(name))
+    page.evaluate(OPEN_ALL)
+    page.wait_for_timeout(800)
+    charts = page.locator(".gl-chart .gl-draw, .gl-explorer-draw").evaluate_all(
+        """all => all.map(box => {
+            const plots = [...box.querySelectorAll('svg.marks .role-frame path.background')];
+            const outer = box.closest('.gl-scroll') ?? box;
+            const scrolls = outer.scrollWidth > outer.clientWidth + 1;
+            const widths = plots.map(e => e.getBoundingClientRect().width);
+            return [Math.max(0, ...widths), !scrolls || outer.tabIndex === 0];
+        })"""
+    )
+    assert len(charts) >= stored_charts(name)
+    assert [(width, reached) for width, reached in charts if width < 100 or not reached] == []
+
+
 @pytest.mark.parametrize("name", [*READ, *NAMES])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_no_page_is_wider_than_its_window(open_page, name, width):

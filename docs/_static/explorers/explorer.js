@@ -200,6 +200,7 @@ greenlab.show = (() => {
       }
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;
+      widen(box);
     }
 
     function update() {
