@@ -38,6 +38,7 @@ function widen(box) {
   if (plots.some((plot) => plot.getBoundingClientRect().width >= LEAST_PX)) return;
   const scroll = document.createElement("div");
   scroll.className = "gl-scroll";
+  scroll.tabIndex = 0; // by keyboard, too
   box.replaceWith(scroll);
   scroll.append(box);
   box.classList.add("gl-roomy");
