@@ -42,6 +42,7 @@ html_theme = "furo"
 html_title = "greenlab"
 html_copy_source = False
 html_show_sourcelink = False
+html_favicon = "_static/icon.svg"  # a browser asks the server's root for one where a page names none
 html_css_files = ["book.css"]
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#00563f", "color-brand-content": "#005a8c"},

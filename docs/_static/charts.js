@@ -8,6 +8,7 @@ const DARK = {
   "#999999": "#8c8c8c", "#b5b5b5": "#6c6c6c", "#c8c8c8": "#5c5c5c", "#c9c9c9": "#5c5c5c", "#d9d9d9": "#4c4c4c",
   "#e3e3e3": "#3c3f44", "#000000": "#e6e6e6",
 };
+const LEAST_PX = 160; // a plot that is narrower than this shows nothing
 const ROWS = 200; // of a table in the page; the file has all
 
 function isDark() {
@@ -30,6 +31,20 @@ function specOf(figure) {
   return JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
 }
 
+/** On a phone names and legends may leave the plot no room: then the chart is drawn wider, in a box that scrolls. */
+function widen(box) {
+  const plots = [...box.querySelectorAll("svg.marks .role-frame path.background")];
+  if (!box.clientWidth || !plots.length || box.classList.contains("gl-roomy")) return;
+  if (plots.some((plot) => plot.getBoundingClientRect().width >= LEAST_PX)) return;
+  const scroll = document.createElement("div");
+  scroll.className = "gl-scroll";
+  scroll.tabIndex = 0; // by keyboard, too
+  box.replaceWith(scroll);
+  scroll.append(box);
+  box.classList.add("gl-roomy");
+  window.dispatchEvent(new Event("resize")); // the chart follows the width of its box
+}
+
 async function draw(figure) {
   const spec = isDark() ? darker(specOf(figure)) : specOf(figure);
   const box = figure.querySelector(".gl-draw");
@@ -38,6 +53,7 @@ async function draw(figure) {
   figure.glView = result.view;
   nameControls(figure);
   figure.dataset.drawn = isDark() ? "dark" : "light";
+  widen(box);
   document.dispatchEvent(new Event("greenlab-drawn"));
 }
 
@@ -146,5 +162,13 @@ for (const figure of figures) {
 redraw();
 new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+let asked;
+window.addEventListener("resize", () => {
+  clearTimeout(asked); // the charts answer first
+  asked = setTimeout(() => {
+    document.querySelectorAll(".gl-draw, .gl-explorer-draw").forEach(widen);
+    document.dispatchEvent(new Event("greenlab-drawn"));
+  }, 100);
+});
 // a chart in a fold that is closed does not know its width: it is asked again when the fold opens
 document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);

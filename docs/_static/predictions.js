@@ -6,20 +6,23 @@ const KEY = "greenlab.predictions";
 const FACTOR = 2; // on a log scale, and at most this far off on any scale
 const SHARE = 0.1; // of the truth: within a tenth counts as a good call
 
+const unkept = {}; // for which the storage has no room: it counts as long as the page is open
+
 function kept() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    return found && typeof found === "object" && !Array.isArray(found) ? found : {};
+    return { ...(found && typeof found === "object" && !Array.isArray(found) ? found : {}), ...unkept };
   } catch {
-    return {}; // no storage, or somebody else's text in it
+    return { ...unkept }; // no storage, or somebody else's text in it
   }
 }
 
 function keep(id, entry) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...kept(), [id]: entry }));
-    return true;
+    return !localStorage.forgets; // where storage is refused, page.html puts one that forgets in its place
   } catch {
+    unkept[id] = entry;
     return false;
   }
 }
@@ -82,12 +85,20 @@ function dataOf(element) {
   return JSON.parse(element.querySelector('script[type="application/json"]').textContent);
 }
 
+/** What was predicted; null where nothing was, or where the slider of the question cannot have given that number. */
 function entryOf(id) {
   const entry = kept()[id];
-  return typeof entry?.prediction === "number" && Number.isFinite(entry.prediction) ? entry : null;
+  if (typeof entry?.prediction !== "number" || !Number.isFinite(entry.prediction)) return null;
+  const form = document.getElementById(`predict-${id}`);
+  if (!form) return entry;
+  const { low, high, scale } = dataOf(form);
+  const place = scale === "log" ? Math.log10(entry.prediction) : entry.prediction;
+  const room = 1e-9 * Math.max(1, Math.abs(low), Math.abs(high));
+  return place >= low - room && place <= high + room ? entry : null;
 }
 
-function showReveal(reveal) {
+/** Say the verdict and open the answer; `write` keeps the verdict for the score. */
+function showReveal(reveal, write) {
   const { id, truth, unit, tolerance } = dataOf(reveal);
   const entry = entryOf(id);
   if (!entry) return;
@@ -95,7 +106,12 @@ function showReveal(reveal) {
   reveal.querySelector("[role=status]").textContent = `Your prediction: ${numberText(entry.prediction, unit)}. ${said.text}`;
   reveal.querySelector("details").open = true;
   reveal.querySelector("summary").textContent = "The answer";
-  if (entry.truth !== truth || entry.good !== said.good) keep(id, { ...entry, truth, good: said.good });
+  if (write && (entry.truth !== truth || entry.good !== said.good)) keep(id, { ...entry, truth, good: said.good });
+}
+
+/** Show every reveal of the page that can be shown, and the score. */
+function showReveals(write = true) {
+  for (const reveal of document.querySelectorAll(".gl-reveal")) showReveal(reveal, write);
   score();
 }
 
@@ -123,26 +139,35 @@ function setUp(form) {
     slider.disabled = button.disabled = true;
     status.textContent = text;
   };
-  const stored = entryOf(question.id);
-  if (stored) {
+  /** Show a prediction that is kept already, here or in another tab; says whether there is one. */
+  const earlier = () => {
+    const stored = entryOf(question.id);
+    if (!stored) return false;
     slider.value = question.scale === "log" ? Math.log10(stored.prediction) : stored.prediction;
     show();
     close(`You said ${numberText(stored.prediction, question.unit)} earlier. The first prediction counts.`);
-  } else show();
+    return true;
+  };
+  if (!earlier()) show();
   slider.addEventListener("input", show);
+  window.addEventListener("storage", ({ key }) => {
+    if (key === KEY && !slider.disabled) earlier();
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (entryOf(question.id)) return;
+    if (earlier()) return;
     const saved = keep(question.id, { question: question.question, prediction: value(), unit: question.unit, scale: question.scale });
     const text = numberText(value(), question.unit);
-    close(saved ? `Kept: ${text}. Read on; the reveal comes below.` : `${text}; this browser keeps nothing, so it does not count later.`);
+    close(saved ? `Kept: ${text}. Read on; the reveal comes below.` : `${text}; this browser keeps nothing, so it counts only until you leave this page.`);
     status.tabIndex = -1;
     status.focus({ preventScroll: true }); // the button that had the focus is switched off
-    document.querySelectorAll(".gl-reveal").forEach(showReveal);
+    showReveals();
   });
 }
 
 document.querySelectorAll(".gl-predict").forEach(setUp);
-document.querySelectorAll(".gl-reveal").forEach(showReveal);
-score();
+showReveals();
+window.addEventListener("storage", ({ key }) => {
+  if (key === KEY) showReveals(false); // the other tab has kept it: two builds would correct each other for ever
+});
 window.greenlabPredictions = { numberText, howFar, verdict };

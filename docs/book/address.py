@@ -48,7 +48,8 @@ def check(address: object) -> re.Match[str]:
     'someone/greenlab'
     """
     found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
-    if found is None:
+    # only gitlab.com has groups within groups; elsewhere a third part is a page of the repository, such as /tree/main
+    if found is None or (found["host"] != "gitlab.com" and found["path"].count("/") != 1) or "/-/" in found["path"]:
         raise ValueError(
             f"repository={address!r:.120} in pyproject.toml: give https://github.com/OWNER/NAME, or one at gitlab.com "
             'or codeberg.org, or "" while there is none'

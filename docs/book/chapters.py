@@ -52,8 +52,14 @@ class Writer:
             notebook: the committed one, with its outputs; it is not changed.
 
         Raises:
-            ValueError: if a part in the folder answers for no widget of the chapter.
+            ValueError: if a part in the folder answers for no widget of the chapter, or a cell was not executed.
         """
+        for number, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code" and cell.source.strip() and cell.get("execution_count") is None:
+                raise ValueError(
+                    f"notebooks/{self.chapter.notebook}: cell {number} was not executed, so its page would lack what "
+                    "it shows: Restart Kernel and Run All Cells, then save"
+                )
         notebook = nbformat.from_dict(notebook)
         twins = self._twins(notebook)
         roads = {road.start: road for road in side_roads(notebook)}

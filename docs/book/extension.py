@@ -82,6 +82,25 @@ def level_captions(app: Any, pagename: str, templatename: str, context: dict[str
             context[name] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
 
 
+def not_found(site: str) -> str:
+    """The page that a server shows, at any depth, where there is none; "" while the site has no public address.
+
+    Args:
+        site: the public address of the site, with a slash at its end, or "".
+    """
+    if not site:
+        return ""
+    home = html.escape(site)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Not here - greenlab</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<style>:root { color-scheme: light dark; } body { font: 1rem/1.5 system-ui, sans-serif; margin: 4rem auto; "
+        "max-width: 40rem; padding: 0 1rem; }</style></head><body><main><h1>This page is not in the book</h1>"
+        f'<p>It may have moved. Begin at the <a href="{home}index.html">first page</a>, or '
+        f'<a href="{home}search.html">search the book</a>.</p></main></body></html>\n'
+    )
+
+
 def write_files(app: Any, error: Exception | None) -> None:
     """Write what no source holds: Vega's script, and the notebooks to download."""
     if error is not None or app.builder.format != "html":
@@ -94,6 +113,9 @@ def write_files(app: Any, error: Exception | None) -> None:
     for name in ("pictures", "files"):
         shutil.copytree(Path(app.srcdir) / "_static" / name, out / "_static" / name, dirs_exist_ok=True)
     explorers.write(out / "_static" / explorers.FOLDER)
+    (out / ".nojekyll").touch()  # else GitHub Pages leaves out every folder that begins with "_"
+    if page := not_found(app.config.html_baseurl):
+        (out / "404.html").write_text(page, encoding="utf-8")
     (out / "notebooks").mkdir(exist_ok=True)
     for chapter in CHAPTERS:
         shutil.copyfile(ROOT / "notebooks" / chapter.notebook, out / "notebooks" / chapter.notebook)

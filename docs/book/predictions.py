@@ -112,6 +112,7 @@ def control(question: Asked) -> str:
         f'<p class="gl-row"><input type="range" id="answer-{key}" min="{question.low:g}" max="{question.high:g}" '
         f'step="{question.step:g}" value="{question.value:g}"> <output for="answer-{key}">{unit}</output> '
         '<button type="submit">Commit</button></p>'
+        "<noscript><p>To keep an answer, this page needs JavaScript; without it, write yours down.</p></noscript>"
         '<p role="status" aria-live="polite">Move the slider, then press Commit. The first commit counts; there is no '
         "penalty for being wrong.</p></form>"
     )

@@ -49,7 +49,10 @@ class PruneTab {
     this.store = new Store(new URL("weights/", import.meta.url).href);
     this.run = 0; // the number of the text that is being written; older ones are not shown
     for (const name of ["load", "cancel", "clear", "write", "stop"]) {
-      this.button(name).addEventListener("click", () => this[name]());
+      this.button(name).addEventListener("click", ({ detail }) => {
+        // "Cancel" comes where "Download" was: the second half of a double click is not meant for it
+        if (detail < 2 || name !== "cancel") this[name]();
+      });
     }
     this.prompt.value = BEGINNINGS[0];
     for (const text of BEGINNINGS) {
@@ -98,6 +101,8 @@ class PruneTab {
   }
 
   load() {
+    if (this.loading || this.ready) return;
+    this.loading = true;
     const { bytes } = this.manifest;
     this.part("error").hidden = true;
     this.received = 0;
@@ -145,6 +150,7 @@ class PruneTab {
 
   on_ready({ kernel, kept, bytes }) {
     this.ready = true;
+    this.loading = false;
     const attended = document.activeElement === this.button("cancel");
     this.part("progress").hidden = true;
     this.button("cancel").hidden = true;
@@ -272,7 +278,15 @@ class PruneTab {
     alert.textContent = REMEDIES[error.code] ?? error.message;
     alert.hidden = false;
     if (this.ready) return this.rest("");
+    this.loading = false;
     this.say("");
+    // the site may have been built anew since the page was opened: then the files to fetch are others
+    const renewed = ["damaged", "not-built"].includes(error.code) && this.manifest;
+    if (renewed) {
+      this.manifest = await this.store.manifest().catch(() => this.manifest);
+      this.cut.max = this.cuts.length - 1;
+      this.show();
+    }
     this.part("progress").hidden = true;
     const attended = document.activeElement === this.button("cancel");
     this.button("cancel").hidden = true;

@@ -304,6 +304,43 @@ def test_a_file_kept_of_an_older_build_is_removed(folder, tmp_path):
         assert len(kept) == 33
 
 
+def test_a_site_that_is_built_anew_under_an_open_page_is_seen_at_the_next_try(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "site")
+    with served(tmp_path / "site") as address, tab(address) as page:
+        page.open().button("load").and_(page.page.locator(":enabled")).wait_for()
+        place = tmp_path / "site/weights/manifest.json"
+        manifest = json.loads(place.read_text(encoding="utf-8"))
+        entry = next(one for one in manifest["files"] if one["name"] == "tokenizer.json")
+        table = json.dumps(json.loads((place.parent / "tokenizer.json").read_text(encoding="utf-8"))).encode()
+        (place.parent / "tokenizer.json").write_bytes(table)
+        entry |= {"bytes": len(table), "sha256": hashlib.sha256(table).hexdigest()}
+        place.write_text(json.dumps(manifest), encoding="utf-8")
+        page.button("load").click()
+        assert page.error.startswith("A file came damaged.")
+        page.load()
+        assert page.text.startswith("The capital of France is Paris.")
+
+
+def test_a_double_click_downloads_once_and_cancels_nothing(site):
+    """The button to cancel comes where the button to download was, under the second half of a double click."""
+    with tab(site) as page:
+        asked = []
+        page.page.context.on("request", lambda request: asked.append(request.url))
+        page.open().button("load").and_(page.page.locator(":enabled")).dblclick()
+        page.button("load").evaluate("e => { e.click(); e.click(); }")
+        page.part("bench").wait_for(state="visible", timeout=60_000)
+        assert sum("/layer-" in url for url in asked) == 30
+        assert page.part("error").is_hidden()
+
+
+def test_a_script_that_does_not_come_is_said(tmp_path):
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters/06.html").write_text(f"<!doctype html><meta charset=utf-8>{fragment()}", encoding="utf-8")
+    with served(tmp_path) as address, tab(address) as page:
+        page.open("chapters/06.html")
+        assert page.error.startswith("The script of this part did not come")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_violation_of_wcag_and_nothing_wider_than_the_page(site, width, scheme):

@@ -389,6 +389,9 @@ def test_every_control_answers_in_the_page_and_axe_finds_nothing(chromium, tmp_p
     page.evaluate("() => document.body.setAttribute('data-theme', 'dark')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'dark'")
     assert host.locator("svg.marks").first.evaluate("e => e.style.backgroundColor") == "rgb(19, 20, 22)"
+    page.wait_for_function(
+        "() => document.querySelector('svg.marks .role-frame path.background').getBoundingClientRect().width >= 160"
+    )
     page.evaluate("() => document.body.setAttribute('data-theme', 'light')")
     page.wait_for_function("() => document.querySelector('.gl-explorer-chart').dataset.drawn === 'light'")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -248,6 +248,26 @@ def test_a_chapter_draws_every_chart_and_every_twin_moves(open_page, name):
         )
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_plot_is_squeezed_on_a_phone(open_page, name):
+    """Names and legends would take all of a phone's width: such a chart is wider, and its box scrolls."""
+    page = open_page(name, 390)
+    drawn(page, stored_charts(name))
+    page.evaluate(OPEN_ALL)
+    page.wait_for_timeout(800)
+    charts = page.locator(".gl-chart .gl-draw, .gl-explorer-draw").evaluate_all(
+        """all => all.map(box => {
+            const plots = [...box.querySelectorAll('svg.marks .role-frame path.background')];
+            const outer = box.closest('.gl-scroll') ?? box;
+            const scrolls = outer.scrollWidth > outer.clientWidth + 1;
+            const widths = plots.map(e => e.getBoundingClientRect().width);
+            return [Math.max(0, ...widths), !scrolls || outer.tabIndex === 0];
+        })"""
+    )
+    assert len(charts) >= stored_charts(name)
+    assert [(width, reached) for width, reached in charts if width < 100 or not reached] == []
+
+
 @pytest.mark.parametrize("name", [*READ, *NAMES])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_no_page_is_wider_than_its_window(open_page, name, width):
@@ -351,6 +371,78 @@ def test_somebody_elses_text_in_the_storage_does_no_harm(open_page, kept):
     page.reload()
     assert page.locator("#predict-layer-pruning output").text_content() == "3 layers"
     assert page.locator("#predict-layer-pruning button").is_enabled()
+
+
+def test_a_browser_that_keeps_nothing_still_answers(open_page):
+    page = open_page("index")
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', "
+        "{ get() { throw new DOMException('no', 'SecurityError'); }, configurable: true })"
+    )
+    page.goto(page.url.replace("index", "chapters/06_layer_pruning"))
+    page.locator("#predict-layer-pruning button").click()
+    said = page.locator("#predict-layer-pruning [role=status]").text_content()
+    assert said == "3 layers; this browser keeps nothing, so it counts only until you leave this page."
+    assert page.locator("#reveal-layer-pruning [role=status]").text_content().startswith("Your prediction: 3 layers.")
+    assert page.locator("#reveal-layer-pruning details").get_attribute("open") is not None
+    quiz = page.locator(".gl-quiz fieldset").first
+    quiz.locator("input").first.check()
+    assert quiz.locator("[role=status]").text_content()[0] in "✓✗"
+    before = page.evaluate("document.body.dataset.theme")
+    page.locator(".theme-toggle-content .theme-toggle").click()
+    assert page.evaluate("document.body.dataset.theme") != before
+
+
+def test_a_browser_whose_storage_is_full_still_answers(open_page):
+    page = open_page("chapters/06_layer_pruning")
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }")
+    page.locator("#predict-layer-pruning button").click()
+    said = page.locator("#predict-layer-pruning [role=status]").text_content()
+    assert said == "3 layers; this browser keeps nothing, so it counts only until you leave this page."
+    assert page.locator("#reveal-layer-pruning [role=status]").text_content().startswith("Your prediction: 3 layers.")
+
+
+def test_a_prediction_in_one_tab_counts_in_the_other(open_page, served):
+    """Over a server, as pages that are opened as files may not hear of one another."""
+    first = open_page("index")
+    second = first.context.new_page()
+    for page in (first, second):
+        page.goto(f"{served}/chapters/04_distillation.html")
+    first.locator(".gl-predict input").press("ArrowRight")
+    first.locator(".gl-predict button").click()
+    shown = first.locator(".gl-predict output").text_content()
+    second.wait_for_function("document.querySelector('.gl-predict button').disabled")
+    said = second.locator(".gl-predict [role=status]").text_content()
+    assert said == f"You said {shown} earlier. The first prediction counts."
+    assert second.locator(".gl-reveal [role=status]").text_content().startswith(f"Your prediction: {shown}. ")
+
+
+@pytest.mark.parametrize("prediction", [-5, 0, 1e308])
+def test_a_kept_number_that_the_slider_cannot_give_is_no_prediction(open_page, prediction):
+    page = open_page("chapters/01_footprint")
+    form = page.locator(".gl-predict").first
+    question = json.loads(form.locator("script").text_content())
+    assert question["scale"] == "log"
+    entry = {question["id"]: {"prediction": prediction, "scale": "log"}}
+    page.evaluate("text => localStorage.setItem('greenlab.predictions', text)", json.dumps(entry))
+    page.reload()
+    assert form.locator("button").is_enabled()
+    reveal = page.locator(f"#reveal-{question['id']}")
+    assert reveal.locator("[role=status]").text_content().startswith("You have not predicted yet.")
+
+
+def test_an_address_that_cannot_be_read_stops_nothing(open_page):
+    page = open_page("facts/constants", 390)
+    page.goto(page.url + "#%E0%A4%A")
+    page.reload()
+    assert page.locator(".table-wrapper[tabindex='0']").count() > 0
+
+
+def test_a_server_gives_the_folders_and_the_icon(site):
+    """GitHub Pages leaves out what begins with "_" unless told not to; a page without an icon asks the root for one."""
+    assert (site / ".nojekyll").is_file()
+    icon = re.search(r'<link rel="[^"]*icon" href="([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))
+    assert (site / icon[1]).read_bytes().startswith(b"<svg")
 
 
 def test_a_quiz_answers_at_once_and_remembers(open_page):

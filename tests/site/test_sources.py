@@ -9,6 +9,7 @@ import pytest
 
 from docs.book import address, api, charts, docstrings, landing, launch, pictures, predictions, quizzes, tables
 from docs.book.chapters import Writer
+from docs.book.extension import not_found
 from docs.book.links import FACTS, STUDIES, Places, relink
 from greenlab.core import facts
 from greenlab.core.chapters import CHAPTERS
@@ -108,6 +109,15 @@ def test_a_chapter_keeps_every_chart_and_every_question(chapter, written):
     assert page.count("<fieldset>") == len(questions(chapter.name)) == 3
     assert "README.md" not in re.sub(r"`[^`]*`", "", page)
     assert page.count('class="gl-footprint"') == 1
+
+
+def test_a_notebook_without_its_outputs_stops_the_build(places):
+    chapter = CHAPTERS[6]
+    notebook = notebook_of(chapter)
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs)
+    cell.outputs, cell.execution_count = [], None
+    with pytest.raises(ValueError, match=r"06_layer_pruning\.ipynb: cell \d+ was not executed"):
+        Writer(chapter, places).write(notebook)
 
 
 def test_the_committed_notebook_is_not_changed(places):
@@ -292,7 +302,11 @@ def test_readme_and_citation_name_the_address_of_the_settings():
 
 @pytest.mark.parametrize(
     "bad",
-    ["github.com/a/b", "http://github.com/a/b", "https://github.com/a", "https://example.org/a/b", 3, None, True, [""]],
+    [
+        *("github.com/a/b", "http://github.com/a/b", "https://github.com/a", "https://example.org/a/b"),
+        *("https://github.com/a/b/tree/main", "https://codeberg.org/a/b/src", "https://gitlab.com/a/b/-/tree/main"),
+        *(3, None, True, [""]),
+    ],
 )
 def test_what_is_no_address_is_refused(bad, tmp_path):
     with pytest.raises(ValueError, match=re.escape("give https://github.com/OWNER/NAME")):
@@ -324,6 +338,16 @@ def test_no_button_is_a_dead_link():
     assert (
         links[0] == "https://mybinder.org/v2/gh/someone/greenlab/HEAD?urlpath=lab/tree/notebooks/06_layer_pruning.ipynb"
     )
+
+
+def test_a_page_that_is_not_there_leads_to_the_book_wherever_it_was_asked():
+    """A server shows 404.html at every depth, so its links are whole; without an address of the site there are none."""
+    page = not_found("https://someone.github.io/greenlab/")
+    assert re.findall(r'href="([^"]*)"', page) == [
+        f"https://someone.github.io/greenlab/{name}" for name in ("index.html", "search.html")
+    ]
+    assert "src=" not in page
+    assert not_found("") == ""
 
 
 def test_a_slot_of_the_first_page_that_nobody_fills_is_named():

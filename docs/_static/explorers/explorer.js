@@ -234,6 +234,7 @@ greenlab.show = (() => {
       writeRows();
       host.dataset.drawn = String(Number(host.dataset.drawn ?? 0) + 1);
       figure.dataset.drawn = shown.paper;
+      widen(box);
     }
 
     function update() {

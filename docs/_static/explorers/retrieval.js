@@ -68,7 +68,7 @@
       spec.description = `Scores of the passages that BM25 finds for the question: ${found.length}`;
       const note = empty ? " (the question was empty; this is the first one)" : "";
       const best = found.length ? `the best has a score of ${fixed(found[0].score, 2)}` : "the book has none of these words";
-      return { found, spec, text: `Searched${note}: ${given.passages.length} passages of the book; ${many} found, ${best}.`, reached: false };
+      return { found, spec, text: `Searched${note}: ${given.passages.length} passages of the book; ${found.length || "none"} found, ${best}.`, reached: false };
     },
     after(host, { found }, given) {
       let list = host.querySelector("ol.gl-found");
