@@ -22,6 +22,7 @@ from greenlab.core.model.decoder import decoder_layers, keep_layers
 from greenlab.ternary import PackedLinear, random_packed
 
 LARGEST = 127  # symmetric: -128 is not used
+ROWS = 64  # are rounded at once: whole matrices of temporary floats leave holes in memory, 0.4 GB for a model
 EPS = 1e-12  # the smallest scale: a row of zeros must not divide by zero
 
 
@@ -43,13 +44,18 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = checks.instance("linear", linear, nn.Linear).weight.detach().float()
-        if not torch.isfinite(weight).all():
+        largest = torch.linalg.vector_norm(weight, float("inf"), dim=1)  # (N,); NaN and infinity stay what they are
+        if not torch.isfinite(largest).all():
             raise ValueError("linear has a weight that is NaN or infinite: give finite weights")
         if linear.in_features < 2:
             raise ValueError("linear has in_features=1: torch's integer product is wrong there (2.13); give 2 or more")
-        scale = weight.abs().amax(dim=1).clamp_min(EPS) / LARGEST  # (N,)
+        scale = largest.clamp_min_(EPS).div_(LARGEST)
+        q = torch.empty_like(weight, dtype=torch.int8)  # (N, K)
+        for rows in range(0, len(q), ROWS):
+            few = slice(rows, rows + ROWS)
+            q[few] = (weight[few] / scale[few, None]).round_()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.register_buffer("weight", (weight / scale[:, None]).round_().to(torch.int8))  # (N, K)
+        self.register_buffer("weight", q)
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
