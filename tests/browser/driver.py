@@ -28,6 +28,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from greenlab.core.machine import ROOT
+
+PICTURES = Path(os.environ.get("GREENLAB_PICTURES", ROOT / "build" / "pictures"))  # screenshots are kept there
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 SETTINGS = {
@@ -42,6 +45,12 @@ SETTINGS = {
 START_TIMEOUT_S = 60
 # Lab 4.6 asks its own server for these and logs the answers as errors; nothing is wrong with the page.
 HARMLESS = ("favicon", "/lsp/", "ResizeObserver loop", "/api/contents/", "404 (Not Found)")
+
+
+def picture_path(name: str) -> Path:
+    """Where a screenshot of this name is kept; the folder is made."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return PICTURES / name
 
 
 def find_chromium() -> str:

@@ -1,6 +1,5 @@
 """The book's notebooks as a reader meets them: opened in JupyterLab, run top to bottom offline, the widget moved."""
 
-import os
 import re
 import shutil
 import statistics
@@ -14,9 +13,8 @@ import pytest
 
 from greenlab.core.machine import ROOT
 from tests.browser.controls import changes, find_controls, look, repaints, set_first
-from tests.browser.driver import find_chromium, honest_page, start_lab
+from tests.browser.driver import PICTURES, find_chromium, honest_page, picture_path, start_lab
 
-PICTURES = Path(os.environ.get("GREENLAB_PICTURES", ROOT / "build" / "pictures"))  # screenshots are kept there
 OWN_TESTS = {  # how the name of a control begins -> the test that moves it and all others of its cell
     "Your file": "test_every_control_of_a_readers_own_grid_answers",
     "Requests a day": "test_designer_browser: test_every_control_moves_the_chart and its neighbours",
@@ -83,11 +81,6 @@ def cell_with(name, text):
 def keep_picture(page, cell, name):
     page.cell(cell).scroll_into_view_if_needed()
     page.page.screenshot(path=str(picture_path(name)))
-
-
-def picture_path(name):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    return PICTURES / name
 
 
 @chapters("00_start_here")

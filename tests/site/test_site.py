@@ -20,7 +20,7 @@ from greenlab.core.chapters import CHAPTERS
 from greenlab.core.machine import ROOT
 from greenlab.lab import predictions as lab
 from greenlab.lab.renderer import MIME
-from tests.browser.driver import LabPage, find_chromium
+from tests.browser.driver import LabPage, find_chromium, picture_path
 
 pytestmark = pytest.mark.browser
 MOST_BYTES = 3_000_000  # of a chapter with all that it loads
@@ -274,6 +274,7 @@ def test_no_page_is_wider_than_its_window(open_page, name, width):
     page = open_page(name, width)
     page.evaluate(OPEN_ALL)
     page.wait_for_timeout(800)
+    page.screenshot(path=str(picture_path(f"site_{name.replace('/', '_')}_{width}.png")))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
