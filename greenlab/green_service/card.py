@@ -264,7 +264,7 @@ def _decode(raw: bytes, name: str) -> Card:
     if len(raw) > MOST_BYTES:
         raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes: no card is so large")
     try:
-        text = bytes(raw).decode("utf-8")
+        text = bytes(raw).decode("utf-8-sig")  # editors on Windows put a mark before the text
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is no UTF-8 text ({error.reason}): give a card's JSON file") from None
     return read_card(text)

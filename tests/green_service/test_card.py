@@ -1,5 +1,6 @@
 """A card comes back exactly, is the same from the ledgers, and is refused with the field named if it was touched."""
 
+import codecs
 import copy
 import json
 import random
@@ -302,6 +303,10 @@ def test_lever_by_lever_ends_where_the_other_card_stands(mine, theirs):
 def test_bytes_that_are_no_card_are_refused(raw, kind, message):
     with pytest.raises(kind, match=message):
         decode_card(raw)
+
+
+def test_a_card_that_an_editor_saved_with_a_byte_order_mark_is_read():
+    assert decode_card(codecs.BOM_UTF8 + make_card(DEFAULT).to_json().encode()).service == DEFAULT
 
 
 @pytest.mark.parametrize("field", ["figures", "sci", "quality"])
